@@ -1,0 +1,296 @@
+#include "common/fields.h"
+
+#include "common/digest.h"
+#include "common/json.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_PATTERN   "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+#define DIGEST_PATTERN "^sha256:[0-9a-f]{64}$"
+
+bool name_is_valid(const char *name)
+{
+	size_t length = strlen(name);
+
+	if (length < 1 || length > 63 || !isalnum((unsigned char)name[0]))
+		return false;
+	for (const char *c = name; *c; c++)
+		if ((unsigned char)*c > 126 || (!isalnum((unsigned char)*c) && !strchr("._-", *c)))
+			return false;
+	return true;
+}
+
+void fields_fault(json_t *faults, const char *path, const char *format, ...)
+{
+	char message[400];
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (vsnprintf(message, sizeof(message), format, arguments) < 0)
+		message[0] = '\0';
+	va_end(arguments);
+	json_array_append_new(faults, json_pack("{s:s, s:s}", "field", path, "message", message));
+}
+
+int fields_error(const json_t *faults, struct rounds_error *error)
+{
+	const json_t *first = json_array_get(faults, 0);
+	size_t more = json_array_size(faults) - 1;
+	char rest[40] = "";
+
+	if (more > 0)
+		snprintf(rest, sizeof(rest), " (and %zu more)", more);
+	return error_field(error, json_text_or(first, "field", ""), "%s%s", json_text_or(first, "message", "is wrong"),
+		rest);
+}
+
+const struct field *fields_find(const struct field *fields, const char *name)
+{
+	for (; fields->name; fields++)
+		if (!strcmp(fields->name, name))
+			return fields;
+	return NULL;
+}
+
+static bool is_clean_text(const json_t *value)
+{
+	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static void check_number(const struct field *field, const json_t *value, const char *path, json_t *faults)
+{
+	bool whole = field->type == FIELD_INTEGER;
+	double number = json_number_value(value);
+
+	if (whole ? !json_is_integer(value) : !json_is_number(value))
+		fields_fault(faults, path, "must be a %snumber", whole ? "whole " : "");
+	else if (number < field->min || number > field->max || (field->exclusive && number <= field->min))
+		fields_fault(faults, path, "must be %s %.15g and at most %.15g, not %.15g",
+			field->exclusive ? "greater than" : "at least", field->min, field->max, number);
+}
+
+static void check_text(const struct field *field, const json_t *value, const char *path, json_t *faults)
+{
+	const char *text = json_string_value(value);
+	char allowed[300] = "";
+
+	if (!is_clean_text(value)) {
+		fields_fault(faults, path, "must be text");
+		return;
+	}
+	for (size_t i = 0; i < FIELD_CHOICES && field->choices[i]; i++) {
+		if (!strcmp(field->choices[i], text))
+			return;
+		size_t used = strlen(allowed);
+		snprintf(allowed + used, sizeof(allowed) - used, "%s\"%s\"", i ? ", " : "", field->choices[i]);
+	}
+	if (allowed[0])
+		fields_fault(faults, path, "must be one of %s", allowed);
+	else if ((double)strlen(text) < field->min || (double)strlen(text) > field->max)
+		fields_fault(faults, path, "must have %g to %g characters", field->min, field->max);
+}
+
+static void check_list(const struct field *field, const json_t *value, const char *path, json_t *faults)
+{
+	size_t count = json_array_size(value);
+	bool names = field->type == FIELD_NAMES;
+
+	if (!json_is_array(value)) {
+		fields_fault(faults, path, "must be an array of %s", names ? "names" : "text");
+		return;
+	}
+	if ((double)count < field->min || (double)count > field->max)
+		fields_fault(faults, path, "must have %g to %g entries, not %zu", field->min, field->max, count);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *item = json_array_get(value, i);
+
+		if (!is_clean_text(item) || (names && !name_is_valid(json_string_value(item)))) {
+			fields_fault(faults, path, "entry %zu must be %s", i + 1,
+				names ? "a name of 1 to 63 letters, digits, '.', '_' or '-'" : "text");
+			return;
+		}
+		for (size_t j = 0; names && j < i; j++)
+			if (json_equal(item, json_array_get(value, j))) {
+				fields_fault(faults, path, "names \"%s\" twice", json_string_value(item));
+				return;
+			}
+	}
+}
+
+static json_t *check_map(const struct field *field, const json_t *value, const char *path, json_t *faults)
+{
+	json_t *copy = json_object();
+	const char *name;
+	json_t *item;
+
+	if (!json_is_object(value))
+		fields_fault(faults, path, "must be an object");
+	json_object_foreach ((json_t *)(uintptr_t)value, name, item) {
+		char below[160];
+
+		snprintf(below, sizeof(below), "%s.%s", path, name);
+		if (!name_is_valid(name))
+			fields_fault(faults, below, "is not a name of 1 to 63 letters, digits, '.', '_' or '-'");
+		json_object_set_new(copy, name, fields_apply(field->nested, item, below, faults));
+	}
+	return copy;
+}
+
+/* The value to store: checked, with defaults inside. */
+static json_t *check_value(const struct field *field, json_t *value, const char *path, json_t *faults)
+{
+	struct digest digest;
+
+	switch (field->type) {
+	case FIELD_BOOL:
+		if (!json_is_boolean(value))
+			fields_fault(faults, path, "must be true or false");
+		break;
+	case FIELD_INTEGER:
+	case FIELD_NUMBER:
+		check_number(field, value, path, faults);
+		break;
+	case FIELD_TEXT:
+		check_text(field, value, path, faults);
+		break;
+	case FIELD_NAME:
+		if (!is_clean_text(value) || !name_is_valid(json_string_value(value)))
+			fields_fault(faults, path, "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
+		break;
+	case FIELD_DIGEST:
+		if (!is_clean_text(value) || !digest_parse(json_string_value(value), &digest))
+			fields_fault(faults, path, "must be sha256: and 64 hexadecimal digits");
+		break;
+	case FIELD_NAMES:
+	case FIELD_TEXTS:
+		check_list(field, value, path, faults);
+		break;
+	case FIELD_OBJECT:
+		if (field->nested)
+			return fields_apply(field->nested, value, path, faults);
+		if (!json_is_object(value))
+			fields_fault(faults, path, "must be an object");
+		break;
+	case FIELD_MAP:
+		return check_map(field, value, path, faults);
+	}
+	return json_incref(value);
+}
+
+static void unknown_names(const struct field *fields, const json_t *value, const char *prefix, json_t *faults)
+{
+	const char *name;
+	json_t *item;
+
+	json_object_foreach ((json_t *)(uintptr_t)value, name, item) {
+		char below[160];
+
+		if (fields_find(fields, name))
+			continue;
+		snprintf(below, sizeof(below), "%s%s", prefix, name);
+		fields_fault(faults, below, "is not a known field");
+	}
+}
+
+json_t *fields_apply(const struct field *fields, const json_t *value, const char *path, json_t *faults)
+{
+	size_t before = json_array_size(faults);
+	json_t *copy = json_object();
+	char prefix[160];
+
+	snprintf(prefix, sizeof(prefix), "%s%s", path, *path ? "." : "");
+	if (!json_is_object(value)) {
+		fields_fault(faults, path, "must be an object");
+		json_decref(copy);
+		return NULL;
+	}
+	unknown_names(fields, value, prefix, faults);
+	for (const struct field *field = fields; field->name; field++) {
+		json_t *given = json_object_get(value, field->name);
+		char below[160];
+
+		snprintf(below, sizeof(below), "%s%s", prefix, field->name);
+		if (given && !json_is_null(given))
+			json_object_set_new(copy, field->name, check_value(field, given, below, faults));
+		else if (field->required)
+			fields_fault(faults, below, "is required: %s", field->help);
+		else if (field->fallback)
+			json_object_set_new(copy, field->name, json_loads(field->fallback, JSON_DECODE_ANY, NULL));
+	}
+	if (json_array_size(faults) == before)
+		return copy;
+	json_decref(copy);
+	return NULL;
+}
+
+static json_t *list_schema(const struct field *field)
+{
+	json_t *item = field->type == FIELD_NAMES ? json_pack("{s:s, s:s}", "type", "string", "pattern", NAME_PATTERN)
+						  : json_pack("{s:s}", "type", "string");
+
+	return json_pack("{s:s, s:o, s:i, s:i, s:b}", "type", "array", "items", item, "minItems", (int)field->min,
+		"maxItems", (int)field->max, "uniqueItems", field->type == FIELD_NAMES);
+}
+
+static json_t *text_schema(const struct field *field)
+{
+	json_t *choices;
+
+	if (!field->choices[0])
+		return json_pack("{s:s, s:i, s:i}", "type", "string", "minLength", (int)field->min, "maxLength",
+			(int)field->max);
+	choices = json_array();
+	for (size_t i = 0; i < FIELD_CHOICES && field->choices[i]; i++)
+		json_array_append_new(choices, json_string(field->choices[i]));
+	return json_pack("{s:s, s:o}", "type", "string", "enum", choices);
+}
+
+static json_t *type_schema(const struct field *field)
+{
+	switch (field->type) {
+	case FIELD_BOOL:
+		return json_pack("{s:s}", "type", "boolean");
+	case FIELD_INTEGER:
+		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)field->min, "maximum",
+			(json_int_t)field->max);
+	case FIELD_NUMBER:
+		return json_pack("{s:s, s:f, s:f}", "type", "number", field->exclusive ? "exclusiveMinimum" : "minimum",
+			field->min, "maximum", field->max);
+	case FIELD_TEXT:
+		return text_schema(field);
+	case FIELD_NAME:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", NAME_PATTERN);
+	case FIELD_DIGEST:
+		return json_pack("{s:s, s:s}", "type", "string", "pattern", DIGEST_PATTERN);
+	case FIELD_NAMES:
+	case FIELD_TEXTS:
+		return list_schema(field);
+	case FIELD_OBJECT:
+		return field->nested ? fields_schema(field->nested) : json_pack("{s:s}", "type", "object");
+	case FIELD_MAP:
+		return json_pack("{s:s, s:o}", "type", "object", "additionalProperties", fields_schema(field->nested));
+	}
+	return json_object();
+}
+
+json_t *fields_schema(const struct field *fields)
+{
+	json_t *properties = json_object(), *required = json_array();
+
+	for (const struct field *field = fields; field->name; field++) {
+		json_t *schema = type_schema(field);
+
+		json_object_set_new(schema, "description", json_string(field->help));
+		if (field->fallback)
+			json_object_set_new(schema, "default", json_loads(field->fallback, JSON_DECODE_ANY, NULL));
+		json_object_set_new(properties, field->name, schema);
+		if (field->required)
+			json_array_append_new(required, json_string(field->name));
+	}
+	return json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties, "required", required,
+		"additionalProperties", 0);
+}

@@ -1,0 +1,190 @@
+#include "common/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void file_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+int file_read(const char *path, size_t limit, char **text, size_t *size, struct rounds_error *error)
+{
+	cleanup(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup(text_free) char *bytes = NULL;
+	size_t used = 0, room = 0;
+
+	if (fd < 0)
+		return error_errno(error, "cannot open %s", path);
+	for (;;) {
+		if (room - used < 2) {
+			char *more = realloc(bytes, room = room ? 2 * room : 4096);
+
+			if (!more)
+				return error_no_memory(error);
+			bytes = more;
+		}
+		ssize_t got = read(fd, bytes + used, room - used - 1);
+		if (got < 0)
+			return error_errno(error, "cannot read %s", path);
+		if (got == 0)
+			break;
+		used += (size_t)got;
+		if (used > limit)
+			return error_set(error, ERROR_TOO_LARGE, "%s has more than %zu bytes", path, limit);
+	}
+	bytes[used] = '\0';
+	*text = bytes;
+	bytes = NULL;
+	if (size)
+		*size = used;
+	return 0;
+}
+
+int file_write_all(int fd, const void *bytes, size_t size, struct rounds_error *error)
+{
+	const char *next = bytes;
+
+	while (size > 0) {
+		ssize_t put = write(fd, next, size);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return error_errno(error, "cannot write");
+		next += put;
+		size -= (size_t)put;
+	}
+	return 0;
+}
+
+int file_pwrite_all(int fd, const void *bytes, size_t size, uint64_t offset, struct rounds_error *error)
+{
+	const char *next = bytes;
+
+	while (size > 0) {
+		ssize_t put = pwrite(fd, next, size, (off_t)offset);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return error_errno(error, "cannot write");
+		next += put;
+		size -= (size_t)put;
+		offset += (uint64_t)put;
+	}
+	return 0;
+}
+
+static char *parent_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return strdup(".");
+	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
+{
+	cleanup(text_free) char *parent = parent_of(path);
+	cleanup(text_free) char *fresh = NULL;
+	cleanup(file_close) int fd = -1;
+
+	if (!parent || asprintf(&fresh, "%s.new-%d", path, (int)getpid()) < 0)
+		return error_no_memory(error);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	if (fd < 0)
+		return error_errno(error, "cannot create %s", fresh);
+	if (file_write_all(fd, bytes, size, error) || (fsync(fd) && error_errno(error, "cannot sync")) ||
+		(rename(fresh, path) && error_errno(error, "cannot rename"))) {
+		unlink(fresh);
+		return error_prefix(error, "%s", path);
+	}
+	return directory_sync(parent, error);
+}
+
+int directory_sync(const char *path, struct rounds_error *error)
+{
+	cleanup(file_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd))
+		return error_errno(error, "cannot sync the directory %s", path);
+	return 0;
+}
+
+int directory_make(const char *path, mode_t mode, struct rounds_error *error)
+{
+	cleanup(text_free) char *part = strdup(path);
+
+	if (!part)
+		return error_no_memory(error);
+	for (char *slash = part; slash;) {
+		slash = strchr(slash + 1, '/');
+		if (slash)
+			*slash = '\0';
+		if (mkdir(part, mode) && errno != EEXIST)
+			return error_errno(error, "cannot make the directory %s", part);
+		if (slash)
+			*slash = '/';
+	}
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+	(void)status;
+	(void)kind;
+	(void)where;
+	(void)!remove(path); /* go on: the rest can still be removed */
+	return 0;
+}
+
+void directory_remove(const char *path)
+{
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+int file_lock(const char *path, struct rounds_error *error)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_errno(error, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return error_set(error, ERROR_CONFLICT, "another process is using it: %s is locked", path);
+	}
+	return fd;
+}
+
+int file_view_open(const char *path, struct file_view *view, struct rounds_error *error)
+{
+	cleanup(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	void *bytes = NULL;
+
+	if (fd < 0 || fstat(fd, &status))
+		return error_errno(error, "cannot open %s", path);
+	if (status.st_size > 0) {
+		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
+		if (bytes == MAP_FAILED)
+			return error_errno(error, "cannot map %s", path);
+	}
+	*view = (struct file_view){ bytes, (size_t)status.st_size };
+	return 0;
+}
+
+void file_view_close(struct file_view view)
+{
+	if (view.bytes)
+		munmap((void *)(uintptr_t)view.bytes, view.size);
+}

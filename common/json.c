@@ -1,0 +1,152 @@
+#include "common/json.h"
+
+#include "common/file.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { DEPTH_LIMIT = 64, FILE_LIMIT = 16 << 20 };
+
+/* jansson's own limit is 2,048 levels; ours is checked before it recurses. */
+static bool too_deep(const char *text, size_t size)
+{
+	int depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < size; i++) {
+		if (in_string) {
+			if (text[i] == '\\')
+				i++;
+			else if (text[i] == '"')
+				in_string = false;
+		} else if (text[i] == '"') {
+			in_string = true;
+		} else if (text[i] == '{' || text[i] == '[') {
+			if (++depth > DEPTH_LIMIT)
+				return true;
+		} else if (text[i] == '}' || text[i] == ']') {
+			depth--;
+		}
+	}
+	return false;
+}
+
+int json_parse(const char *text, size_t size, json_t **value, struct rounds_error *error)
+{
+	json_error_t detail;
+
+	if (too_deep(text, size))
+		return error_set(error, ERROR_INVALID, "JSON is nested deeper than %d levels", DEPTH_LIMIT);
+	*value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &detail);
+	if (!*value)
+		return error_set(error, ERROR_INVALID, "not valid JSON: line %d, column %d: %s", detail.line,
+			detail.column, detail.text);
+	return 0;
+}
+
+int json_parse_file(const char *path, json_t **value, struct rounds_error *error)
+{
+	cleanup(text_free) char *text = NULL;
+	size_t size;
+
+	if (file_read(path, FILE_LIMIT, &text, &size, error))
+		return -1;
+	if (json_parse(text, size, value, error))
+		return error_prefix(error, "%s", path);
+	return 0;
+}
+
+char *json_canonical(const json_t *value)
+{
+	return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+}
+
+static int member(const json_t *object, const char *key, bool required, const json_t **out,
+	struct rounds_error *error)
+{
+	if (!json_is_object(object))
+		return error_set(error, ERROR_INVALID, "a JSON object is needed");
+	*out = json_object_get(object, key);
+	if (json_is_null(*out))
+		*out = NULL;
+	if (!*out && required)
+		return error_field(error, key, "is required");
+	return 0;
+}
+
+int json_get_text(const json_t *object, const char *key, bool required, const char **out, struct rounds_error *error)
+{
+	const json_t *value;
+
+	if (member(object, key, required, &value, error))
+		return -1;
+	if (!value)
+		return 0;
+	/* A NUL inside would end the text early for everyone who reads it as C. */
+	if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
+		return error_field(error, key, "must be text");
+	*out = json_string_value(value);
+	return 0;
+}
+
+int json_get_integer(const json_t *object, const char *key, bool required, int64_t min, int64_t max, int64_t *out,
+	struct rounds_error *error)
+{
+	const json_t *value;
+
+	if (member(object, key, required, &value, error))
+		return -1;
+	if (!value)
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
+		return error_field(error, key, "must be a whole number from %lld to %lld", (long long)min, (long long)max);
+	*out = json_integer_value(value);
+	return 0;
+}
+
+int json_get_number(const json_t *object, const char *key, bool required, double *out, struct rounds_error *error)
+{
+	const json_t *value;
+
+	if (member(object, key, required, &value, error))
+		return -1;
+	if (!value)
+		return 0;
+	if (!json_is_number(value))
+		return error_field(error, key, "must be a number");
+	*out = json_number_value(value);
+	return 0;
+}
+
+const char *json_text_or(const json_t *object, const char *key, const char *fallback)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : fallback;
+}
+
+int64_t json_integer_or(const json_t *object, const char *key, int64_t fallback)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
+
+double json_number_or(const json_t *object, const char *key, double fallback)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return json_is_number(value) ? json_number_value(value) : fallback;
+}
+
+bool json_bool_or(const json_t *object, const char *key, bool fallback)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
+
+json_t *json_number_or_null(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}

@@ -1,0 +1,40 @@
+/*
+ * JSON (RFC 8259) through jansson, with limits for what comes from outside and errors that name the field.
+ * References follow jansson's rules; `json_get_*` lend text that lives as long as the object.
+ */
+#ifndef ROUNDS_COMMON_JSON_H
+#define ROUNDS_COMMON_JSON_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A new reference. Duplicate names, text after the value and nesting deeper than 64 are errors. */
+must_check int json_parse(const char *text, size_t size, json_t **value, struct rounds_error *error);
+
+/* The same from a file of at most 16 MiB; the error names the file. */
+must_check int json_parse_file(const char *path, json_t **value, struct rounds_error *error);
+
+/* Compact, keys sorted: the same value gives the same bytes. NULL without memory; the caller frees. */
+char *json_canonical(const json_t *value);
+
+/* A required or optional member of an object; a missing optional one leaves *out as it was. */
+must_check int json_get_text(const json_t *object, const char *key, bool required, const char **out,
+	struct rounds_error *error);
+must_check int json_get_integer(const json_t *object, const char *key, bool required, int64_t min, int64_t max,
+	int64_t *out, struct rounds_error *error);
+must_check int json_get_number(const json_t *object, const char *key, bool required, double *out,
+	struct rounds_error *error);
+
+/* What is known to be well-formed (our own rows, a checked spec): the value or the fallback. */
+const char *json_text_or(const json_t *object, const char *key, const char *fallback);
+int64_t json_integer_or(const json_t *object, const char *key, int64_t fallback);
+double json_number_or(const json_t *object, const char *key, double fallback);
+bool json_bool_or(const json_t *object, const char *key, bool fallback);
+
+/* A number, or null where JSON has none (NaN, infinities). A new reference. */
+json_t *json_number_or_null(double value);
+
+#endif

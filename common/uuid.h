@@ -1,0 +1,15 @@
+/* UUID version 7 (RFC 9562, section 5.7): ids that sort by the time they were made. */
+#ifndef ROUNDS_COMMON_UUID_H
+#define ROUNDS_COMMON_UUID_H
+
+#include <stdbool.h>
+
+#define UUID_TEXT_SIZE 37
+
+/* Later calls of one process give greater ids, even within a microsecond or when the wall clock goes back. */
+void uuid_new(char text[UUID_TEXT_SIZE]);
+
+/* 8-4-4-4-12 hexadecimal digits in lower case. */
+bool uuid_is_valid(const char *text);
+
+#endif
