@@ -41,9 +41,9 @@ void time_format(int64_t wall_us, char text[TIME_TEXT_SIZE])
 {
 	time_t seconds = (time_t)(wall_us / SECOND_US);
 	struct tm utc;
-	char date[24];
+	char date[21];
 
 	if (!gmtime_r(&seconds, &utc) || !strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc))
-		snprintf(date, sizeof(date), "0000-00-00T00:00:00");
-	snprintf(text, TIME_TEXT_SIZE, "%s.%06dZ", date, (int)(wall_us % SECOND_US));
+		memcpy(date, "0000-00-00T00:00:00", 20);
+	snprintf(text, TIME_TEXT_SIZE, "%s.%06uZ", date, (unsigned)(wall_us % SECOND_US) % 1000000u);
 }

@@ -36,8 +36,8 @@ bool digest_equal(const struct digest *a, const struct digest *b)
 int digest_file(int fd, uint64_t size, struct digest *digest, struct rounds_error *error)
 {
 	enum { BLOCK = 256 * 1024 };
-	cleanup(digest_stream_free) struct digest_stream *stream = digest_stream_new();
-	cleanup(text_free) char *block = malloc(BLOCK);
+	scoped(digest_stream_free) struct digest_stream *stream = digest_stream_new();
+	scoped(text_free) char *block = malloc(BLOCK);
 	uint64_t done = 0;
 
 	if (!stream || !block)

@@ -18,8 +18,8 @@ void file_close(int fd)
 
 int file_read(const char *path, size_t limit, char **text, size_t *size, struct rounds_error *error)
 {
-	cleanup(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	cleanup(text_free) char *bytes = NULL;
+	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	scoped(text_free) char *bytes = NULL;
 	size_t used = 0, room = 0;
 
 	if (fd < 0)
@@ -95,9 +95,9 @@ static char *parent_of(const char *path)
 
 int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
 {
-	cleanup(text_free) char *parent = parent_of(path);
-	cleanup(text_free) char *fresh = NULL;
-	cleanup(file_close) int fd = -1;
+	scoped(text_free) char *parent = parent_of(path);
+	scoped(text_free) char *fresh = NULL;
+	scoped(file_close) int fd = -1;
 
 	if (!parent || asprintf(&fresh, "%s.new-%d", path, (int)getpid()) < 0)
 		return error_no_memory(error);
@@ -114,7 +114,7 @@ int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, 
 
 int directory_sync(const char *path, struct rounds_error *error)
 {
-	cleanup(file_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped(file_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0 || fsync(fd))
 		return error_errno(error, "cannot sync the directory %s", path);
@@ -123,7 +123,7 @@ int directory_sync(const char *path, struct rounds_error *error)
 
 int directory_make(const char *path, mode_t mode, struct rounds_error *error)
 {
-	cleanup(text_free) char *part = strdup(path);
+	scoped(text_free) char *part = strdup(path);
 
 	if (!part)
 		return error_no_memory(error);
@@ -168,7 +168,7 @@ int file_lock(const char *path, struct rounds_error *error)
 
 int file_view_open(const char *path, struct file_view *view, struct rounds_error *error)
 {
-	cleanup(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat status;
 	void *bytes = NULL;
 

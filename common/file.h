@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Closes a descriptor that is not negative; for cleanup(file_close) int fd = -1; */
+/* Closes a descriptor that is not negative; for scoped(file_close) int fd = -1; */
 void file_close(int fd);
 DEFINE_CLEANUP(int, file_close);
 

@@ -46,7 +46,7 @@ int json_parse(const char *text, size_t size, json_t **value, struct rounds_erro
 
 int json_parse_file(const char *path, json_t **value, struct rounds_error *error)
 {
-	cleanup(text_free) char *text = NULL;
+	scoped(text_free) char *text = NULL;
 	size_t size;
 
 	if (file_read(path, FILE_LIMIT, &text, &size, error))
@@ -76,7 +76,7 @@ static int member(const json_t *object, const char *key, bool required, const js
 
 int json_get_text(const json_t *object, const char *key, bool required, const char **out, struct rounds_error *error)
 {
-	const json_t *value;
+	const json_t *value = NULL;
 
 	if (member(object, key, required, &value, error))
 		return -1;
@@ -92,7 +92,7 @@ int json_get_text(const json_t *object, const char *key, bool required, const ch
 int json_get_integer(const json_t *object, const char *key, bool required, int64_t min, int64_t max, int64_t *out,
 	struct rounds_error *error)
 {
-	const json_t *value;
+	const json_t *value = NULL;
 
 	if (member(object, key, required, &value, error))
 		return -1;
@@ -106,7 +106,7 @@ int json_get_integer(const json_t *object, const char *key, bool required, int64
 
 int json_get_number(const json_t *object, const char *key, bool required, double *out, struct rounds_error *error)
 {
-	const json_t *value;
+	const json_t *value = NULL;
 
 	if (member(object, key, required, &value, error))
 		return -1;

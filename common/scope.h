@@ -1,8 +1,8 @@
 /*
  * Scopes clean up after themselves.
  *
- *     cleanup(file_close) int fd = -1;
- *     cleanup(digest_stream_free) struct digest_stream *stream = NULL;
+ *     scoped(file_close) int fd = -1;
+ *     scoped(digest_stream_free) struct digest_stream *stream = NULL;
  *
  * A type's own header says which function frees it with DEFINE_CLEANUP, so that an early return cannot leak.
  */
@@ -14,7 +14,7 @@
 /* The result must not be ignored. */
 #define must_check __attribute__((warn_unused_result))
 
-#define cleanup(function) __attribute__((cleanup(function##_cleanup)))
+#define scoped(function) __attribute__((cleanup(function##_cleanup)))
 
 /* Declares how a variable of `type` (a pointer) is freed; `function` must accept NULL. */
 #define DEFINE_CLEANUP(type, function)                                                                       \
@@ -28,7 +28,7 @@
 
 DEFINE_CLEANUP(void *, free);
 
-/* cleanup(text_free) char *text: frees with free(3). */
+/* scoped(text_free) char *text: frees with free(3). */
 static inline void text_free(char *text)
 {
 	free(text);

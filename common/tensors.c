@@ -145,7 +145,7 @@ static int check_layout(struct tensors *tensors, uint64_t data_size, struct roun
 
 int tensors_parse(const uint8_t *bytes, size_t size, uint64_t file_size, struct tensors **out, struct rounds_error *error)
 {
-	cleanup(tensors_free) struct tensors *tensors = calloc(1, sizeof(*tensors));
+	scoped(tensors_free) struct tensors *tensors = calloc(1, sizeof(*tensors));
 	uint64_t length = 0;
 	struct rounds_error json_error;
 
@@ -210,7 +210,7 @@ json_t *tensors_describe(const struct tensors *tensors)
 
 int tensor_file_open(const char *path, struct tensor_file *file, struct rounds_error *error)
 {
-	cleanup(file_view_close) struct file_view view = { 0 };
+	scoped(file_view_close) struct file_view view = { 0 };
 
 	if (file_view_open(path, &view, error) ||
 		tensors_parse(view.bytes, view.size, view.size, &file->tensors, error))
@@ -230,7 +230,7 @@ int tensors_header(const struct tensor_plan *plan, size_t count, const json_t *m
 	struct rounds_error *error)
 {
 	json_auto_t *header = json_object();
-	cleanup(text_free) char *text = NULL;
+	scoped(text_free) char *text = NULL;
 	uint64_t at = 0;
 	size_t length, padded;
 

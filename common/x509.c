@@ -37,22 +37,22 @@ static char *bio_text(BIO *bio)
 
 static EVP_PKEY *key_parse(const char *pem)
 {
-	cleanup(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
+	scoped(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
 
 	return bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
 }
 
 static X509 *certificate_parse(const char *pem)
 {
-	cleanup(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
+	scoped(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
 
 	return bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
 }
 
 int key_new(char **key_pem, struct rounds_error *error)
 {
-	cleanup(EVP_PKEY_free) EVP_PKEY *key = EVP_EC_gen("P-256");
-	cleanup(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
+	scoped(EVP_PKEY_free) EVP_PKEY *key = EVP_EC_gen("P-256");
+	scoped(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
 
 	if (!key || !bio || !PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
 		return crypto_error(error, "cannot make a key");
@@ -68,7 +68,7 @@ static int name_fill(X509_NAME *subject, const char *name)
 static int extension_add(X509 *certificate, X509 *issuer, int id, const char *value)
 {
 	X509V3_CTX context;
-	cleanup(X509_EXTENSION_free) X509_EXTENSION *extension = NULL;
+	scoped(X509_EXTENSION_free) X509_EXTENSION *extension = NULL;
 
 	X509V3_set_ctx_nodb(&context);
 	X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
@@ -96,7 +96,7 @@ static int certificate_begin(X509 *certificate, int64_t days)
 
 static int certificate_text(X509 *certificate, char **pem, struct rounds_error *error)
 {
-	cleanup(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
+	scoped(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
 
 	if (!bio || !PEM_write_bio_X509(bio, certificate))
 		return crypto_error(error, "cannot write a certificate");
@@ -106,8 +106,8 @@ static int certificate_text(X509 *certificate, char **pem, struct rounds_error *
 
 int authority_new(const char *name, const char *key_pem, int days, char **cert_pem, struct rounds_error *error)
 {
-	cleanup(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
-	cleanup(X509_free) X509 *certificate = X509_new();
+	scoped(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
+	scoped(X509_free) X509 *certificate = X509_new();
 
 	if (!key || !certificate || !certificate_begin(certificate, days) ||
 		!name_fill(X509_get_subject_name(certificate), name) ||
@@ -123,9 +123,9 @@ int authority_new(const char *name, const char *key_pem, int days, char **cert_p
 
 int request_new(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error)
 {
-	cleanup(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
-	cleanup(X509_REQ_free) X509_REQ *request = X509_REQ_new();
-	cleanup(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
+	scoped(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
+	scoped(X509_REQ_free) X509_REQ *request = X509_REQ_new();
+	scoped(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
 
 	if (!key || !request || !bio || !name_fill(X509_REQ_get_subject_name(request), name) ||
 		!X509_REQ_set_pubkey(request, key) || !X509_REQ_sign(request, key, EVP_sha256()) ||
@@ -154,8 +154,8 @@ static char *alternative_names(const char *const *hosts)
 /* The requested key, once the request is proven to be signed with it and strong enough. */
 static EVP_PKEY *request_key(const char *pem, struct rounds_error *error)
 {
-	cleanup(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
-	cleanup(X509_REQ_free) X509_REQ *request = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+	scoped(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
+	scoped(X509_REQ_free) X509_REQ *request = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
 	EVP_PKEY *key = request ? X509_REQ_get_pubkey(request) : NULL;
 
 	if (!key || X509_REQ_verify(request, key) != 1) {
@@ -174,11 +174,11 @@ static EVP_PKEY *request_key(const char *pem, struct rounds_error *error)
 int certificate_issue(const struct certificate_order *order, char **cert_pem, struct certificate_facts *facts,
 	struct rounds_error *error)
 {
-	cleanup(X509_free) X509 *authority = certificate_parse(order->authority_pem);
-	cleanup(X509_free) X509 *certificate = X509_new();
-	cleanup(EVP_PKEY_free) EVP_PKEY *authority_key = key_parse(order->authority_key_pem);
-	cleanup(EVP_PKEY_free) EVP_PKEY *key = request_key(order->request_pem, error);
-	cleanup(text_free) char *names = alternative_names(order->hosts);
+	scoped(X509_free) X509 *authority = certificate_parse(order->authority_pem);
+	scoped(X509_free) X509 *certificate = X509_new();
+	scoped(EVP_PKEY_free) EVP_PKEY *authority_key = key_parse(order->authority_key_pem);
+	scoped(EVP_PKEY_free) EVP_PKEY *key = request_key(order->request_pem, error);
+	scoped(text_free) char *names = alternative_names(order->hosts);
 	const char *purpose = order->use == CERTIFICATE_SITE ? "clientAuth" : "serverAuth";
 
 	if (!key)
@@ -208,7 +208,7 @@ static int64_t time_us(const ASN1_TIME *time)
 
 int certificate_read(const char *cert_pem, struct certificate_facts *facts, struct rounds_error *error)
 {
-	cleanup(X509_free) X509 *certificate = certificate_parse(cert_pem);
+	scoped(X509_free) X509 *certificate = certificate_parse(cert_pem);
 	BIGNUM *number;
 	char *serial;
 
@@ -229,9 +229,9 @@ int certificate_read(const char *cert_pem, struct certificate_facts *facts, stru
 
 int certificate_check(const char *cert_pem, const char *authority_pem, const char *key_pem, struct rounds_error *error)
 {
-	cleanup(X509_free) X509 *certificate = certificate_parse(cert_pem);
-	cleanup(X509_free) X509 *authority = certificate_parse(authority_pem);
-	cleanup(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
+	scoped(X509_free) X509 *certificate = certificate_parse(cert_pem);
+	scoped(X509_free) X509 *authority = certificate_parse(authority_pem);
+	scoped(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
 
 	if (!certificate || !authority || !key)
 		return crypto_error(error, "not a certificate, authority and key");
@@ -244,7 +244,7 @@ int certificate_check(const char *cert_pem, const char *authority_pem, const cha
 
 int certificate_fingerprint(const char *cert_pem, char *text, size_t size, struct rounds_error *error)
 {
-	cleanup(X509_free) X509 *certificate = certificate_parse(cert_pem);
+	scoped(X509_free) X509 *certificate = certificate_parse(cert_pem);
 	unsigned char *der = NULL;
 	struct digest digest;
 	char digest_text[DIGEST_TEXT_SIZE];

@@ -1,0 +1,24 @@
+/* What blobs.c and uploads.c share: the folder, and the uploads that this process has written to. */
+#ifndef ROUNDS_SERVER_BLOBS_LAYOUT_H
+#define ROUNDS_SERVER_BLOBS_LAYOUT_H
+
+#include "server/blobs/blobs.h"
+
+#include <pthread.h>
+
+struct blobs {
+	char *directory;
+	pthread_mutex_t lock;   /* of the list below */
+	struct upload *uploads; /* that this process has written to and that are not complete */
+	int active;
+};
+
+/* The caller frees; NULL without memory. */
+char *layout_path(struct blobs *blobs, const char *folder, const char *name);
+
+must_check int layout_publish(struct blobs *blobs, const char *from, int fd, const struct digest *digest,
+	struct rounds_error *error);
+
+void uploads_forget(struct blobs *blobs);
+
+#endif

@@ -1,0 +1,265 @@
+#include "common/file.h"
+#include "server/blobs/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* So often is the kernel told to begin writing out, so that the fsync at the end finds little left to do. */
+#define WRITE_OUT (UINT64_C(8) << 20)
+
+struct upload {
+	struct upload *next;
+	struct blobs *blobs;
+	char id[64];
+	int fd;
+	bool busy;
+	uint64_t begin, offset, length, written_out;
+	struct digest_stream *stream; /* of all bytes so far; NULL if this process has not seen them all */
+	EVP_MD_CTX *expected;         /* of this writer's bytes, if it announced a sum */
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	size_t sum_size;
+};
+
+static void upload_free(struct upload *upload)
+{
+	file_close(upload->fd);
+	digest_stream_free(upload->stream);
+	EVP_MD_CTX_free(upload->expected);
+	free(upload);
+}
+
+void uploads_forget(struct blobs *blobs)
+{
+	while (blobs->uploads) {
+		struct upload *next = blobs->uploads->next;
+
+		upload_free(blobs->uploads);
+		blobs->uploads = next;
+	}
+}
+
+/* Takes a known, idle upload off the list; the lock is held. */
+static struct upload *upload_take(struct blobs *blobs, const char *id)
+{
+	for (struct upload **at = &blobs->uploads; *at; at = &(*at)->next) {
+		struct upload *upload = *at;
+
+		if (!strcmp(upload->id, id) && !upload->busy) {
+			*at = upload->next;
+			return upload;
+		}
+	}
+	return NULL;
+}
+
+static bool upload_busy(struct blobs *blobs, const char *id)
+{
+	for (struct upload *upload = blobs->uploads; upload; upload = upload->next)
+		if (!strcmp(upload->id, id) && upload->busy)
+			return true;
+	return false;
+}
+
+int uploads_active(struct blobs *blobs)
+{
+	int active;
+
+	pthread_mutex_lock(&blobs->lock);
+	active = blobs->active;
+	pthread_mutex_unlock(&blobs->lock);
+	return active;
+}
+
+int upload_create(struct blobs *blobs, const char *id, struct rounds_error *error)
+{
+	scoped(text_free) char *path = layout_path(blobs, "uploads", id);
+	scoped(file_close) int fd = -1;
+
+	if (!path)
+		return error_no_memory(error);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? error_errno(error, "cannot create an upload") : 0;
+}
+
+int upload_offset(struct blobs *blobs, const char *id, uint64_t *offset, struct rounds_error *error)
+{
+	scoped(text_free) char *path = layout_path(blobs, "uploads", id);
+	struct stat status;
+
+	if (!path)
+		return error_no_memory(error);
+	if (stat(path, &status))
+		return error_set(error, ERROR_NOT_FOUND, "there is no such upload");
+	*offset = (uint64_t)status.st_size;
+	return 0;
+}
+
+static struct upload *upload_new(struct blobs *blobs, const char *id, uint64_t offset)
+{
+	scoped(text_free) char *path = layout_path(blobs, "uploads", id);
+	struct upload *upload = calloc(1, sizeof(*upload));
+
+	if (!path || !upload) {
+		free(upload);
+		return NULL;
+	}
+	upload->blobs = blobs;
+	snprintf(upload->id, sizeof(upload->id), "%s", id);
+	upload->fd = open(path, O_RDWR | O_CLOEXEC);
+	upload->stream = offset ? NULL : digest_stream_new();
+	upload->offset = upload->written_out = offset;
+	if (upload->fd < 0) {
+		upload_free(upload);
+		return NULL;
+	}
+	return upload;
+}
+
+int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t length, struct upload **out,
+	struct rounds_error *error)
+{
+	struct upload *upload;
+	uint64_t stored;
+
+	if (upload_offset(blobs, id, &stored, error))
+		return -1;
+	pthread_mutex_lock(&blobs->lock);
+	if (upload_busy(blobs, id)) {
+		pthread_mutex_unlock(&blobs->lock);
+		return error_set(error, ERROR_CONFLICT, "another request is writing to this upload");
+	}
+	upload = upload_take(blobs, id);
+	if (!upload)
+		upload = upload_new(blobs, id, stored);
+	if (upload) {
+		upload->busy = true;
+		upload->next = blobs->uploads;
+		blobs->uploads = upload;
+		blobs->active++;
+	}
+	pthread_mutex_unlock(&blobs->lock);
+	if (!upload)
+		return error_set(error, ERROR_IO, "cannot open the upload");
+	upload->begin = upload->offset;
+	upload->length = length;
+	upload->sum_size = 0;
+	if (offset == upload->offset) {
+		*out = upload;
+		return 0;
+	}
+	error_set(error, ERROR_CONFLICT, "Upload-Offset must be %llu", (unsigned long long)upload->offset);
+	(void)!upload_end(upload, &stored, NULL);
+	return -1;
+}
+
+int upload_expect(struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size, struct rounds_error *error)
+{
+	const EVP_MD *method = !strcmp(algorithm, "sha256") ? EVP_sha256() : !strcmp(algorithm, "sha1") ? EVP_sha1() : NULL;
+
+	if (!method || size != (size_t)EVP_MD_get_size(method))
+		return error_set(error, ERROR_INVALID, "Upload-Checksum must be sha1 or sha256 and its sum in base64");
+	if (!upload->expected && !(upload->expected = EVP_MD_CTX_new()))
+		return error_no_memory(error);
+	if (EVP_DigestInit_ex(upload->expected, method, NULL) != 1)
+		return error_set(error, ERROR_INTERNAL, "cannot compute a checksum");
+	memcpy(upload->sum, sum, size);
+	upload->sum_size = size;
+	return 0;
+}
+
+int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error)
+{
+	if (size > upload->length - upload->offset)
+		return error_set(error, ERROR_TOO_LARGE, "more bytes than the upload's length of %llu",
+			(unsigned long long)upload->length);
+	if (file_pwrite_all(upload->fd, bytes, size, upload->offset, error))
+		return -1;
+	if (upload->stream)
+		digest_stream_add(upload->stream, bytes, size);
+	if (upload->sum_size)
+		EVP_DigestUpdate(upload->expected, bytes, size);
+	upload->offset += size;
+	if (upload->offset - upload->written_out >= WRITE_OUT) {
+		sync_file_range(upload->fd, (off_t)upload->written_out, (off_t)(upload->offset - upload->written_out),
+			SYNC_FILE_RANGE_WRITE);
+		upload->written_out = upload->offset;
+	}
+	return 0;
+}
+
+/* Back to where this writer began, as if it had never sent anything. */
+static int upload_undo(struct upload *upload, struct rounds_error *error)
+{
+	digest_stream_free(upload->stream);
+	upload->stream = upload->begin ? NULL : digest_stream_new();
+	upload->offset = upload->written_out = upload->begin;
+	if (ftruncate(upload->fd, (off_t)upload->begin))
+		return error_errno(error, "cannot undo a write");
+	return error_set(error, ERROR_CHECKSUM, "the bytes do not have the announced checksum; send them again");
+}
+
+int upload_end(struct upload *upload, uint64_t *offset, struct rounds_error *error)
+{
+	struct blobs *blobs = upload->blobs;
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	int result = 0;
+
+	if (upload->sum_size && EVP_DigestFinal_ex(upload->expected, sum, NULL) == 1 &&
+		memcmp(sum, upload->sum, upload->sum_size))
+		result = upload_undo(upload, error);
+	*offset = upload->offset;
+	pthread_mutex_lock(&blobs->lock);
+	upload->busy = false;
+	blobs->active--;
+	pthread_mutex_unlock(&blobs->lock);
+	return result;
+}
+
+int upload_complete(struct blobs *blobs, const char *id, uint64_t length, const struct digest *expected,
+	struct digest *digest, struct rounds_error *error)
+{
+	scoped(text_free) char *path = layout_path(blobs, "uploads", id);
+	struct upload *upload;
+	int failed;
+
+	pthread_mutex_lock(&blobs->lock);
+	upload = upload_take(blobs, id);
+	if (!upload)
+		upload = upload_new(blobs, id, length);
+	pthread_mutex_unlock(&blobs->lock);
+	if (!upload || !path)
+		return error_set(error, ERROR_IO, "cannot open the upload");
+	if (upload->stream) {
+		digest_stream_finish(upload->stream, digest);
+		failed = 0;
+	} else {
+		failed = digest_file(upload->fd, length, digest, error);
+	}
+	if (!failed && expected && !digest_equal(digest, expected)) {
+		failed = error_set(error, ERROR_CHECKSUM, "the upload does not have the announced digest; it was discarded");
+		unlink(path);
+	}
+	if (!failed)
+		failed = layout_publish(blobs, path, upload->fd, digest, error);
+	upload_free(upload);
+	return failed ? -1 : 0;
+}
+
+void upload_remove(struct blobs *blobs, const char *id)
+{
+	scoped(text_free) char *path = layout_path(blobs, "uploads", id);
+	struct upload *upload;
+
+	pthread_mutex_lock(&blobs->lock);
+	upload = upload_take(blobs, id);
+	pthread_mutex_unlock(&blobs->lock);
+	if (upload)
+		upload_free(upload);
+	if (path)
+		unlink(path);
+}

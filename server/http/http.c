@@ -1,0 +1,243 @@
+#include "server/http/request.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Of a connection: enough for a header block and one large read of a body; address space, touched as needed. */
+enum { CONNECTION_MEMORY = 256 * 1024, IDLE_SECONDS = 90 };
+
+static enum MHD_Result queue_reply(struct request *request)
+{
+	if (!request->response)
+		return MHD_NO;
+	return MHD_queue_response(request->connection, (unsigned)request->status, request->response);
+}
+
+static enum MHD_Result refuse(struct request *request, const struct rounds_error *error)
+{
+	request->stage = STAGE_REPLIED;
+	reply_error(request, error);
+	return queue_reply(request);
+}
+
+static size_t body_limit(const struct request *request)
+{
+	return request->route->body_limit ? request->route->body_limit : HTTP_BODY_LIMIT;
+}
+
+/* The headers have arrived: who asks, may they, and is the announced size within bounds? */
+static enum MHD_Result begin(struct request *request)
+{
+	struct http *http = request->http;
+	const char *length = request_header(request, "Content-Length");
+	struct rounds_error error = { 0 };
+
+	if (http->options.guard(request, http->options.app, &error))
+		return refuse(request, &error);
+	if (!request->route->sink && length && strtoull(length, NULL, 10) > body_limit(request)) {
+		error_set(&error, ERROR_TOO_LARGE, "the body may have at most %zu bytes", body_limit(request));
+		return refuse(request, &error);
+	}
+	if (request->route->sink) {
+		if (request->route->sink->open(request, http->options.app, &error))
+			return refuse(request, &error);
+		request->stream_open = true;
+	}
+	return MHD_YES;
+}
+
+static int collect(struct request *request, const char *bytes, size_t size, struct rounds_error *error)
+{
+	if (size > body_limit(request) - request->body_size)
+		return error_set(error, ERROR_TOO_LARGE, "the body may have at most %zu bytes", body_limit(request));
+	if (request->body_size + size > request->body_room) {
+		size_t room = 2 * (request->body_size + size);
+		char *more = realloc(request->body, room);
+
+		if (!more)
+			return error_no_memory(error);
+		request->body = more;
+		request->body_room = room;
+	}
+	memcpy(request->body + request->body_size, bytes, size);
+	request->body_size += size;
+	return 0;
+}
+
+/* A piece of the body. After a refusal the rest is read and dropped, so that the client can read why. */
+static void take(struct request *request, const char *bytes, size_t size)
+{
+	struct http *http = request->http;
+	int failed;
+
+	if (request->refused)
+		return;
+	if (request->route->sink)
+		failed = request->route->sink->write(request, bytes, size, &request->refusal);
+	else
+		failed = collect(request, bytes, size, &request->refusal);
+	if (failed)
+		request->refused = true;
+	else if (request->route->sink && http->options.moved)
+		http->options.moved(request, http->options.app, size);
+}
+
+static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+	const char *version, const char *bytes, size_t *size, void **state)
+{
+	struct http *http = context;
+	struct request *request = *state;
+	struct rounds_error error = { 0 };
+
+	(void)version;
+	if (!request) {
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+		request = request_new(http, connection, method, url, &error);
+		*state = request;
+		if (!request)
+			return MHD_NO;
+		request->peer = info ? info->socket_context : NULL;
+		if (request->peer)
+			peer_look(request->peer, connection);
+		return error.kind ? refuse(request, &error) : begin(request);
+	}
+	if (*size > 0) {
+		take(request, bytes, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	if (request->stage == STAGE_REPLIED)
+		return queue_reply(request);
+	if (request->refused)
+		return refuse(request, &request->refusal);
+	request->stage = STAGE_WORK;
+	MHD_suspend_connection(connection);
+	workers_hand(http, request);
+	return MHD_YES;
+}
+
+static void completed(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+{
+	struct request *request = *state;
+
+	(void)context;
+	(void)connection;
+	(void)code;
+	if (!request)
+		return;
+	reply_log(request);
+	request_free(request);
+	*state = NULL;
+}
+
+static void connection_changed(void *context, struct MHD_Connection *connection, void **peer,
+	enum MHD_ConnectionNotificationCode code)
+{
+	(void)context;
+	(void)connection;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		*peer = calloc(1, sizeof(struct peer));
+	else
+		free(*peer);
+}
+
+static int address_parse(const struct http_options *options, struct sockaddr_storage *address, struct rounds_error *error)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+
+	memset(address, 0, sizeof(*address));
+	if (inet_pton(AF_INET, options->address, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(options->port);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, options->address, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(options->port);
+		return 0;
+	}
+	return error_set(error, ERROR_INVALID, "address \"%s\" is not an IPv4 or IPv6 address", options->address);
+}
+
+static void library_log(void *context, const char *format, va_list arguments)
+{
+	char text[300];
+
+	(void)context;
+	if (vsnprintf(text, sizeof(text), format, arguments) > 0)
+		log_debug("http library", "text", text, NULL);
+}
+
+static int daemon_start(struct http *http, struct rounds_error *error)
+{
+	const struct http_options *options = &http->options;
+	struct sockaddr_storage address;
+	const union MHD_DaemonInfo *info;
+
+	if (address_parse(options, &address, error))
+		return -1;
+	http->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TLS | MHD_USE_ITC |
+			MHD_USE_ERROR_LOG | (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+		options->port, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
+		MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE, options->io_threads,
+		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
+		MHD_OPTION_HTTPS_MEM_KEY, options->key_pem, MHD_OPTION_HTTPS_MEM_CERT, options->certificate_pem,
+		MHD_OPTION_HTTPS_MEM_TRUST, options->authority_pem, MHD_OPTION_HTTPS_PRIORITIES,
+		"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
+		"%SERVER_PRECEDENCE",
+		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
+		MHD_OPTION_END);
+	if (!http->daemon)
+		return error_set(error, ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", options->address, options->port,
+			errno ? strerror(errno) : "see the log");
+	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	http->port = info ? info->port : options->port;
+	return 0;
+}
+
+int http_start(const struct http_options *options, struct http **out, struct rounds_error *error)
+{
+	struct http *http = calloc(1, sizeof(*http));
+
+	if (!http)
+		return error_no_memory(error);
+	http->options = *options;
+	if (workers_start(http, error) || daemon_start(http, error)) {
+		workers_stop(http);
+		free(http);
+		return -1;
+	}
+	*out = http;
+	return 0;
+}
+
+uint16_t http_port(const struct http *http)
+{
+	return http->port;
+}
+
+void http_stop(struct http *http)
+{
+	MHD_socket listening;
+
+	if (!http)
+		return;
+	http_drain(http);
+	listening = MHD_quiesce_daemon(http->daemon);
+	if (listening != MHD_INVALID_SOCKET)
+		close(listening);
+	workers_stop(http); /* every suspended connection has been resumed by its worker when they have ended */
+	MHD_stop_daemon(http->daemon);
+	pthread_mutex_destroy(&http->lock);
+	free(http);
+}

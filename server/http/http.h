@@ -1,0 +1,127 @@
+/*
+ * HTTPS: one port, optional client certificate, a router that is a table.
+ *
+ * Three kinds of threads. A few I/O threads (libmicrohttpd, epoll) move bytes and never wait for anything else. A
+ * request that has arrived is set aside (its connection suspended) and handed to a pool of workers, where its
+ * handler may block on the store as it likes. A handler that has nothing to say yet returns WAIT: the request
+ * then costs no thread until someone wakes its key or its time is up, and the handler runs again.
+ *
+ * libmicrohttpd and GnuTLS stay inside this folder.
+ */
+#ifndef ROUNDS_SERVER_HTTP_HTTP_H
+#define ROUNDS_SERVER_HTTP_HTTP_H
+
+#include "common/error.h"
+#include "common/uuid.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct http;
+struct request;
+
+enum outcome {
+	REPLIED, /* the handler has called one of reply_* */
+	WAIT,    /* it has called request_wait and wants to run again */
+};
+
+typedef enum outcome handler_fn(struct request *request, void *app);
+
+/*
+ * How a body that is not small is taken in, on an I/O thread, before the handler runs. None of these may block on
+ * more than the page cache. `open` leaves its state in request_stream(); a failure ends the request with that error.
+ */
+struct body_sink {
+	int (*open)(struct request *request, void *app, struct rounds_error *error);
+	int (*write)(struct request *request, const void *bytes, size_t size, struct rounds_error *error);
+	void (*abandon)(struct request *request); /* the client went away in mid-body */
+};
+
+#define ROUTE_PARAMETERS 2
+
+struct route {
+	const char *method;
+	const char *path;   /* `{name}` stands for one segment */
+	int permission;     /* what the guard makes of it is its business */
+	handler_fn *handler;
+	const char *summary;
+	size_t body_limit;  /* bytes; 0: HTTP_BODY_LIMIT */
+	const struct body_sink *sink; /* NULL: the body is collected in memory */
+};
+
+#define HTTP_BODY_LIMIT ((size_t)1 << 20)
+
+/* Who asks, as the guard found out. */
+struct caller {
+	enum { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
+	char name[64];
+	char role[16]; /* of a person */
+};
+
+struct http_options {
+	const char *address; /* numeric, IPv4 or IPv6 */
+	uint16_t port;       /* 0: any free one */
+	const char *certificate_pem, *key_pem, *authority_pem;
+	unsigned io_threads, workers, connections;
+	const struct route *routes; /* method NULL ends the table */
+	/* Runs before every handler, on an I/O thread: fills request_caller() or fails. */
+	int (*guard)(struct request *request, void *app, struct rounds_error *error);
+	/* Called with what came or went over the wire of a transfer, for whoever follows progress; may be NULL. */
+	void (*moved)(struct request *request, void *app, size_t bytes);
+	void *app;
+};
+
+must_check int http_start(const struct http_options *options, struct http **http, struct rounds_error *error);
+uint16_t http_port(const struct http *http);
+
+/* No new connections; waiting requests run once more with request_timed_out() true. */
+void http_drain(struct http *http);
+/* Ends all threads; what is still open is cut. */
+void http_stop(struct http *http);
+
+/* Wakes every request that waits for this key. May be called from any thread; never blocks for long. */
+void http_wake(void *http, const char *key);
+
+uint64_t http_waiting(struct http *http);
+
+/* The request, for guards, handlers and sinks. Text lives as long as the request. */
+const struct route *request_route(const struct request *request);
+const char *request_id(const struct request *request);
+const char *request_path(const struct request *request);
+const char *request_parameter(const struct request *request, const char *name); /* never NULL for one in the path */
+const char *request_query(const struct request *request, const char *name);     /* NULL: not given */
+const char *request_header(const struct request *request, const char *name);    /* NULL: not given */
+const char *request_body(const struct request *request, size_t *size);
+must_check int request_json(const struct request *request, json_t **value, struct rounds_error *error); /* new reference */
+must_check int request_query_integer(const struct request *request, const char *name, int64_t min, int64_t max,
+	int64_t *value, struct rounds_error *error);
+struct caller *request_caller(struct request *request);
+void **request_stream(struct request *request);
+struct http *request_http(struct request *request);
+
+/* The verified client certificate of this connection: false if there is none that our authority signed. */
+bool request_peer(const struct request *request, const char **name, const char **serial);
+
+/*
+ * Announces, before looking, that this request will wait for `key` at most `seconds` from when it first ran: a wake
+ * between the look and the return is then not lost. Returns false when that time is over.
+ */
+bool request_wait(struct request *request, const char *key, int64_t seconds);
+
+/* Exactly one of these ends a request. */
+enum outcome reply_json(struct request *request, int status, json_t *value); /* takes the reference */
+enum outcome reply_empty(struct request *request, int status);
+enum outcome reply_text(struct request *request, int status, const char *type, char *text); /* takes it */
+enum outcome reply_error(struct request *request, const struct rounds_error *error);
+/* The same with a list of faults (see fields.h), borrowed. */
+enum outcome reply_faults(struct request *request, const json_t *faults, struct rounds_error *error);
+/* `size` bytes of a file from `begin`; takes the descriptor. */
+enum outcome reply_file(struct request *request, int status, int fd, uint64_t begin, uint64_t size);
+
+/* A header of the answer; call before reply_*. */
+void reply_header(struct request *request, const char *name, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,162 @@
+/* Answers. Errors are application/problem+json (RFC 9457). */
+#include "server/http/request.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FILE_BLOCK = 256 * 1024 };
+
+void reply_header(struct request *request, const char *name, const char *format, ...)
+{
+	va_list arguments;
+	int at = request->header_count;
+
+	if (at == REPLY_HEADERS)
+		return;
+	snprintf(request->headers[at].name, sizeof(request->headers[at].name), "%s", name);
+	va_start(arguments, format);
+	if (vsnprintf(request->headers[at].value, sizeof(request->headers[at].value), format, arguments) >= 0)
+		request->header_count++;
+	va_end(arguments);
+}
+
+static enum outcome finish(struct request *request, int status, struct MHD_Response *response)
+{
+	request->status = status;
+	request->response = response;
+	if (!response)
+		return REPLIED; /* the connection is then cut: out of memory */
+	for (int i = 0; i < request->header_count; i++)
+		MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);
+	MHD_add_response_header(response, "Request-Id", request->id);
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	return REPLIED;
+}
+
+enum outcome reply_text(struct request *request, int status, const char *type, char *text)
+{
+	struct MHD_Response *response;
+
+	if (!text)
+		return finish(request, 503, NULL);
+	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	reply_header(request, "Content-Type", "%s", type);
+	reply_header(request, "Cache-Control", "no-store");
+	return finish(request, status, response);
+}
+
+enum outcome reply_json(struct request *request, int status, json_t *value)
+{
+	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+
+	json_decref(value);
+	return reply_text(request, status, "application/json", text);
+}
+
+enum outcome reply_empty(struct request *request, int status)
+{
+	reply_header(request, "Cache-Control", "no-store");
+	return finish(request, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+static json_t *problem(struct request *request, const struct rounds_error *error)
+{
+	const struct error_kind_info *kind = error_kind_info(error->kind);
+	json_t *body = json_pack("{s:o, s:s, s:i, s:s, s:s}", "type",
+		json_sprintf("/problems/%s", kind->slug), "title", kind->title, "status", kind->status, "detail",
+		error->message, "instance", request->id);
+
+	if (error->field[0])
+		json_object_set_new(body, "field", json_string(error->field));
+	return body;
+}
+
+static enum outcome reply_problem(struct request *request, const struct rounds_error *error, json_t *body)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	int status = error_kind_info(error->kind)->status;
+
+	json_decref(body);
+	if (status >= 500)
+		log_error("request failed", "request", request->id, "path", request->path, "reason", error->message, NULL);
+	if (status == 401)
+		reply_header(request, "WWW-Authenticate", "Bearer realm=\"rounds\"");
+	if (status == 503 || status == 429)
+		reply_header(request, "Retry-After", "5");
+	return reply_text(request, status, "application/problem+json", text);
+}
+
+enum outcome reply_error(struct request *request, const struct rounds_error *error)
+{
+	return reply_problem(request, error, problem(request, error));
+}
+
+enum outcome reply_faults(struct request *request, const json_t *faults, struct rounds_error *error)
+{
+	json_t *body = problem(request, error);
+
+	json_object_set(body, "errors", (json_t *)(uintptr_t)faults);
+	return reply_problem(request, error, body);
+}
+
+struct file_part {
+	struct request *request;
+	int fd;
+	uint64_t begin, size;
+};
+
+static ssize_t file_read_part(void *context, uint64_t position, char *buffer, size_t room)
+{
+	struct file_part *part = context;
+	const struct http_options *options = &part->request->http->options;
+	ssize_t got;
+
+	if (position >= part->size)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (room > part->size - position)
+		room = (size_t)(part->size - position);
+	got = pread(part->fd, buffer, room, (off_t)(part->begin + position));
+	if (got <= 0)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	if (options->moved)
+		options->moved(part->request, options->app, (size_t)got);
+	return got;
+}
+
+static void file_part_free(void *context)
+{
+	struct file_part *part = context;
+
+	close(part->fd);
+	free(part);
+}
+
+enum outcome reply_file(struct request *request, int status, int fd, uint64_t begin, uint64_t size)
+{
+	struct file_part *part = malloc(sizeof(*part));
+
+	if (!part) {
+		close(fd);
+		return finish(request, 503, NULL);
+	}
+	*part = (struct file_part){ request, fd, begin, size };
+	return finish(request, status,
+		MHD_create_response_from_callback(size, FILE_BLOCK, file_read_part, part, file_part_free));
+}
+
+void reply_log(const struct request *request)
+{
+	char status[12], took[24];
+
+	snprintf(status, sizeof(status), "%d", request->status);
+	snprintf(took, sizeof(took), "%.1f", (double)(clock_steady_us() - request->started) / 1000);
+	log_debug("request", "request", request->id, "method", request->route ? request->route->method : NULL, "path",
+		request->path, "status", status, "ms", took, "caller", request->caller.name[0] ? request->caller.name : NULL,
+		NULL);
+}

@@ -1,0 +1,94 @@
+/* What the files of this folder share. */
+#ifndef ROUNDS_SERVER_HTTP_REQUEST_H
+#define ROUNDS_SERVER_HTTP_REQUEST_H
+
+#include "server/http/http.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+#define REPLY_HEADERS 12
+#define WAIT_BUCKETS  4096
+
+/* Of a connection: the certificate is checked once, not for every request. */
+struct peer {
+	bool looked, verified;
+	char name[64];
+	char serial[64];
+};
+
+enum request_stage {
+	STAGE_BODY,    /* the body is coming in */
+	STAGE_WORK,    /* with the workers, or waiting to be woken */
+	STAGE_REPLIED, /* the answer is ready to be queued */
+};
+
+struct request {
+	struct http *http;
+	struct MHD_Connection *connection;
+	struct peer *peer;
+	const struct route *route;
+	char *path;
+	char *values[ROUTE_PARAMETERS]; /* of the path's {names}, in their order; point into path_copy */
+	char *path_copy;
+	char id[UUID_TEXT_SIZE];
+	enum request_stage stage;
+	struct caller caller;
+
+	char *body;
+	size_t body_size, body_room;
+	void *stream;
+	bool stream_open, refused;
+	struct rounds_error refusal;
+
+	/* Waiting: all guarded by http->lock. */
+	struct request *next_queued;              /* with the workers */
+	struct request *next_waiting, *prev_waiting; /* in its key's bucket */
+	struct request *next_timed, *prev_timed;  /* by when its time is up */
+	char key[80];
+	bool armed, woken, asleep;
+	int64_t give_up; /* steady time; 0 until the first request_wait */
+
+	int64_t started;
+	int status;
+	struct MHD_Response *response;
+	struct {
+		char name[40];
+		char value[512];
+	} headers[REPLY_HEADERS];
+	int header_count;
+};
+
+struct http {
+	struct http_options options;
+	struct MHD_Daemon *daemon;
+	uint16_t port;
+	pthread_t *workers;
+	unsigned worker_count;
+	pthread_t timer;
+	bool timer_runs, draining, stopping;
+	pthread_mutex_t lock;
+	pthread_cond_t work, time;
+	struct request *first, *last;           /* for the workers */
+	struct request *waiting[WAIT_BUCKETS];
+	struct request *timed_first, *timed_last; /* asleep, in the order they went to sleep */
+	uint64_t waiting_count;
+};
+
+/* router.c */
+struct request *request_new(struct http *http, struct MHD_Connection *connection, const char *method, const char *url,
+	struct rounds_error *error);
+void request_free(struct request *request);
+
+/* workers.c */
+int workers_start(struct http *http, struct rounds_error *error);
+void workers_stop(struct http *http);
+void workers_hand(struct http *http, struct request *request);
+
+/* peer.c */
+void peer_look(struct peer *peer, struct MHD_Connection *connection);
+
+/* reply.c */
+void reply_log(const struct request *request);
+
+#endif

@@ -1,0 +1,239 @@
+#include "server/store/db.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct statement {
+	struct statement *next;
+	const char *sql; /* a string constant: found again by its address */
+	sqlite3_stmt *prepared;
+};
+
+int db_error(struct store_tx *tx, struct rounds_error *error)
+{
+	int code = sqlite3_errcode(tx->db);
+
+	if (code == SQLITE_FULL)
+		return error_set(error, ERROR_NO_SPACE, "the database's disk is full");
+	if (code == SQLITE_NOMEM)
+		return error_no_memory(error);
+	return error_set(error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s", sqlite3_errmsg(tx->db));
+}
+
+static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
+{
+	struct statement *statement = tx->statements;
+
+	while (statement && statement->sql != sql)
+		statement = statement->next;
+	if (statement) {
+		sqlite3_reset(statement->prepared);
+		sqlite3_clear_bindings(statement->prepared);
+		return statement->prepared;
+	}
+	statement = calloc(1, sizeof(*statement));
+	if (!statement)
+		return NULL;
+	if (sqlite3_prepare_v3(tx->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement->prepared, NULL) != SQLITE_OK) {
+		free(statement);
+		return NULL;
+	}
+	statement->sql = sql;
+	statement->next = tx->statements;
+	tx->statements = statement;
+	return statement->prepared;
+}
+
+void db_statements_free(struct store_tx *tx)
+{
+	while (tx->statements) {
+		struct statement *next = tx->statements->next;
+
+		sqlite3_finalize(tx->statements->prepared);
+		free(tx->statements);
+		tx->statements = next;
+	}
+}
+
+static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *arguments)
+{
+	double number;
+	const char *text;
+	const json_t *value;
+
+	switch (type) {
+	case 'i':
+		return sqlite3_bind_int64(statement, at, va_arg(*arguments, int64_t));
+	case 'd':
+		number = va_arg(*arguments, double);
+		return isfinite(number) ? sqlite3_bind_double(statement, at, number) : sqlite3_bind_null(statement, at);
+	case 's':
+		text = va_arg(*arguments, const char *);
+		return sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
+	default:
+		value = va_arg(*arguments, const json_t *);
+		return sqlite3_bind_text(statement, at, value ? json_canonical(value) : NULL, -1, free);
+	}
+}
+
+static int prepare(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt **out, const char *sql, const char *format,
+	va_list *arguments)
+{
+	sqlite3_stmt *statement = statement_find(tx, sql);
+
+	if (!statement)
+		return db_error(tx, error);
+	for (int i = 0; format[i]; i++)
+		if (bind_one(statement, i + 1, format[i], arguments) != SQLITE_OK)
+			return db_error(tx, error);
+	*out = statement;
+	return 0;
+}
+
+int db_step(struct store_tx *tx, sqlite3_stmt *statement, struct rounds_error *error)
+{
+	int code = sqlite3_step(statement);
+
+	if (code == SQLITE_ROW)
+		return 1;
+	if (code == SQLITE_DONE) {
+		sqlite3_reset(statement);
+		return 0;
+	}
+	db_error(tx, error);
+	sqlite3_reset(statement);
+	return -1;
+}
+
+int db_query(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt **statement, const char *sql,
+	const char *format, ...)
+{
+	va_list arguments;
+	int failed;
+
+	va_start(arguments, format);
+	failed = prepare(tx, error, statement, sql, format, &arguments);
+	va_end(arguments);
+	return failed;
+}
+
+int db_run(struct store_tx *tx, struct rounds_error *error, const char *sql, const char *format, ...)
+{
+	sqlite3_stmt *statement;
+	va_list arguments;
+	int state;
+
+	va_start(arguments, format);
+	state = prepare(tx, error, &statement, sql, format, &arguments);
+	va_end(arguments);
+	if (state)
+		return -1;
+	while ((state = db_step(tx, statement, error)) > 0)
+		;
+	return state;
+}
+
+int64_t db_changes(const struct store_tx *tx)
+{
+	return sqlite3_changes64(tx->db);
+}
+
+int db_integer(struct store_tx *tx, struct rounds_error *error, int64_t fallback, int64_t *out, const char *sql,
+	const char *format, ...)
+{
+	sqlite3_stmt *statement;
+	va_list arguments;
+	int state;
+
+	va_start(arguments, format);
+	state = prepare(tx, error, &statement, sql, format, &arguments);
+	va_end(arguments);
+	if (state || (state = db_step(tx, statement, error)) < 0)
+		return -1;
+	*out = fallback;
+	if (state && sqlite3_column_type(statement, 0) != SQLITE_NULL)
+		*out = sqlite3_column_int64(statement, 0);
+	sqlite3_reset(statement);
+	return 0;
+}
+
+static json_t *column(sqlite3_stmt *statement, int at, const char *kind)
+{
+	char time[TIME_TEXT_SIZE];
+	int type = sqlite3_column_type(statement, at);
+
+	if (type == SQLITE_NULL)
+		return json_null();
+	if (kind && !strcmp(kind, ":time")) {
+		time_format(sqlite3_column_int64(statement, at), time);
+		return json_string(time);
+	}
+	if (kind && !strcmp(kind, ":bool"))
+		return json_boolean(sqlite3_column_int64(statement, at));
+	if (kind && !strcmp(kind, ":json"))
+		return json_loads((const char *)sqlite3_column_text(statement, at), JSON_DECODE_ANY, NULL);
+	if (type == SQLITE_INTEGER)
+		return json_integer(sqlite3_column_int64(statement, at));
+	if (type == SQLITE_FLOAT)
+		return json_real(sqlite3_column_double(statement, at));
+	return json_string((const char *)sqlite3_column_text(statement, at));
+}
+
+json_t *db_row(sqlite3_stmt *statement)
+{
+	json_t *row = json_object();
+
+	for (int i = 0; i < sqlite3_column_count(statement); i++) {
+		const char *name = sqlite3_column_name(statement, i);
+		const char *kind = strchr(name, ':');
+		char key[64];
+		size_t length = kind ? (size_t)(kind - name) : strlen(name);
+
+		if (length >= sizeof(key))
+			length = sizeof(key) - 1;
+		memcpy(key, name, length);
+		key[length] = '\0';
+		json_object_set_new(row, key, column(statement, i, kind));
+	}
+	return row;
+}
+
+int db_rows(struct store_tx *tx, struct rounds_error *error, json_t **rows, const char *sql, const char *format, ...)
+{
+	json_auto_t *list = json_array();
+	sqlite3_stmt *statement;
+	va_list arguments;
+	int state;
+
+	va_start(arguments, format);
+	state = prepare(tx, error, &statement, sql, format, &arguments);
+	va_end(arguments);
+	if (state)
+		return -1;
+	while ((state = db_step(tx, statement, error)) > 0)
+		json_array_append_new(list, db_row(statement));
+	if (state < 0)
+		return -1;
+	*rows = json_incref(list);
+	return 0;
+}
+
+int db_first(struct store_tx *tx, struct rounds_error *error, json_t **row, const char *sql, const char *format, ...)
+{
+	sqlite3_stmt *statement;
+	va_list arguments;
+	int state;
+
+	va_start(arguments, format);
+	state = prepare(tx, error, &statement, sql, format, &arguments);
+	va_end(arguments);
+	if (state || (state = db_step(tx, statement, error)) < 0)
+		return -1;
+	*row = state ? db_row(statement) : NULL;
+	sqlite3_reset(statement);
+	return 0;
+}

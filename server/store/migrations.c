@@ -1,0 +1,108 @@
+#include "server/store/migrations.h"
+
+#include "server/store/db.h"
+
+#include <stdio.h>
+
+/*
+ * Times ending in _us are wall time in microseconds; `due` and `lease_due` are steady time of the boot named in
+ * `setting`, and are granted anew when the machine has booted since.
+ */
+static const char *const migrations[] = {
+	/* 1 */
+	"CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE project(name TEXT PRIMARY KEY, created_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE token(id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash TEXT NOT NULL UNIQUE,"
+	" created_us INTEGER NOT NULL, expires_us INTEGER, used_us INTEGER) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE invitation(hash TEXT PRIMARY KEY, site TEXT NOT NULL, created_us INTEGER NOT NULL,"
+	" expires_us INTEGER NOT NULL, used_us INTEGER) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE site(name TEXT PRIMARY KEY, state TEXT NOT NULL, serial TEXT NOT NULL, created_us INTEGER NOT NULL,"
+	" expires_us INTEGER NOT NULL, seen_us INTEGER, version TEXT, slots INTEGER NOT NULL DEFAULT 1,"
+	" datasets TEXT NOT NULL DEFAULT '[]', executors TEXT NOT NULL DEFAULT '[]') STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE job(id TEXT PRIMARY KEY, project TEXT NOT NULL REFERENCES project(name), name TEXT NOT NULL,"
+	" workflow TEXT NOT NULL, state TEXT NOT NULL, priority INTEGER NOT NULL, spec TEXT NOT NULL,"
+	" progress TEXT NOT NULL DEFAULT '{}', reason TEXT, held TEXT, model TEXT, best TEXT, round INTEGER NOT NULL DEFAULT 0,"
+	" rounds INTEGER NOT NULL DEFAULT 0, version INTEGER NOT NULL DEFAULT 1, submitted_by TEXT NOT NULL,"
+	" idempotency_key TEXT, created_us INTEGER NOT NULL, started_us INTEGER, finished_us INTEGER, paused_at INTEGER,"
+	" UNIQUE(submitted_by, idempotency_key)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX job_by_state ON job(state, priority DESC, id);"
+
+	"CREATE TABLE job_site(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, site TEXT NOT NULL,"
+	" PRIMARY KEY(job, site)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX job_site_by_site ON job_site(site);"
+
+	"CREATE TABLE task(id TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
+	" round INTEGER NOT NULL, kind TEXT NOT NULL, site TEXT NOT NULL, state TEXT NOT NULL, model TEXT, lease_us INTEGER NOT"
+	" NULL, lease_due INTEGER, attempts INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, stage TEXT,"
+	" fraction REAL, result TEXT, weight REAL, metrics TEXT, reason TEXT, created_us INTEGER NOT NULL, leased_us INTEGER,"
+	" finished_us INTEGER, UNIQUE(job, round, kind, site)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX task_open ON task(site, state) WHERE state IN ('pending', 'leased');"
+	"CREATE INDEX task_leased ON task(lease_due) WHERE state = 'leased';"
+
+	"CREATE TABLE round(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
+	" state TEXT NOT NULL, method TEXT, model_in TEXT, model TEXT, metrics TEXT, manifest TEXT, manifest_digest TEXT,"
+	" started_us INTEGER NOT NULL, aggregating_us INTEGER, finished_us INTEGER, PRIMARY KEY(job, number))"
+	" STRICT, WITHOUT ROWID;"
+	"CREATE INDEX round_aggregating ON round(job, number) WHERE state = 'aggregating';"
+
+	"CREATE TABLE timer(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, name TEXT NOT NULL,"
+	" after_us INTEGER NOT NULL, due INTEGER NOT NULL, PRIMARY KEY(job, name)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX timer_due ON timer(due);"
+
+	"CREATE TABLE event(id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
+	" time_us INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, site TEXT, message TEXT NOT NULL, data TEXT) STRICT;"
+	"CREATE INDEX event_by_job ON event(job, id);"
+
+	"CREATE TABLE metric(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, round INTEGER NOT NULL,"
+	" site TEXT NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY(job, round, site, name)) STRICT, WITHOUT ROWID;"
+
+	/* Which blobs are needed and by what; a blob that no row names is removed by the sweep. */
+	"CREATE TABLE blob(digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_us INTEGER NOT NULL, owner TEXT)"
+	" STRICT, WITHOUT ROWID;"
+	"CREATE TABLE blob_use(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, digest TEXT NOT NULL,"
+	" role TEXT NOT NULL, round INTEGER NOT NULL, PRIMARY KEY(job, digest, role, round)) STRICT, WITHOUT ROWID;"
+	"CREATE INDEX blob_use_by_digest ON blob_use(digest);"
+
+	"CREATE TABLE upload(id TEXT PRIMARY KEY, owner TEXT NOT NULL, length INTEGER NOT NULL, digest TEXT, metadata TEXT,"
+	" blob TEXT, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE verification(id TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
+	" state TEXT NOT NULL, report TEXT, created_us INTEGER NOT NULL, finished_us INTEGER) STRICT, WITHOUT ROWID;"
+
+	"INSERT INTO project VALUES('default', 0);",
+};
+
+enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };
+
+int migrations_apply(struct store_tx *tx, struct rounds_error *error)
+{
+	char version_sql[64];
+	int64_t version;
+
+	if (sqlite3_exec(tx->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+		return db_error(tx, error);
+	if (db_integer(tx, error, 0, &version, "PRAGMA user_version", ""))
+		goto undo;
+	if (version > NEWEST) {
+		error_set(error, ERROR_CONFLICT,
+			"the database is version %lld, this program knows versions up to %d: install a newer rounds-server",
+			(long long)version, NEWEST);
+		goto undo;
+	}
+	for (; version < NEWEST; version++)
+		if (sqlite3_exec(tx->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
+			goto failed;
+	snprintf(version_sql, sizeof(version_sql), "PRAGMA user_version = %d; COMMIT", NEWEST);
+	if (sqlite3_exec(tx->db, version_sql, NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+failed:
+	db_error(tx, error);
+undo:
+	sqlite3_exec(tx->db, "ROLLBACK", NULL, NULL, NULL);
+	return -1;
+}

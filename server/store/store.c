@@ -1,0 +1,301 @@
+#include "server/store/store.h"
+
+#include "common/log.h"
+#include "server/store/db.h"
+#include "server/store/migrations.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { BATCH_LIMIT = 256 };
+
+struct after_commit {
+	struct after_commit *next;
+	void (*fn)(void *context, const char *key);
+	void *context;
+	char key[200];
+};
+
+struct write_request {
+	struct write_request *next;
+	store_fn *fn;
+	void *argument;
+	struct rounds_error *error;
+	struct after_commit *after;
+	int result;
+	bool done;
+	pthread_cond_t finished;
+};
+
+struct reader {
+	struct reader *next;
+	struct store_tx tx;
+};
+
+struct store {
+	char *path;
+	pthread_t writer;
+	bool writer_runs, stopping;
+	pthread_mutex_t lock; /* of the queue and the idle readers */
+	pthread_cond_t queued;
+	struct write_request *first, *last;
+	struct reader *idle;
+	struct store_tx tx; /* the writer's */
+	struct store_counters counters;
+};
+
+static int connect_db(const char *path, struct store_tx *tx, struct rounds_error *error)
+{
+	/* Only the writer writes, so a reader never waits; NOMUTEX: no connection is used by two threads at once. */
+	if (sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+			SQLITE_OK ||
+		sqlite3_busy_timeout(tx->db, 10000) != SQLITE_OK ||
+		sqlite3_exec(tx->db,
+			"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+			"PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216",
+			NULL, NULL, NULL) != SQLITE_OK) {
+		db_error(tx, error);
+		sqlite3_close(tx->db);
+		return error_prefix(error, "cannot open %s", path);
+	}
+	return 0;
+}
+
+static int execute(struct store_tx *tx, const char *sql, struct rounds_error *error)
+{
+	if (sqlite3_exec(tx->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return db_error(tx, error);
+	return 0;
+}
+
+int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context, const char *key,
+	struct rounds_error *error)
+{
+	struct after_commit *after = calloc(1, sizeof(*after));
+
+	if (!after)
+		return error_no_memory(error);
+	after->fn = fn;
+	after->context = context;
+	strncpy(after->key, key, sizeof(after->key) - 1);
+	after->next = tx->after;
+	tx->after = after;
+	return 0;
+}
+
+static void after_commit_end(struct after_commit *after, bool committed)
+{
+	while (after) {
+		struct after_commit *next = after->next;
+
+		if (committed)
+			after->fn(after->context, after->key);
+		free(after);
+		after = next;
+	}
+}
+
+static void run_one(struct store *store, struct write_request *request)
+{
+	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
+	if (sqlite3_get_autocommit(store->tx.db) || execute(&store->tx, "SAVEPOINT one", request->error)) {
+		request->result = error_set(request->error, ERROR_NO_SPACE, "the database could not be written; try again");
+		return;
+	}
+	request->result = request->fn(&store->tx, request->argument, request->error);
+	request->after = store->tx.after;
+	store->tx.after = NULL;
+	if (sqlite3_get_autocommit(store->tx.db)) {
+		request->result = -1;
+		return;
+	}
+	if (request->result)
+		execute(&store->tx, "ROLLBACK TO one", NULL);
+	if (execute(&store->tx, "RELEASE one", request->result ? NULL : request->error))
+		request->result = -1;
+}
+
+/* Runs a list of requests in one transaction; on a failed commit all of them have failed. */
+static void run_batch(struct store *store, struct write_request *batch)
+{
+	struct rounds_error error = { 0 };
+	bool committed = false;
+
+	if (!execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
+		for (struct write_request *request = batch; request; request = request->next)
+			run_one(store, request);
+		committed = !execute(&store->tx, "COMMIT", &error);
+	}
+	if (!committed) {
+		log_error("commit failed", "reason", error.message, NULL);
+		execute(&store->tx, "ROLLBACK", NULL);
+	}
+	store->counters.commits++;
+	for (struct write_request *request = batch; request; request = request->next) {
+		store->counters.writes++;
+		if (!committed && !request->result) {
+			request->result = -1;
+			if (request->error)
+				*request->error = error;
+		}
+		after_commit_end(request->after, committed && !request->result);
+	}
+}
+
+static struct write_request *take_batch(struct store *store)
+{
+	struct write_request *batch, *end;
+
+	pthread_mutex_lock(&store->lock);
+	while (!store->first && !store->stopping)
+		pthread_cond_wait(&store->queued, &store->lock);
+	batch = end = store->first;
+	for (int i = 1; end && end->next && i < BATCH_LIMIT; i++)
+		end = end->next;
+	if (end) {
+		store->first = end->next;
+		end->next = NULL;
+	}
+	if (!store->first)
+		store->last = NULL;
+	pthread_mutex_unlock(&store->lock);
+	return batch;
+}
+
+static void *writer(void *argument)
+{
+	struct store *store = argument;
+	struct write_request *batch;
+
+	while ((batch = take_batch(store))) {
+		run_batch(store, batch);
+		pthread_mutex_lock(&store->lock);
+		while (batch) {
+			struct write_request *next = batch->next; /* the waiter owns it once it is done */
+
+			batch->done = true;
+			pthread_cond_signal(&batch->finished);
+			batch = next;
+		}
+		pthread_mutex_unlock(&store->lock);
+	}
+	return NULL;
+}
+
+int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error)
+{
+	struct write_request request = { .fn = fn, .argument = argument, .error = error };
+
+	pthread_cond_init(&request.finished, NULL);
+	pthread_mutex_lock(&store->lock);
+	if (store->last)
+		store->last->next = &request;
+	else
+		store->first = &request;
+	store->last = &request;
+	pthread_cond_signal(&store->queued);
+	while (!request.done)
+		pthread_cond_wait(&request.finished, &store->lock);
+	pthread_mutex_unlock(&store->lock);
+	pthread_cond_destroy(&request.finished);
+	return request.result;
+}
+
+static struct reader *reader_take(struct store *store, struct rounds_error *error)
+{
+	struct reader *reader;
+
+	pthread_mutex_lock(&store->lock);
+	reader = store->idle;
+	if (reader)
+		store->idle = reader->next;
+	pthread_mutex_unlock(&store->lock);
+	if (reader)
+		return reader;
+	reader = calloc(1, sizeof(*reader));
+	if (!reader) {
+		error_no_memory(error);
+		return NULL;
+	}
+	if (connect_db(store->path, &reader->tx, error)) {
+		free(reader);
+		return NULL;
+	}
+	return reader;
+}
+
+int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_error *error)
+{
+	struct reader *reader = reader_take(store, error);
+	int result;
+
+	if (!reader)
+		return -1;
+	result = execute(&reader->tx, "BEGIN", error) ? -1 : fn(&reader->tx, argument, error);
+	execute(&reader->tx, "ROLLBACK", NULL);
+	pthread_mutex_lock(&store->lock);
+	reader->next = store->idle;
+	store->idle = reader;
+	pthread_mutex_unlock(&store->lock);
+	return result;
+}
+
+void store_counters(struct store *store, struct store_counters *counters)
+{
+	pthread_mutex_lock(&store->lock);
+	*counters = store->counters;
+	pthread_mutex_unlock(&store->lock);
+}
+
+int store_open(const char *path, struct store **out, struct rounds_error *error)
+{
+	scoped(store_close) struct store *store = calloc(1, sizeof(*store));
+
+	if (!store)
+		return error_no_memory(error);
+	pthread_mutex_init(&store->lock, NULL);
+	pthread_cond_init(&store->queued, NULL);
+	store->path = strdup(path);
+	if (!store->path)
+		return error_no_memory(error);
+	if (connect_db(path, &store->tx, error) || migrations_apply(&store->tx, error))
+		return -1;
+	if (pthread_create(&store->writer, NULL, writer, store))
+		return error_set(error, ERROR_UNAVAILABLE, "cannot start the database writer");
+	store->writer_runs = true;
+	*out = store;
+	store = NULL;
+	return 0;
+}
+
+static void connection_close(struct store_tx *tx)
+{
+	db_statements_free(tx);
+	sqlite3_close(tx->db);
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	if (store->writer_runs) {
+		pthread_mutex_lock(&store->lock);
+		store->stopping = true;
+		pthread_cond_signal(&store->queued);
+		pthread_mutex_unlock(&store->lock);
+		pthread_join(store->writer, NULL);
+	}
+	while (store->idle) {
+		struct reader *next = store->idle->next;
+
+		connection_close(&store->idle->tx);
+		free(store->idle);
+		store->idle = next;
+	}
+	connection_close(&store->tx);
+	pthread_cond_destroy(&store->queued);
+	pthread_mutex_destroy(&store->lock);
+	free(store->path);
+	free(store);
+}

@@ -1,0 +1,45 @@
+/*
+ * The store: SQLite in WAL mode with synchronous=FULL, one writer thread, readers beside it.
+ *
+ * A write is a function that runs inside a transaction on the writer's thread. Writes that wait at the same time
+ * share one commit (and so one fsync); each has its own savepoint, so that one that fails undoes itself alone.
+ * store_write returns when the commit is durable. What the outside may only see after that goes into
+ * store_after_commit.
+ *
+ * SQL and sqlite3.h stay inside this folder.
+ */
+#ifndef ROUNDS_SERVER_STORE_STORE_H
+#define ROUNDS_SERVER_STORE_STORE_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct store;
+struct store_tx; /* an open transaction; borrowed for the call */
+
+typedef int store_fn(struct store_tx *tx, void *argument, struct rounds_error *error);
+
+/* Opens or makes `path` and migrates it forward in one transaction, or refuses untouched. */
+must_check int store_open(const char *path, struct store **store, struct rounds_error *error);
+void store_close(struct store *store);
+DEFINE_CLEANUP(struct store *, store_close);
+
+/* Runs fn in the writer and waits for the commit. `argument` need only live as long as the call. */
+must_check int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error);
+
+/* Runs fn here and now on a reading connection: a consistent snapshot. */
+must_check int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_error *error);
+
+/* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
+must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
+	const char *key, struct rounds_error *error);
+
+/* For /metrics and the bench. */
+struct store_counters {
+	uint64_t commits, writes;
+};
+void store_counters(struct store *store, struct store_counters *counters);
+
+#endif
