@@ -18,6 +18,7 @@ static const struct error_kind_info kinds[ERROR_KIND_COUNT] = {
 	[ERROR_TOO_LARGE] = { "too-large", "The request is too large", 413 },
 	[ERROR_MEDIA_TYPE] = { "media-type", "Content type not supported", 415 },
 	[ERROR_CHECKSUM] = { "checksum-mismatch", "Checksum mismatch", 460 },
+	[ERROR_BLOB_MISSING] = { "blob-missing", "The blob is not on this server", 424 },
 	[ERROR_UNPROCESSABLE] = { "unprocessable", "The update was refused", 422 },
 	[ERROR_TOO_MANY] = { "too-many-requests", "Too many requests", 429 },
 	[ERROR_UPGRADE] = { "upgrade-required", "Another protocol version is needed", 426 },

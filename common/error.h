@@ -23,6 +23,7 @@ enum error_kind {
 	ERROR_TOO_LARGE,
 	ERROR_MEDIA_TYPE,
 	ERROR_CHECKSUM,        /* bytes do not have the digest that was announced */
+	ERROR_BLOB_MISSING,    /* names a blob that has not been uploaded, or no longer is there */
 	ERROR_UNPROCESSABLE,   /* an update that does not fit its model */
 	ERROR_TOO_MANY,        /* slow down */
 	ERROR_UPGRADE,         /* the other end speaks a protocol version that this one does not */

@@ -121,7 +121,7 @@ int authority_new(const char *name, const char *key_pem, int days, char **cert_p
 	return certificate_text(certificate, cert_pem, error);
 }
 
-int request_new(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error)
+int certificate_request(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error)
 {
 	scoped(EVP_PKEY_free) EVP_PKEY *key = key_parse(key_pem);
 	scoped(X509_REQ_free) X509_REQ *request = X509_REQ_new();

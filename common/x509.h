@@ -19,7 +19,7 @@ must_check int key_new(char **key_pem, struct rounds_error *error);
 must_check int authority_new(const char *name, const char *key_pem, int days, char **cert_pem, struct rounds_error *error);
 
 /* A request (PKCS #10) for `name`, signed with the key. */
-must_check int request_new(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error);
+must_check int certificate_request(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error);
 
 enum certificate_use { CERTIFICATE_SERVER, CERTIFICATE_SITE };
 

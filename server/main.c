@@ -1,4 +1,337 @@
-int main(void)
+/* rounds-server: puts the rooms together, and takes them apart in the right order. */
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/engine/spec.h"
+#include "server/routes/app.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct field settings[] = {
+	{ "data_dir", FIELD_TEXT, "Where everything is kept", .fallback = "\"/var/lib/rounds\"", .min = 1, .max = 1000 },
+	{ "address", FIELD_TEXT, "The address to listen on", .fallback = "\"0.0.0.0\"", .min = 1, .max = 63 },
+	{ "port", FIELD_INTEGER, "The port to listen on; 0: any free one", .fallback = "8443", .min = 0, .max = 65535 },
+	{ "hosts", FIELD_TEXTS, "Names and addresses by which sites reach this server, for its certificate",
+		.fallback = "[\"localhost\", \"127.0.0.1\"]", .min = 1, .max = 100 },
+	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
+	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
+	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16, .max = 1000000 },
+	{ "aggregation_threads", FIELD_INTEGER, "Threads of an aggregation; 0: one per processor", .fallback = "0", .min = 0,
+		.max = 64 },
+	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736", .min = 1024,
+		.max = 1e15 },
+	{ "drain_seconds", FIELD_INTEGER, "How long a stop waits for uploads", .fallback = "10", .min = 0, .max = 3600 },
+	{ "port_file", FIELD_TEXT, "Where to write the port once the server listens", .min = 1, .max = 1000 },
+	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"", .choices = { "debug", "info", "warn", "error" } },
+	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
+	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
+	{ NULL },
+};
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_stop(int signal_number)
 {
+	(void)signal_number;
+	stop_asked = 1;
+}
+
+struct server {
+	struct app app;
+	struct authority authority;
+	struct engine *engine;
+	int lock;
+	int64_t drain_us;
+};
+
+static int say(const struct rounds_error *error)
+{
+	fprintf(stderr, "rounds-server: %s%s%s\n", error->field, error->field[0] ? " " : "", error->message);
+	return error->kind == ERROR_INVALID ? 2 : 1;
+}
+
+static void wake(void *context, const char *key)
+{
+	struct app *app = context;
+
+	if (app->http)
+		http_wake(app->http, key);
+}
+
+static void moved(struct request *request, void *context, size_t bytes)
+{
+	struct app *app = context;
+	const struct caller *caller = request_caller(request);
+	const char *task = request_header(request, "Rounds-Task");
+
+	(void)bytes;
+	if (task && caller->kind == CALLER_SITE && uuid_is_valid(task))
+		engine_moved(app->engine, caller->name, task);
+}
+
+static int open_lock(const char *directory, int *lock, struct rounds_error *error)
+{
+	scoped(text_free) char *path = NULL;
+
+	if (asprintf(&path, "%s/lock", directory) < 0) {
+		path = NULL;
+		return error_no_memory(error);
+	}
+	*lock = file_lock(path, error);
+	if (*lock >= 0)
+		return 0;
+	return error_prefix(error, "another rounds-server runs on %s", directory);
+}
+
+static int open_store(const char *directory, struct store **store, struct rounds_error *error)
+{
+	scoped(text_free) char *path = NULL;
+
+	if (asprintf(&path, "%s/rounds.db", directory) < 0) {
+		path = NULL;
+		return error_no_memory(error);
+	}
+	return store_open(path, store, error);
+}
+
+static unsigned processors(const json_t *config)
+{
+	long count = json_integer_or(config, "aggregation_threads", 0);
+
+	if (count == 0)
+		count = sysconf(_SC_NPROCESSORS_ONLN);
+	return count < 1 ? 1 : (unsigned)count;
+}
+
+static int open_rooms(struct server *server, const json_t *config, struct rounds_error *error)
+{
+	const char *directory = json_text_or(config, "data_dir", "");
+	struct app *app = &server->app;
+	struct engine_options options = { .wake = wake, .context = app, .threads = processors(config) };
+
+	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
+		open_lock(directory, &server->lock, error) || open_store(directory, &app->store, error) ||
+		blobs_open(directory, &app->blobs, error) || auth_open(app->store, &app->auth, error))
+		return -1;
+	app->authority = &server->authority;
+	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
+	options.store = app->store;
+	options.blobs = app->blobs;
+	return engine_open(&options, &app->engine, error);
+}
+
+static int open_port(struct server *server, const json_t *config, struct rounds_error *error)
+{
+	struct http_options options = {
+		.address = json_text_or(config, "address", ""),
+		.port = (uint16_t)json_integer_or(config, "port", 0),
+		.certificate_pem = server->authority.server_pem,
+		.key_pem = server->authority.server_key,
+		.authority_pem = server->authority.ca_pem,
+		.io_threads = (unsigned)json_integer_or(config, "io_threads", 2),
+		.workers = (unsigned)json_integer_or(config, "workers", 8),
+		.connections = (unsigned)json_integer_or(config, "connections", 20000),
+		.routes = routes,
+		.guard = guard,
+		.moved = moved,
+		.app = &server->app,
+	};
+	const char *port_file = json_text_or(config, "port_file", NULL);
+	char port[16];
+
+	if (http_start(&options, &server->app.http, error) || engine_start(server->app.engine, error))
+		return -1;
+	snprintf(port, sizeof(port), "%u\n", http_port(server->app.http));
+	if (port_file && file_replace(port_file, port, strlen(port), 0644, error))
+		return -1;
+	port[strcspn(port, "\n")] = '\0';
+	log_info("listening", "address", options.address, "port", port, "version", ROUNDS_VERSION, NULL);
 	return 0;
+}
+
+/* No new leases; open uploads get a bounded time. */
+static void drain(struct server *server)
+{
+	int64_t until = clock_steady_us() + server->drain_us;
+	struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+
+	log_info("stopping", NULL);
+	engine_drain(server->app.engine);
+	http_drain(server->app.http);
+	while (uploads_active(server->app.blobs) > 0 && clock_steady_us() < until)
+		nanosleep(&pause, NULL);
+}
+
+static void close_rooms(struct server *server)
+{
+	http_stop(server->app.http);
+	server->app.http = NULL;
+	engine_close(server->app.engine);
+	auth_close(server->app.auth);
+	blobs_close(server->app.blobs);
+	store_close(server->app.store);
+	authority_free(&server->authority);
+	file_close(server->lock);
+}
+
+static void raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = ask_stop };
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error of write, as a full disk is */
+}
+
+/* The mask is closed but for the wait, so that a signal between the look and the wait is not lost. */
+static void wait_for_stop(void)
+{
+	sigset_t waiting;
+
+	sigemptyset(&waiting);
+	while (!stop_asked)
+		sigsuspend(&waiting);
+}
+
+static int serve(const json_t *config)
+{
+	struct server server = { .lock = -1, .drain_us = json_integer_or(config, "drain_seconds", 10) * SECOND_US };
+	struct rounds_error error = { 0 };
+	sigset_t blocked;
+	int failed;
+
+	raise_limits();
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	catch_signals();
+	failed = open_rooms(&server, config, &error) || open_port(&server, config, &error);
+	if (!failed) {
+		wait_for_stop();
+		drain(&server);
+	}
+	close_rooms(&server);
+	return failed ? say(&error) : 0;
+}
+
+static int write_token(const char *directory, const char *secret, struct rounds_error *error)
+{
+	scoped(text_free) char *path = NULL;
+
+	if (asprintf(&path, "%s/admin.token", directory) < 0) {
+		path = NULL;
+		return error_no_memory(error);
+	}
+	return file_replace(path, secret, strlen(secret), 0600, error);
+}
+
+static int init(const json_t *config)
+{
+	const char *directory = json_text_or(config, "data_dir", "");
+	struct authority authority = { 0 };
+	scoped(store_close) struct store *store = NULL;
+	scoped(auth_close) struct auth *auth = NULL;
+	struct rounds_error error = { 0 };
+	char secret[80], id[UUID_TEXT_SIZE];
+
+	if (authority_create(directory, &error) ||
+		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
+		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
+		auth_token_new(auth, "admin", "admin", 0, secret, id, &error) || write_token(directory, secret, &error)) {
+		authority_free(&authority);
+		return say(&error);
+	}
+	printf("A Rounds server is ready in %s.\n\n"
+	       "  Start it:     rounds-server --data-dir %s\n"
+	       "  Log in:       rounds login https://localhost:%lld --ca-fingerprint %s < %s/admin.token\n"
+	       "  Invite sites: rounds site invite NAME\n\n"
+	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged in.\n",
+		directory, directory, (long long)json_integer_or(config, "port", 8443), authority.fingerprint, directory);
+	authority_free(&authority);
+	return 0;
+}
+
+/* For the tests that hold documentation and program together. */
+static int print_routes(void)
+{
+	json_auto_t *list = json_array();
+
+	for (const struct route *route = routes; route->method; route++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:b}", "method", route->method, "path", route->path, "summary", route->summary,
+				"public", route->permission == ANYONE));
+	json_dumpf(list, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
+static int print_schema(void)
+{
+	json_auto_t *schema = spec_schema();
+
+	json_dumpf(schema, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
+static int help(void)
+{
+	puts("rounds-server: coordinates federated learning between sites.\n\n"
+	     "  rounds-server [OPTION...]       run the server\n"
+	     "  rounds-server init [OPTION...]  make its data directory, certificate authority and first token\n"
+	     "  rounds-server schema            print the JSON Schema of a job\n"
+	     "  rounds-server routes            print the API's paths as JSON\n"
+	     "  rounds-server --version\n\n"
+	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
+	config_help(settings);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	json_auto_t *config = NULL;
+	struct rounds_error error = { 0 };
+	const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
+	enum log_level level = LOG_INFO;
+
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return help();
+	if (argc > 1 && !strcmp(argv[1], "--version"))
+		return puts("rounds-server " ROUNDS_VERSION) < 0;
+	if (!strcmp(command, "schema"))
+		return print_schema();
+	if (!strcmp(command, "routes"))
+		return print_routes();
+	if (*command && strcmp(command, "init") != 0 && strcmp(command, "run") != 0) {
+		fprintf(stderr, "rounds-server: there is no command \"%s\"; see rounds-server --help\n", command);
+		return 2;
+	}
+	if (config_read(settings, argc, argv, *command ? 2 : 1, NULL, &config, &error))
+		return say(&error);
+	if (json_bool_or(config, "check_config", false))
+		return puts("The settings are right.") < 0;
+	(void)log_level_parse(json_text_or(config, "log_level", "info"), &level);
+	log_setup(level, json_bool_or(config, "log_json", false));
+	return *command && !strcmp(command, "init") ? init(config) : serve(config);
 }

@@ -96,6 +96,20 @@ static void after_commit_end(struct after_commit *after, bool committed)
 	}
 }
 
+int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error)
+{
+	int failed;
+
+	if (execute(tx, "SAVEPOINT nested", error))
+		return -1;
+	failed = fn(tx, argument, error);
+	if (sqlite3_get_autocommit(tx->db))
+		return -1;
+	if (failed)
+		execute(tx, "ROLLBACK TO nested", NULL);
+	return execute(tx, "RELEASE nested", failed ? NULL : error) || failed ? -1 : 0;
+}
+
 static void run_one(struct store *store, struct write_request *request)
 {
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */

@@ -32,6 +32,9 @@ must_check int store_write(struct store *store, store_fn *fn, void *argument, st
 /* Runs fn here and now on a reading connection: a consistent snapshot. */
 must_check int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_error *error);
 
+/* Runs fn inside the transaction of `tx`, in a savepoint of its own: if it fails, only what it did is undone. */
+must_check int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error);
+
 /* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
 must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
 	const char *key, struct rounds_error *error);

@@ -1,0 +1,152 @@
+#include "server/aggregate/update_check.h"
+
+#include "common/tensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { CHUNK = 4096 };
+
+static int refuse(struct rounds_error *error, const char *tensor, const char *what)
+{
+	error_set(error, ERROR_UNPROCESSABLE, "tensor \"%.100s\" %s", tensor, what);
+	snprintf(error->field, sizeof(error->field), "%.150s", tensor);
+	return -1;
+}
+
+static void shape_text(const struct tensor *tensor, char *text, size_t size)
+{
+	size_t used = (size_t)snprintf(text, size, "%s[", dtype_name(tensor->dtype));
+
+	for (size_t i = 0; i < tensor->rank && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
+	if (used < size)
+		snprintf(text + used, size - used, "]");
+}
+
+static int check_like(const struct tensor *tensor, const struct tensor *wanted, struct rounds_error *error)
+{
+	char is[120], should[120], what[300];
+
+	if (tensor->dtype == wanted->dtype && tensor->rank == wanted->rank &&
+		!memcmp(tensor->shape, wanted->shape, tensor->rank * sizeof(*tensor->shape)))
+		return 0;
+	shape_text(tensor, is, sizeof(is));
+	shape_text(wanted, should, sizeof(should));
+	snprintf(what, sizeof(what), "is %s where the model has %s", is, should);
+	return refuse(error, tensor->name, what);
+}
+
+static int check_names(const struct tensors *update, const struct tensors *model, struct rounds_error *error)
+{
+	for (size_t i = 0; i < model->count; i++) {
+		const struct tensor *tensor = tensors_find(update, model->list[i].name);
+
+		if (!tensor)
+			return refuse(error, model->list[i].name, "is missing");
+		if (check_like(tensor, &model->list[i], error))
+			return -1;
+	}
+	for (size_t i = 0; i < update->count; i++)
+		if (!tensors_find(model, update->list[i].name))
+			return refuse(error, update->list[i].name, "is not in the model");
+	return 0;
+}
+
+/* The plain loop that compilers turn into vectors; a sum that is not finite says that some element is not. */
+static double squares_f32(const uint8_t *update, const uint8_t *model, size_t count)
+{
+	double sums[8] = { 0 }, sum = 0;
+	size_t at = 0;
+
+	for (; at + 8 <= count; at += 8) {
+		float a[8], b[8] = { 0 };
+
+		memcpy(a, update + at * sizeof(float), sizeof(a));
+		if (model)
+			memcpy(b, model + at * sizeof(float), sizeof(b));
+		for (int j = 0; j < 8; j++) {
+			double difference = (double)a[j] - (double)b[j];
+
+			sums[j] += difference * difference;
+		}
+	}
+	for (; at < count; at++) {
+		float a, b = 0;
+
+		memcpy(&a, update + at * sizeof(float), sizeof(a));
+		if (model)
+			memcpy(&b, model + at * sizeof(float), sizeof(b));
+		sum += ((double)a - (double)b) * ((double)a - (double)b);
+	}
+	for (int j = 0; j < 8; j++)
+		sum += sums[j];
+	return sum;
+}
+
+static double squares_any(enum dtype dtype, const uint8_t *update, const uint8_t *model, size_t count, bool *finite)
+{
+	size_t width = dtype_size(dtype);
+	double a[CHUNK], b[CHUNK] = { 0 }, sum = 0;
+
+	for (size_t at = 0; at < count; at += CHUNK) {
+		size_t chunk = count - at < CHUNK ? count - at : CHUNK;
+
+		dtype_load(dtype, update + at * width, chunk, a);
+		if (model)
+			dtype_load(dtype, model + at * width, chunk, b);
+		for (size_t j = 0; j < chunk; j++) {
+			*finite = *finite && isfinite(a[j]);
+			sum += (a[j] - b[j]) * (a[j] - b[j]);
+		}
+	}
+	return sum;
+}
+
+static int check_values(const struct tensor_file *update, const struct tensor *tensor, const struct tensor_file *model,
+	double *sum, struct rounds_error *error)
+{
+	const struct tensor *wanted = model ? tensors_find(model->tensors, tensor->name) : NULL;
+	const uint8_t *ours = update->view.bytes + tensor->offset;
+	const uint8_t *theirs = wanted ? model->view.bytes + wanted->offset : NULL;
+	bool finite = true;
+	double squares;
+
+	if (!dtype_is_float(tensor->dtype))
+		return 0;
+	if (tensor->dtype == DTYPE_F32) {
+		squares = squares_f32(ours, theirs, (size_t)tensor->count);
+		finite = isfinite(squares);
+	} else {
+		squares = squares_any(tensor->dtype, ours, theirs, (size_t)tensor->count, &finite);
+	}
+	if (!finite)
+		return refuse(error, tensor->name, "holds a value that is not finite (NaN or infinite)");
+	*sum += squares;
+	return 0;
+}
+
+int update_check(const char *update_path, const char *model_path, double bound, double *distance,
+	struct rounds_error *error)
+{
+	scoped(tensor_file_close) struct tensor_file update = { 0 };
+	scoped(tensor_file_close) struct tensor_file model = { 0 };
+	double sum = 0;
+
+	if (tensor_file_open(update_path, &update, error))
+		return -1;
+	if (model_path && (tensor_file_open(model_path, &model, error) || check_names(update.tensors, model.tensors, error)))
+		return -1;
+	if (update.view.bytes)
+		(void)madvise((void *)(uintptr_t)update.view.bytes, update.view.size, MADV_SEQUENTIAL);
+	for (size_t i = 0; i < update.tensors->count; i++)
+		if (check_values(&update, &update.tensors->list[i], model_path ? &model : NULL, &sum, error))
+			return -1;
+	*distance = sqrt(sum);
+	if (bound > 0 && *distance > bound)
+		return error_set(error, ERROR_UNPROCESSABLE,
+			"the update lies %.6g (L2 norm) from the model; the job allows at most %.6g", *distance, bound);
+	return 0;
+}

@@ -1,0 +1,218 @@
+#include "server/auth/auth.h"
+
+#include "common/clock.h"
+#include "common/digest.h"
+#include "common/fields.h"
+#include "common/hex.h"
+#include "common/json.h"
+#include "common/uuid.h"
+#include "server/store/identities.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAY(permission) (1u << (permission))
+
+static const struct {
+	const char *name;
+	unsigned permissions;
+} roles[] = {
+	{ "admin", MAY(ANYONE) | MAY(JOB_READ) | MAY(JOB_WRITE) | MAY(SITE_READ) | MAY(SITE_MANAGE) | MAY(TOKEN_MANAGE) |
+			MAY(BLOB_READ) | MAY(BLOB_WRITE) },
+	{ "viewer", MAY(ANYONE) | MAY(JOB_READ) | MAY(SITE_READ) },
+};
+
+static const unsigned site_permissions = MAY(ANYONE) | MAY(TASK_DO) | MAY(BLOB_READ) | MAY(BLOB_WRITE);
+
+bool role_is_known(const char *role)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+		if (!strcmp(roles[i].name, role))
+			return true;
+	return false;
+}
+
+bool role_may(const char *role, enum permission permission)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+		if (!strcmp(roles[i].name, role))
+			return (roles[i].permissions & MAY(permission)) != 0;
+	return false;
+}
+
+bool site_may(enum permission permission)
+{
+	return (site_permissions & MAY(permission)) != 0;
+}
+
+struct auth {
+	struct store *store;
+	pthread_rwlock_t lock;
+	json_t *tokens; /* {hash: row} */
+	json_t *sites;  /* {name: row} */
+};
+
+int auth_open(struct store *store, struct auth **out, struct rounds_error *error)
+{
+	scoped(auth_close) struct auth *auth = calloc(1, sizeof(*auth));
+
+	if (!auth)
+		return error_no_memory(error);
+	auth->store = store;
+	pthread_rwlock_init(&auth->lock, NULL);
+	if (auth_refresh(auth, error))
+		return -1;
+	*out = auth;
+	auth = NULL;
+	return 0;
+}
+
+void auth_close(struct auth *auth)
+{
+	if (!auth)
+		return;
+	json_decref(auth->tokens);
+	json_decref(auth->sites);
+	pthread_rwlock_destroy(&auth->lock);
+	free(auth);
+}
+
+struct identities {
+	json_t *tokens, *sites;
+};
+
+static int read_identities(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct identities *identities = argument;
+
+	return token_list(tx, &identities->tokens, error) || site_list(tx, &identities->sites, error) ? -1 : 0;
+}
+
+static json_t *by_key(const json_t *rows, const char *key)
+{
+	json_t *map = json_object();
+	size_t i;
+	json_t *row;
+
+	json_array_foreach (rows, i, row)
+		json_object_set(map, json_text_or(row, key, ""), row);
+	return map;
+}
+
+int auth_refresh(struct auth *auth, struct rounds_error *error)
+{
+	struct identities identities = { 0 };
+
+	if (store_read(auth->store, read_identities, &identities, error))
+		return -1;
+	pthread_rwlock_wrlock(&auth->lock);
+	json_decref(auth->tokens);
+	json_decref(auth->sites);
+	auth->tokens = by_key(identities.tokens, "hash");
+	auth->sites = by_key(identities.sites, "name");
+	pthread_rwlock_unlock(&auth->lock);
+	json_decref(identities.tokens);
+	json_decref(identities.sites);
+	return 0;
+}
+
+static void hash_text(const char *secret, char hash[65])
+{
+	struct digest digest;
+
+	digest_of(secret, strlen(secret), &digest);
+	hex_format(digest.bytes, DIGEST_SIZE, hash);
+}
+
+int auth_token(struct auth *auth, const char *token, char *name, char *role, struct rounds_error *error)
+{
+	char hash[65];
+	const json_t *row;
+	int64_t expires;
+
+	hash_text(token, hash);
+	pthread_rwlock_rdlock(&auth->lock);
+	row = json_object_get(auth->tokens, hash);
+	expires = json_integer_or(row, "expires_us", 0);
+	snprintf(name, 64, "%s", json_text_or(row, "name", ""));
+	snprintf(role, 16, "%s", json_text_or(row, "role", ""));
+	pthread_rwlock_unlock(&auth->lock);
+	if (!row)
+		return error_set(error, ERROR_UNAUTHENTICATED, "the token is not known to this server");
+	if (expires && expires < clock_wall_us())
+		return error_set(error, ERROR_UNAUTHENTICATED, "the token has expired");
+	return 0;
+}
+
+int auth_site(struct auth *auth, const char *site, const char *serial, struct rounds_error *error)
+{
+	const json_t *row;
+	bool current, active;
+
+	pthread_rwlock_rdlock(&auth->lock);
+	row = json_object_get(auth->sites, site);
+	current = row && !strcmp(json_text_or(row, "serial", ""), serial);
+	active = current && !strcmp(json_text_or(row, "state", ""), "active");
+	pthread_rwlock_unlock(&auth->lock);
+	if (active)
+		return 0;
+	return error_set(error, ERROR_FORBIDDEN, "%s",
+		current ? "this site was removed; ask the operator to invite it again"
+			: "this certificate is not the site's present one; join again with a new invitation");
+}
+
+static int insert_token(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	return token_insert(tx, argument, error);
+}
+
+int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us, char secret[80], char id[37],
+	struct rounds_error *error)
+{
+	char hash[65];
+	struct new_token token = { .id = id, .name = name, .role = role, .hash = hash, .expires_us = expires_us };
+
+	if (!name_is_valid(name))
+		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
+	if (!role_is_known(role))
+		return error_field(error, "role", "must be \"admin\" or \"viewer\"");
+	uuid_new(id);
+	memcpy(secret, "rounds_", 7);
+	hex_random(32, secret + 7);
+	hash_text(secret, hash);
+	if (store_write(auth->store, insert_token, &token, error))
+		return -1;
+	return auth_refresh(auth, error);
+}
+
+struct new_invitation {
+	const char *hash, *site;
+	int64_t expires_us;
+};
+
+static int insert_invitation(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct new_invitation *invitation = argument;
+
+	return invitation_insert(tx, invitation->hash, invitation->site, invitation->expires_us, error);
+}
+
+int auth_invite(struct auth *auth, const char *site, const char *fingerprint, int64_t expires_us,
+	char invitation[INVITATION_SIZE], struct rounds_error *error)
+{
+	char secret[65], hash[65];
+	struct new_invitation row = { hash, site, expires_us };
+
+	if (!name_is_valid(site))
+		return error_field(error, "site", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
+	hex_random(32, secret);
+	snprintf(invitation, INVITATION_SIZE, "%s.%s", secret, fingerprint + 7); /* without "sha256:" */
+	auth_invitation_hash(invitation, hash);
+	return store_write(auth->store, insert_invitation, &row, error);
+}
+
+void auth_invitation_hash(const char *invitation, char hash[65])
+{
+	hash_text(invitation, hash);
+}

@@ -1,0 +1,205 @@
+/* How a site gets work. */
+#include "server/engine/internal.h"
+
+#include "common/clock.h"
+#include "common/fields.h"
+#include "common/json.h"
+#include "server/store/blob_index.h"
+#include "server/store/identities.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+#include "server/store/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct field facts_fields[] = {
+	{ "protocol", FIELD_INTEGER, "The version of the protocol that the site speaks", .required = true, .min = 0, .max = 1e6 },
+	{ "version", FIELD_TEXT, "The site's own version", .fallback = "\"\"", .min = 0, .max = 63 },
+	{ "slots", FIELD_INTEGER, "How many jobs it takes part in at once", .fallback = "1", .min = 1, .max = 1024 },
+	{ "datasets", FIELD_NAMES, "What data it offers", .fallback = "[]", .min = 0, .max = 1000 },
+	{ "executors", FIELD_NAMES, "What programs it offers", .fallback = "[]", .min = 0, .max = 1000 },
+	{ "holding", FIELD_TEXTS, "Tasks that it works on or has results of", .fallback = "[]", .min = 0, .max = 4096 },
+	{ NULL },
+};
+
+/* The claim with its facts checked and completed: what the files below need. */
+struct claiming {
+	struct engine *engine;
+	const struct claim *claim;
+	json_t *facts, *known; /* known: the site's row */
+	json_t *task, *job;    /* rows */
+	json_t **answer;
+};
+
+static int check_facts(const json_t *given, json_t **facts, struct rounds_error *error)
+{
+	json_auto_t *faults = json_array();
+
+	*facts = fields_apply(facts_fields, given, "", faults);
+	if (!*facts)
+		return fields_error(faults, error);
+	if (json_integer_or(*facts, "protocol", 0) == PROTOCOL_VERSION)
+		return 0;
+	json_decref(*facts);
+	*facts = NULL;
+	return error_set(error, ERROR_UPGRADE,
+		"this server needs protocol version %d (rounds-site %s); this site speaks version %lld", PROTOCOL_VERSION,
+		ROUNDS_VERSION, (long long)json_integer_or(given, "protocol", 0));
+}
+
+static int read_site(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct claiming *claiming = argument;
+
+	return site_find(tx, claiming->claim->site, &claiming->known, error);
+}
+
+static int write_site(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct claiming *claiming = argument;
+
+	return site_describe(tx, claiming->claim->site, claiming->facts, error);
+}
+
+static bool same_facts(const json_t *known, const json_t *facts)
+{
+	static const char *const names[] = { "version", "slots", "datasets", "executors" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!json_equal(json_object_get(known, names[i]), json_object_get(facts, names[i])))
+			return false;
+	return true;
+}
+
+int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds_error *error)
+{
+	json_auto_t *facts = NULL, *known = NULL;
+	struct claiming claiming = { .engine = engine, .claim = claim };
+	char key[80];
+	bool is_new;
+
+	if (check_facts(claim->facts, &facts, error))
+		return -1;
+	claiming.facts = facts;
+	if (store_read(engine->options.store, read_site, &claiming, error))
+		return -1;
+	known = claiming.known;
+	claim->ticket = presence_claim(engine->presence, claim->site, &is_new);
+	if (!claim->ticket)
+		return error_no_memory(error);
+	if ((is_new || !same_facts(known, facts)) && store_write(engine->options.store, write_site, &claiming, error))
+		return -1;
+	if (is_new || !same_facts(known, facts))
+		engine_kick(engine);
+	snprintf(key, sizeof(key), "site:%s", claim->site);
+	engine->options.wake(engine->options.context, key); /* an older claim of this site then ends */
+	return 0;
+}
+
+static bool holds(const struct claim *claim, const json_t *task)
+{
+	size_t i;
+	json_t *id;
+
+	json_array_foreach (json_object_get(claim->facts, "holding"), i, id)
+		if (json_equal(id, json_object_get(task, "id")))
+			return true;
+	return false;
+}
+
+/* A lease that the site does not know of: its answer was lost, or the site has started anew. It comes first. */
+static int find_task(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct claiming *claiming = argument;
+	json_auto_t *leased = NULL;
+	size_t i;
+	json_t *task;
+
+	if (task_list_leased(tx, claiming->claim->site, &leased, error))
+		return -1;
+	json_array_foreach (leased, i, task) {
+		if (holds(claiming->claim, task))
+			continue;
+		claiming->task = json_incref(task);
+		return 0;
+	}
+	if (task_next(tx, claiming->claim->site, &claiming->task, error))
+		return -1;
+	/* One that it still works on though its lease ran out: its heartbeat takes it up again. */
+	if (claiming->task && holds(claiming->claim, claiming->task)) {
+		json_decref(claiming->task);
+		claiming->task = NULL;
+	}
+	return 0;
+}
+
+static json_t *task_document(const struct claiming *claiming, const json_t *blob)
+{
+	const json_t *spec = json_object_get(claiming->job, "spec"), *task = claiming->task;
+
+	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:I, s:O}", "id",
+		json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
+		json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
+		json_object_get(claiming->job, "rounds"), "kind", json_object_get(task, "kind"), "model",
+		json_object_get(task, "model"), "model_size", json_object_get(blob, "size"), "dataset",
+		json_object_get(spec, "dataset"), "executor", json_object_get(spec, "executor"), "trainer",
+		json_object_get(spec, "trainer"), "seed", json_object_get(spec, "seed"), "lease_seconds",
+		(json_int_t)(json_integer_or(task, "lease_us", 0) / SECOND_US), "timeout_seconds",
+		json_object_get(spec, "task_timeout_seconds"));
+}
+
+static int lease(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct claiming *claiming = argument;
+	json_auto_t *blob = NULL;
+	const char *model, *id;
+	int64_t round;
+	char text[120];
+
+	json_decref(claiming->task);
+	claiming->task = NULL;
+	if (find_task(tx, claiming, error))
+		return -1;
+	if (!claiming->task)
+		return 0;
+	id = json_text_or(claiming->task, "id", "");
+	round = json_integer_or(claiming->task, "round", 0);
+	model = json_text_or(claiming->task, "model", NULL);
+	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site, json_text_or(claiming->task, "kind", ""));
+	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
+		(model && blob_index_find(tx, model, &blob, error)) ||
+		task_lease(tx, id, clock_steady_us() + json_integer_or(claiming->task, "lease_us", 0), error) ||
+		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased", claiming->claim->site,
+			text, error) ||
+		kick_after(claiming->engine, tx, error))
+		return -1;
+	*claiming->answer = task_document(claiming, blob);
+	return *claiming->answer ? 0 : error_no_memory(error);
+}
+
+int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error)
+{
+	struct claiming claiming = { .engine = engine, .claim = claim, .answer = task };
+	bool draining;
+	int failed;
+
+	*task = NULL;
+	pthread_mutex_lock(&engine->lock);
+	draining = engine->draining;
+	pthread_mutex_unlock(&engine->lock);
+	if (draining || !presence_is_newest(engine->presence, claim->site, claim->ticket))
+		return 0;
+	/* Most looks find nothing: they cost a read. */
+	failed = store_read(engine->options.store, find_task, &claiming, error);
+	if (!failed && claiming.task)
+		failed = store_write(engine->options.store, lease, &claiming, error);
+	json_decref(claiming.task);
+	json_decref(claiming.job);
+	return failed;
+}
+
+bool engine_claim_is_newest(struct engine *engine, const struct claim *claim)
+{
+	return presence_is_newest(engine->presence, claim->site, claim->ticket);
+}

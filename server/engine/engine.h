@@ -1,0 +1,94 @@
+/*
+ * The engine runs jobs. It owns their rules: who may do what in which state, leases, timers, the queue, aggregation.
+ *
+ * Whatever happens is written as one transaction - the event, the workflow's new state and all that it asked for -
+ * and only then seen outside. Nothing that matters is in memory: what is (who polls, which transfers move) is found
+ * again within a minute of a start.
+ *
+ * Times are steady microseconds. All functions may be called from any thread and may block on the store.
+ */
+#ifndef ROUNDS_SERVER_ENGINE_ENGINE_H
+#define ROUNDS_SERVER_ENGINE_ENGINE_H
+
+#include "common/error.h"
+#include "server/blobs/blobs.h"
+#include "server/store/store.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1 /* between rounds-server and rounds-site */
+
+struct engine;
+
+struct engine_options {
+	struct store *store;
+	struct blobs *blobs;
+	/* Tells whoever waits that something changed: "site:NAME" has work, "job:ID" has moved. Must not block. */
+	void (*wake)(void *context, const char *key);
+	void *context;
+	unsigned threads; /* of an aggregation */
+};
+
+must_check int engine_open(const struct engine_options *options, struct engine **engine, struct rounds_error *error);
+/* Starts the threads; before it, nothing moves by itself. */
+must_check int engine_start(struct engine *engine, struct rounds_error *error);
+/* No task is leased from now on. */
+void engine_drain(struct engine *engine);
+void engine_close(struct engine *engine);
+DEFINE_CLEANUP(struct engine *, engine_close);
+
+/* Jobs. `caller` is a person's or token's name, for the record. */
+
+/* *job is the new row, or the first one's if `key` (may be NULL) was used before. Faults as in fields.h. */
+must_check int engine_submit(struct engine *engine, const json_t *spec, const char *caller, const char *key, json_t **job,
+	json_t *faults, struct rounds_error *error);
+enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
+must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
+	struct rounds_error *error);
+/* Asks for a proof of the lineage; *id is filled. Its report appears in the store. */
+must_check int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error);
+
+/* Tasks, as a site sees them. Another site's task is ERROR_NOT_FOUND. */
+
+struct claim {
+	const char *site;
+	const json_t *facts; /* version, slots, datasets, executors, holding: as sent, checked here */
+	uint64_t ticket;     /* of this site's newest claim; see engine_claim_begin */
+};
+/* Notes that the site is there, and makes its older claims void. */
+must_check int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds_error *error);
+/* *task is NULL if there is no work now (or the claim is void), else the task under a lease: a new reference. */
+must_check int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error);
+
+bool engine_claim_is_newest(struct engine *engine, const struct claim *claim);
+
+/* Extends the lease; *answer says until when. ERROR_CONFLICT if the task is no longer the site's to do. */
+must_check int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body,
+	json_t **answer, struct rounds_error *error);
+/* An update counts once; *answer is the first one's for the same digest. */
+must_check int engine_result(struct engine *engine, const char *site, const char *task, const json_t *body,
+	json_t **answer, struct rounds_error *error);
+must_check int engine_failure(struct engine *engine, const char *site, const char *task, const json_t *body,
+	struct rounds_error *error);
+/* The site gives the task back without fault. */
+must_check int engine_release(struct engine *engine, const char *site, const char *task, struct rounds_error *error);
+
+/* Bytes of a task's transfer have moved: its lease goes on. Never blocks. */
+void engine_moved(struct engine *engine, const char *site, const char *task);
+
+/*
+ * A blob's bytes are in place: makes it known, as `owner`'s ("site:NAME", "person:NAME" or NULL), and finishes the
+ * upload that brought it (may be NULL).
+ */
+must_check int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size, const char *owner,
+	const char *upload, struct rounds_error *error);
+
+/* A site was revoked: what it holds fails. */
+must_check int engine_site_gone(struct engine *engine, const char *site, struct rounds_error *error);
+bool engine_site_present(struct engine *engine, const char *site);
+/* Look at the queue soon: a site has come, or has other slots. */
+void engine_kick(struct engine *engine);
+
+#endif

@@ -1,0 +1,85 @@
+/* What the engine's files share. */
+#ifndef ROUNDS_SERVER_ENGINE_INTERNAL_H
+#define ROUNDS_SERVER_ENGINE_INTERNAL_H
+
+#include "server/engine/engine.h"
+#include "server/engine/states.h"
+#include "server/engine/workflow.h"
+
+#include <pthread.h>
+
+struct presence;
+
+struct engine {
+	struct engine_options options;
+	struct presence *presence;
+	pthread_t ticker, aggregator;
+	bool ticker_runs, aggregator_runs;
+	pthread_mutex_t lock; /* of the flags below */
+	pthread_cond_t tick, aggregate;
+	bool stopping, draining, kicked, work_to_aggregate;
+};
+
+/* advance.c: lets the job's workflow see the event and records its plan; a job that has ended ignores it. */
+must_check int advance(struct engine *engine, struct store_tx *tx, const char *job, const struct event *event,
+	struct rounds_error *error);
+/* Ends a job: open tasks are cancelled, timers and slots are freed. */
+must_check int job_end(struct engine *engine, struct store_tx *tx, const json_t *job, enum job_state state,
+	const char *reason, struct rounds_error *error);
+must_check int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t round, const char *kind,
+	const char *site, const char *message, struct rounds_error *error);
+must_check int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error);
+must_check int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error);
+/* An `after commit` that sends the ticker to the queue. */
+must_check int kick_after(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
+
+/* jobs.c */
+must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, bool held,
+	struct rounds_error *error);
+must_check int job_resume_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *why,
+	struct rounds_error *error);
+
+/* tasks.c: the task failed at its site; it is tried again or has failed for good. */
+must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task, bool for_good,
+	const char *reason, struct rounds_error *error);
+
+/* scheduler.c: starts what can start. */
+must_check int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
+
+/* aggregation.c */
+void *aggregation_run(void *engine);
+/* The round's inputs in order of site with capped weights, as a manifest lists them: a new reference. */
+must_check int round_inputs(struct store_tx *tx, const json_t *job, int64_t round, const char *kind, json_t **inputs,
+	struct rounds_error *error);
+json_t *manifest_new(int64_t round, const char *method, const char *model_in, const char *model, json_t *inputs,
+	const char *previous);
+/* Recomputes an aggregate from its manifest's inputs into a scratch file: the caller unlinks and frees *path. */
+must_check int manifest_recompute(struct engine *engine, const json_t *manifest, char **path, struct rounds_error *error);
+
+/* verify.c */
+must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);
+
+/* ticker.c */
+void *ticker_run(void *engine);
+
+/* retention.c */
+must_check int retain(struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round,
+	struct rounds_error *error);
+must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
+	const char *owner, struct rounds_error *error);
+must_check int sweep(struct engine *engine, struct rounds_error *error);
+
+/* presence.c: who polls and which transfers move; in memory only. */
+struct presence *presence_new(void);
+void presence_free(struct presence *presence);
+/* The site asks for work: its ticket from now on. 0 without memory. */
+uint64_t presence_claim(struct presence *presence, const char *site, bool *is_new);
+bool presence_is_newest(struct presence *presence, const char *site, uint64_t ticket);
+void presence_touch(struct presence *presence, const char *site);
+bool presence_has(struct presence *presence, const char *site);
+void presence_forget(struct presence *presence, const char *site);
+void presence_task_moved(struct presence *presence, const char *site, const char *task);
+/* {task: site} of all that moved since the last call: a new reference. */
+json_t *presence_take_moved(struct presence *presence);
+
+#endif

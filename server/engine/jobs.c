@@ -1,0 +1,191 @@
+/* What people ask of jobs. */
+#include "server/engine/internal.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/uuid.h"
+#include "server/engine/spec.h"
+#include "server/store/blob_index.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+#include "server/store/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct submission {
+	struct engine *engine;
+	const json_t *spec;
+	const char *caller, *key;
+	json_t **job;
+};
+
+static int check_initial_model(struct submission *submission, struct store_tx *tx, struct rounds_error *error)
+{
+	const char *model = json_text_or(submission->spec, "initial_model", NULL);
+	json_auto_t *blob = NULL;
+
+	if (!model)
+		return 0;
+	if (blob_index_find(tx, model, &blob, error))
+		return -1;
+	return blob ? 0 : error_field(error, "initial_model", "has not been uploaded to this server");
+}
+
+static int submit(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct submission *submission = argument;
+	const json_t *params = json_object_get(submission->spec, "params");
+	const struct workflow *workflow = workflow_find(json_text_or(submission->spec, "workflow", ""));
+	char id[UUID_TEXT_SIZE];
+	struct new_job job = {
+		.id = id,
+		.submitted_by = submission->caller,
+		.idempotency_key = submission->key,
+		.spec = submission->spec,
+		.rounds = workflow->rounds(params),
+	};
+
+	if (submission->key && job_find_by_key(tx, submission->caller, submission->key, submission->job, error))
+		return -1;
+	if (*submission->job) {
+		if (json_equal(json_object_get(*submission->job, "spec"), submission->spec))
+			return 0;
+		json_decref(*submission->job);
+		*submission->job = NULL;
+		return error_set(error, ERROR_CONFLICT, "this Idempotency-Key was used for a job with another spec");
+	}
+	if (strcmp(json_text_or(submission->spec, "project", ""), "default") != 0)
+		return error_field(error, "project", "there is no such project; use \"default\"");
+	uuid_new(id);
+	if (check_initial_model(submission, tx, error) || job_insert(tx, &job, error) ||
+		state_check(&job_machine, "submitted", JOB_QUEUED, error) || job_set_state(tx, id, "queued", NULL, error))
+		return -1;
+	if (json_object_get(submission->spec, "initial_model") &&
+		blob_use(tx, id, json_text_or(submission->spec, "initial_model", ""), "initial", 0, error))
+		return -1;
+	if (note(submission->engine, tx, id, -1, "queued", NULL, "submitted; waiting for its sites", error) ||
+		kick_after(submission->engine, tx, error))
+		return -1;
+	return job_find(tx, id, submission->job, error);
+}
+
+int engine_submit(struct engine *engine, const json_t *given, const char *caller, const char *key, json_t **job,
+	json_t *faults, struct rounds_error *error)
+{
+	json_auto_t *spec = spec_check(given, faults);
+	struct submission submission = { engine, spec, caller, key, job };
+
+	*job = NULL;
+	if (!spec)
+		return fields_error(faults, error);
+	return store_write(engine->options.store, submit, &submission, error);
+}
+
+int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, bool held,
+	struct rounds_error *error)
+{
+	const char *id = json_text_or(job, "id", "");
+	char text[700];
+
+	snprintf(text, sizeof(text), "paused: %s", reason);
+	return state_check(&job_machine, json_text_or(job, "state", ""), JOB_PAUSED, error) ||
+			job_set_state(tx, id, "paused", reason, error) ||
+			job_set_paused(tx, id, clock_steady_us(), held, error) ||
+			note(engine, tx, id, -1, "paused", NULL, text, error)
+		? -1
+		: 0;
+}
+
+/* The time it was paused does not count against leases and deadlines. */
+int job_resume_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *why,
+	struct rounds_error *error)
+{
+	const char *id = json_text_or(job, "id", "");
+	int64_t now = clock_steady_us(), away = now - json_integer_or(job, "paused_at", now);
+	json_auto_t *tasks = NULL;
+	size_t i;
+	json_t *task;
+
+	if (state_check(&job_machine, json_text_or(job, "state", ""), JOB_RUNNING, error) ||
+		job_set_state(tx, id, "running", NULL, error) || job_set_paused(tx, id, 0, false, error) ||
+		timer_shift(tx, id, away, error) || task_shift(tx, id, away, error) ||
+		note(engine, tx, id, -1, "resumed", NULL, why, error) || task_list_open(tx, id, -1, &tasks, error))
+		return -1;
+	json_array_foreach (tasks, i, task)
+		if (wake_site(engine, tx, json_text_or(task, "site", ""), error))
+			return -1;
+	pthread_mutex_lock(&engine->lock);
+	engine->work_to_aggregate = true;
+	pthread_mutex_unlock(&engine->lock);
+	return kick_after(engine, tx, error);
+}
+
+struct order {
+	struct engine *engine;
+	const char *id, *caller;
+	enum job_command command;
+};
+
+static int delete_job(struct engine *engine, struct store_tx *tx, const json_t *job, struct rounds_error *error)
+{
+	const char *state = json_text_or(job, "state", "");
+
+	if (!state_is_final(&job_machine, state))
+		return error_set(error, ERROR_CONFLICT, "the job is %s; abort it before you delete it", state);
+	return job_delete(tx, json_text_or(job, "id", ""), error) || wake_job(engine, tx, json_text_or(job, "id", ""), error)
+		? -1
+		: 0;
+}
+
+static int command(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct order *order = argument;
+	json_auto_t *job = NULL;
+	char reason[120];
+
+	if (job_find(tx, order->id, &job, error))
+		return -1;
+	snprintf(reason, sizeof(reason), "by %s", order->caller);
+	switch (order->command) {
+	case COMMAND_PAUSE:
+		return job_pause_in(order->engine, tx, job, reason, false, error);
+	case COMMAND_RESUME:
+		return job_resume_in(order->engine, tx, job, reason, error);
+	case COMMAND_ABORT:
+		return job_end(order->engine, tx, job, JOB_ABORTED, reason, error);
+	case COMMAND_DELETE:
+		return delete_job(order->engine, tx, job, error);
+	}
+	return error_set(error, ERROR_INTERNAL, "unknown command");
+}
+
+int engine_command(struct engine *engine, const char *id, enum job_command what, const char *caller,
+	struct rounds_error *error)
+{
+	struct order order = { engine, id, caller, what };
+
+	return store_write(engine->options.store, command, &order, error);
+}
+
+static int ask_verification(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct order *order = argument;
+	json_auto_t *job = NULL;
+
+	return job_find(tx, order->caller, &job, error) || verification_insert(tx, order->id, order->caller, error) ? -1 : 0;
+}
+
+int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error)
+{
+	struct order order = { engine, id, job, COMMAND_PAUSE };
+
+	uuid_new(id);
+	if (store_write(engine->options.store, ask_verification, &order, error))
+		return -1;
+	pthread_mutex_lock(&engine->lock);
+	engine->work_to_aggregate = true;
+	pthread_cond_signal(&engine->aggregate);
+	pthread_mutex_unlock(&engine->lock);
+	return 0;
+}

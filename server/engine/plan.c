@@ -1,0 +1,116 @@
+#include "server/engine/plan.h"
+
+#include "common/json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void append(struct plan *plan, json_t *action)
+{
+	if (json_array_append_new(plan->actions, action))
+		plan->failed = true;
+}
+
+void plan_round(struct plan *plan, int64_t round, const char *model)
+{
+	append(plan, json_pack("{s:s, s:I, s:s?}", "do", "round", "round", (json_int_t)round, "model", model));
+}
+
+void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model)
+{
+	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:s?}", "do", "task", "kind", kind, "site", site, "round",
+		(json_int_t)round, "model", model));
+}
+
+void plan_cancel(struct plan *plan, int64_t round, const char *reason)
+{
+	append(plan, json_pack("{s:s, s:I, s:s}", "do", "cancel", "round", (json_int_t)round, "reason", reason));
+}
+
+void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const char *method)
+{
+	append(plan, json_pack("{s:s, s:I, s:s, s:s}", "do", "aggregate", "round", (json_int_t)round, "kind", kind, "method",
+		method));
+}
+
+void plan_timer(struct plan *plan, const char *name, double after_seconds)
+{
+	append(plan, json_pack("{s:s, s:s, s:f}", "do", "timer", "name", name, "after", after_seconds));
+}
+
+void plan_timer_off(struct plan *plan, const char *name)
+{
+	append(plan, json_pack("{s:s, s:s}", "do", "timer_off", "name", name));
+}
+
+void plan_metric(struct plan *plan, int64_t round, const char *site, const char *name, double value)
+{
+	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:o}", "do", "metric", "round", (json_int_t)round, "site", site, "name",
+		name, "value", json_number_or_null(value)));
+}
+
+void plan_model(struct plan *plan, int64_t round, const char *model)
+{
+	append(plan, json_pack("{s:s, s:I, s:s}", "do", "model", "round", (json_int_t)round, "model", model));
+}
+
+void plan_best(struct plan *plan, int64_t round, const char *model)
+{
+	append(plan, json_pack("{s:s, s:I, s:s}", "do", "best", "round", (json_int_t)round, "model", model));
+}
+
+static void append_text(struct plan *plan, const char *what, int64_t round, const char *format, va_list arguments)
+{
+	char text[500];
+
+	if (vsnprintf(text, sizeof(text), format, arguments) < 0)
+		text[0] = '\0';
+	append(plan, json_pack("{s:s, s:I, s:s}", "do", what, "round", (json_int_t)round, "text", text));
+}
+
+void plan_note(struct plan *plan, int64_t round, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	append_text(plan, "note", round, format, arguments);
+	va_end(arguments);
+}
+
+void plan_complete(struct plan *plan)
+{
+	append(plan, json_pack("{s:s}", "do", "complete"));
+}
+
+void plan_fail(struct plan *plan, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	append_text(plan, "fail", -1, format, arguments);
+	va_end(arguments);
+}
+
+/* SplitMix64 (Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014). */
+static uint64_t draw(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* Selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S): each item with the chance that the count still needs. */
+void choose(const char *const *items, size_t item_count, size_t count, uint64_t seed, uint64_t salt, json_t *chosen)
+{
+	uint64_t state = seed ^ salt * UINT64_C(0xd1342543de82ef95);
+
+	for (size_t i = 0; i < item_count && count > 0; i++) {
+		if (draw(&state) % (item_count - i) >= count)
+			continue;
+		json_array_append_new(chosen, json_string(items[i]));
+		count--;
+	}
+}

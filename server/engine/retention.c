@@ -1,0 +1,96 @@
+/* What is kept of a job's past, and when blobs leave the disk. */
+#include "server/engine/internal.h"
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "server/store/blob_index.h"
+#include "server/store/rounds.h"
+
+/* A blob that nothing uses stays so long: an update that is about to be reported, a model that is about to be named. */
+#define UNUSED_US        (10 * 60 * SECOND_US)
+#define UNUSED_PEOPLE_US (24 * 3600 * SECOND_US)
+
+int retain(struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error)
+{
+	const char *id = json_text_or(job, "id", "");
+	const json_t *keep = json_object_get(json_object_get(job, "spec"), "retention");
+
+	(void)engine;
+	return blob_unuse(tx, id, "update", round + 1 - json_integer_or(keep, "updates", 10), error) ||
+			blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
+			history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)
+		? -1
+		: 0;
+}
+
+int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size, const char *owner,
+	struct rounds_error *error)
+{
+	scoped(file_close) int fd = -1;
+	char text[DIGEST_TEXT_SIZE];
+	uint64_t actual;
+
+	digest_format(digest, text);
+	/* The sweep runs on this same thread: what is there now stays, since it is in the index from here on. */
+	if (blob_open(engine->options.blobs, digest, &fd, &actual, error))
+		return error_set(error, ERROR_BLOB_MISSING, "the blob was swept away just now; upload it again");
+	return blob_index_add(tx, text, size, owner, error);
+}
+
+struct stored {
+	struct engine *engine;
+	const struct digest *digest;
+	uint64_t size;
+	const char *owner, *upload;
+};
+
+static int blob_stored(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct stored *stored = argument;
+	char text[DIGEST_TEXT_SIZE];
+
+	digest_format(stored->digest, text);
+	if (blob_add_in(stored->engine, tx, stored->digest, stored->size, stored->owner, error))
+		return -1;
+	return stored->upload ? upload_finish(tx, stored->upload, text, error) : 0;
+}
+
+int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size, const char *owner,
+	const char *upload, struct rounds_error *error)
+{
+	struct stored stored = { engine, digest, size, owner, upload };
+
+	return store_write(engine->options.store, blob_stored, &stored, error);
+}
+
+static int sweep_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct engine *engine = argument;
+	json_auto_t *blobs = NULL, *uploads = NULL;
+	int64_t now = clock_wall_us();
+	struct digest digest;
+	size_t i;
+	json_t *row;
+
+	if (blob_index_unused(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, &blobs, error) ||
+		upload_list_expired(tx, now, &uploads, error))
+		return -1;
+	json_array_foreach (blobs, i, row) {
+		if (blob_index_forget(tx, json_text_or(row, "digest", ""), error))
+			return -1;
+		if (digest_parse(json_text_or(row, "digest", ""), &digest))
+			blob_remove(engine->options.blobs, &digest);
+	}
+	json_array_foreach (uploads, i, row) {
+		if (upload_delete(tx, json_text_or(row, "id", ""), error))
+			return -1;
+		upload_remove(engine->options.blobs, json_text_or(row, "id", ""));
+	}
+	return 0;
+}
+
+int sweep(struct engine *engine, struct rounds_error *error)
+{
+	return store_write(engine->options.store, sweep_in, engine, error);
+}

@@ -1,0 +1,35 @@
+/* The states of jobs, tasks and rounds, and the moves that each allows. Every move is checked here first. */
+#ifndef ROUNDS_SERVER_ENGINE_STATES_H
+#define ROUNDS_SERVER_ENGINE_STATES_H
+
+#include "common/error.h"
+
+#include <stdbool.h>
+
+enum job_state { JOB_SUBMITTED, JOB_QUEUED, JOB_RUNNING, JOB_PAUSED, JOB_COMPLETED, JOB_FAILED, JOB_ABORTED, JOB_STATES };
+enum task_state { TASK_PENDING, TASK_LEASED, TASK_DONE, TASK_FAILED, TASK_CANCELLED, TASK_STATES };
+enum round_state { ROUND_COLLECTING, ROUND_AGGREGATING, ROUND_DONE, ROUND_STATES };
+
+struct state {
+	const char *name;
+	unsigned next; /* a bit for each state that may follow */
+};
+
+struct machine {
+	const char *noun;
+	const struct state *states;
+	int count;
+};
+
+extern const struct machine job_machine, task_machine, round_machine;
+
+/* The state of that name, or -1. */
+int state_find(const struct machine *machine, const char *name);
+
+/* ERROR_CONFLICT, in words for people, if the move is not allowed. */
+must_check int state_check(const struct machine *machine, const char *from, int to, struct rounds_error *error);
+
+/* Nothing follows it. */
+bool state_is_final(const struct machine *machine, const char *name);
+
+#endif

@@ -1,0 +1,156 @@
+/* What time does: leases run out, timers go off, held jobs go on, the queue is looked at, old blobs are swept. */
+#include "server/engine/internal.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+#include "server/store/tasks.h"
+
+#include <math.h>
+#include <time.h>
+
+#define TICK_US  SECOND_US
+#define SWEEP_US (60 * SECOND_US)
+/* A job that paused for want of space goes on when so much is free. */
+#define SPACE_TO_RESUME (UINT64_C(64) << 20)
+
+static int extend_moved(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *moved = presence_take_moved(engine->presence);
+	const char *id;
+	json_t *site;
+
+	json_object_foreach (moved, id, site) {
+		json_auto_t *task = NULL;
+		struct rounds_error unknown;
+
+		if (task_find(tx, id, &task, &unknown) || !json_equal(json_object_get(task, "site"), site))
+			continue;
+		if (task_extend(tx, id, clock_steady_us() + json_integer_or(task, "lease_us", 0), NULL, NAN, error))
+			return -1;
+	}
+	return 0;
+}
+
+static int expire_leases(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *tasks = NULL;
+	size_t i;
+	json_t *task;
+
+	if (task_list_expired(tx, clock_steady_us(), &tasks, error))
+		return -1;
+	json_array_foreach (tasks, i, task)
+		if (task_failed_in(engine, tx, task, false, "its lease ran out: nothing was heard of the site", error))
+			return -1;
+	return 0;
+}
+
+static int fire_timers(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *timers = NULL;
+	size_t i;
+	json_t *timer;
+
+	if (timer_list_due(tx, clock_steady_us(), &timers, error))
+		return -1;
+	json_array_foreach (timers, i, timer) {
+		struct event event = { .kind = EVENT_TIMER, .timer = json_text_or(timer, "name", "") };
+
+		if (timer_clear(tx, json_text_or(timer, "job", ""), event.timer, error) ||
+			advance(engine, tx, json_text_or(timer, "job", ""), &event, error))
+			return -1;
+	}
+	return 0;
+}
+
+static int resume_held(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *jobs = NULL;
+	size_t i;
+	json_t *job;
+
+	if (blobs_space(engine->options.blobs) < SPACE_TO_RESUME)
+		return 0;
+	if (job_list_held(tx, &jobs, error))
+		return -1;
+	json_array_foreach (jobs, i, job)
+		if (job_resume_in(engine, tx, job, "there is space again", error))
+			return -1;
+	return 0;
+}
+
+static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct engine *engine = argument;
+
+	return extend_moved(engine, tx, error) || expire_leases(engine, tx, error) || fire_timers(engine, tx, error) ||
+			resume_held(engine, tx, error) || schedule(engine, tx, error)
+		? -1
+		: 0;
+}
+
+static int next_due(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	int64_t *due = argument, lease, timer;
+
+	if (task_next_expiry(tx, &lease, error) || timer_next(tx, &timer, error))
+		return -1;
+	*due = lease < timer ? lease : timer;
+	return 0;
+}
+
+/* Until the next lease or timer, a kick, or a second: conditions of condition variables are CLOCK_MONOTONIC. */
+static void wait_for_tick(struct engine *engine, int64_t until)
+{
+	int64_t now = clock_steady_us(), pause = until - now;
+	struct timespec when;
+
+	if (pause > TICK_US)
+		pause = TICK_US;
+	if (pause < 0)
+		pause = 0;
+	clock_gettime(CLOCK_MONOTONIC, &when);
+	pause += when.tv_nsec / 1000;
+	when.tv_sec += pause / SECOND_US;
+	when.tv_nsec = pause % SECOND_US * 1000;
+	pthread_mutex_lock(&engine->lock);
+	if (!engine->kicked && !engine->stopping)
+		pthread_cond_timedwait(&engine->tick, &engine->lock, &when);
+	engine->kicked = false;
+	pthread_mutex_unlock(&engine->lock);
+}
+
+static bool is_stopping(struct engine *engine)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&engine->lock);
+	stopping = engine->stopping;
+	pthread_mutex_unlock(&engine->lock);
+	return stopping;
+}
+
+void *ticker_run(void *argument)
+{
+	struct engine *engine = argument;
+	int64_t swept = clock_steady_us();
+
+	while (!is_stopping(engine)) {
+		struct rounds_error error = { 0 };
+		int64_t due = INT64_MAX;
+		bool failed = store_write(engine->options.store, tick, engine, &error) ||
+			store_read(engine->options.store, next_due, &due, &error);
+
+		if (!failed && clock_steady_us() - swept > SWEEP_US) {
+			swept = clock_steady_us();
+			failed = sweep(engine, &error);
+		}
+		if (failed)
+			log_error("the engine could not take its turn; it tries again", "reason", error.message, NULL);
+		wait_for_tick(engine, failed ? clock_steady_us() + TICK_US : due);
+	}
+	return NULL;
+}

@@ -1,0 +1,168 @@
+/* Proves a job's lineage: every manifest has its digest, names the one before it, and its updates give its model. */
+#include "server/engine/internal.h"
+
+#include "common/file.h"
+#include "common/json.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct lineage {
+	const char *job;
+	json_t *rounds, *row;
+};
+
+static int read_lineage(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct lineage *lineage = argument;
+
+	return job_find(tx, lineage->job, &lineage->row, error) ||
+			round_list(tx, lineage->job, -1, 1000000, &lineage->rounds, error)
+		? -1
+		: 0;
+}
+
+static bool updates_are_kept(struct engine *engine, const json_t *manifest)
+{
+	size_t i;
+	json_t *input;
+
+	json_array_foreach (json_object_get(manifest, "inputs"), i, input) {
+		scoped(file_close) int fd = -1;
+		struct digest digest;
+		uint64_t size;
+		struct rounds_error error;
+
+		if (!digest_parse(json_text_or(input, "update", ""), &digest) ||
+			blob_open(engine->options.blobs, &digest, &fd, &size, &error))
+			return false;
+	}
+	return true;
+}
+
+static int digest_of_file(const char *path, char text[DIGEST_TEXT_SIZE], struct rounds_error *error)
+{
+	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	struct digest digest;
+
+	if (fd < 0 || fstat(fd, &status))
+		return error_errno(error, "cannot open %s", path);
+	if (digest_file(fd, (uint64_t)status.st_size, &digest, error))
+		return -1;
+	digest_format(&digest, text);
+	return 0;
+}
+
+/* Empty text if the round is right, else what is wrong with it. */
+static int check_updates(struct engine *engine, const json_t *manifest, bool *recomputed, char *fault, size_t size,
+	struct rounds_error *error)
+{
+	scoped(text_free) char *path = NULL;
+	char digest[DIGEST_TEXT_SIZE];
+	int failed;
+
+	*recomputed = false;
+	if (json_array_size(json_object_get(manifest, "inputs")) == 0 || !updates_are_kept(engine, manifest))
+		return 0;
+	failed = manifest_recompute(engine, manifest, &path, error);
+	if (failed && error->kind == ERROR_CHECKSUM) {
+		snprintf(fault, size, "%s", error->message);
+		return 0;
+	}
+	if (failed || digest_of_file(path, digest, error)) {
+		if (path)
+			unlink(path);
+		return -1;
+	}
+	unlink(path);
+	*recomputed = true;
+	if (strcmp(digest, json_text_or(manifest, "model", "")) != 0)
+		snprintf(fault, size, "its updates give %s, not the recorded model", digest);
+	return 0;
+}
+
+static void check_chain(const json_t *round, const char *previous, char *fault, size_t size)
+{
+	const json_t *manifest = json_object_get(round, "manifest");
+	scoped(text_free) char *text = json_canonical(manifest);
+	const char *named = json_text_or(manifest, "previous", NULL);
+	char digest_text[DIGEST_TEXT_SIZE];
+	struct digest digest;
+
+	digest_of(text ? text : "", text ? strlen(text) : 0, &digest);
+	digest_format(&digest, digest_text);
+	if (strcmp(digest_text, json_text_or(round, "manifest_digest", "")) != 0)
+		snprintf(fault, size, "its manifest does not have the recorded digest");
+	else if (strcmp(json_text_or(manifest, "model", ""), json_text_or(round, "model", "")) != 0)
+		snprintf(fault, size, "its manifest names another model");
+	else if (previous && (!named || strcmp(named, previous) != 0))
+		snprintf(fault, size, "its manifest does not follow on the one before it");
+}
+
+static void check_model(struct engine *engine, const json_t *manifest, bool *kept, char *fault, size_t size)
+{
+	struct rounds_error error = { 0 };
+	struct digest digest;
+
+	*kept = false;
+	if (!digest_parse(json_text_or(manifest, "model", ""), &digest))
+		snprintf(fault, size, "its manifest names no model");
+	else if (!blob_verify(engine->options.blobs, &digest, &error))
+		*kept = true;
+	else if (error.kind == ERROR_CHECKSUM)
+		snprintf(fault, size, "%s", error.message);
+}
+
+static int check_round(struct engine *engine, const json_t *round, const char *previous, json_t *results, bool *good,
+	struct rounds_error *error)
+{
+	const json_t *manifest = json_object_get(round, "manifest");
+	char fault[700] = "";
+	bool recomputed = false, kept = false;
+
+	check_chain(round, previous, fault, sizeof(fault));
+	if (!fault[0])
+		check_model(engine, manifest, &kept, fault, sizeof(fault));
+	if (!fault[0] && check_updates(engine, manifest, &recomputed, fault, sizeof(fault), error))
+		return -1;
+	*good = *good && !fault[0];
+	json_array_append_new(results,
+		json_pack("{s:O, s:b, s:b, s:b, s:s?, s:O, s:I}", "round", json_object_get(round, "number"), "good", !fault[0],
+			"recomputed", recomputed, "model_kept", kept, "fault", fault[0] ? fault : NULL, "model",
+			json_object_get(round, "model"), "inputs",
+			(json_int_t)json_array_size(json_object_get(manifest, "inputs"))));
+	return 0;
+}
+
+int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error)
+{
+	struct lineage lineage = { .job = job };
+	json_auto_t *rounds = NULL, *row = NULL, *results = json_array();
+	const char *previous = NULL;
+	bool good = true, gap = false;
+	size_t i;
+	json_t *round;
+
+	if (store_read(engine->options.store, read_lineage, &lineage, error))
+		return -1;
+	rounds = lineage.rounds;
+	row = lineage.row;
+	json_array_foreach (rounds, i, round) {
+		if (!json_is_object(json_object_get(round, "manifest")))
+			continue;
+		/* Where history was trimmed, the chain begins anew. */
+		gap = i > 0 && json_integer_or(round, "number", 0) !=
+				json_integer_or(json_array_get(rounds, i - 1), "number", 0) + 1;
+		if (check_round(engine, round, gap ? NULL : previous, results, &good, error))
+			return -1;
+		previous = json_text_or(round, "manifest_digest", NULL);
+	}
+	*report = json_pack("{s:b, s:O, s:O}", "good", good, "final_model", json_object_get(row, "model"), "rounds", results);
+	return *report ? 0 : error_no_memory(error);
+}

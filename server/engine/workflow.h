@@ -1,0 +1,85 @@
+/*
+ * A workflow decides what a job does next.
+ *
+ * It is a pure function of the job's history: it reads the job, one event and its own state, and appends to a plan. No
+ * I/O, no clock, no randomness but the job's seed. The engine calls it inside the transaction that records the event;
+ * the plan takes effect if, and only if, that transaction commits.
+ *
+ * Models are named by their digests as text (`sha256:...`). Whatever is given to a step is borrowed for the call;
+ * whatever a step gives to the plan is copied.
+ */
+#ifndef ROUNDS_SERVER_ENGINE_WORKFLOW_H
+#define ROUNDS_SERVER_ENGINE_WORKFLOW_H
+
+#include "common/fields.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum event_kind {
+	EVENT_STARTED,     /* the scheduler gave the job its sites */
+	EVENT_RESULT,      /* a site's result was accepted: event->site, task, round, model, weight, metrics */
+	EVENT_TASK_FAILED, /* a task failed for good: event->site, task, round, reason */
+	EVENT_AGGREGATED,  /* an aggregate asked for is ready: event->round, model */
+	EVENT_TIMER,       /* a timer set by the plan went off: event->timer */
+	EVENT_COUNT
+};
+
+struct event {
+	enum event_kind kind;
+	int64_t round;
+	const char *task;      /* "train", "evaluate", "initialize" */
+	const char *site;
+	const char *model;     /* the update, or the aggregate; NULL where there is none */
+	double weight;         /* the site's sample count */
+	const json_t *metrics; /* name to number; null where it was not finite */
+	const char *reason;
+	const char *timer;
+};
+
+struct job_view {
+	const json_t *params;      /* checked against the workflow's table, defaults filled in */
+	const char *const *sites;  /* the job's sites in order of name */
+	size_t site_count;
+	const char *initial_model; /* NULL: a site must make one */
+	uint64_t seed;
+};
+
+struct plan;
+
+typedef void step_fn(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan);
+
+struct workflow {
+	const char *name;            /* what a job writes in "workflow" */
+	const char *summary;         /* one line for people */
+	const struct field *params;  /* also the schema, the docs and the form */
+	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
+	/* Appends rules that look at more than one parameter; may be NULL. */
+	void (*check)(const json_t *params, json_t *faults);
+	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */
+};
+
+/* NULL if there is none of that name. */
+const struct workflow *workflow_find(const char *name);
+
+/* All of them, ended by NULL. */
+extern const struct workflow *const workflows[];
+
+/* What a step may ask for. Running out of memory is noticed by the engine, which then drops the whole plan. */
+void plan_round(struct plan *plan, int64_t round, const char *model);              /* begins a round from this model */
+void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model);
+void plan_cancel(struct plan *plan, int64_t round, const char *reason);            /* the round's open tasks */
+void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const char *method); /* of that kind of task */
+void plan_timer(struct plan *plan, const char *name, double after_seconds);        /* replaces one of that name */
+void plan_timer_off(struct plan *plan, const char *name);
+void plan_metric(struct plan *plan, int64_t round, const char *site, const char *name, double value); /* site "": whole */
+void plan_model(struct plan *plan, int64_t round, const char *model);              /* is now the job's model */
+void plan_best(struct plan *plan, int64_t round, const char *model);
+void plan_note(struct plan *plan, int64_t round, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void plan_complete(struct plan *plan);
+void plan_fail(struct plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Chooses `count` of `items` (a permutation's beginning) by the seed and a salt such as the round; keeps their order. */
+void choose(const char *const *items, size_t item_count, size_t count, uint64_t seed, uint64_t salt, json_t *chosen);
+
+#endif

@@ -1,0 +1,47 @@
+/* What handlers work with. Handlers are glue: one call of a room behind them, and its answer as JSON. */
+#ifndef ROUNDS_SERVER_ROUTES_APP_H
+#define ROUNDS_SERVER_ROUTES_APP_H
+
+#include "server/auth/auth.h"
+#include "server/auth/authority.h"
+#include "server/blobs/blobs.h"
+#include "server/engine/engine.h"
+#include "server/http/http.h"
+#include "server/store/store.h"
+
+struct app {
+	struct store *store;
+	struct blobs *blobs;
+	struct auth *auth;
+	struct engine *engine;
+	struct http *http;
+	const struct authority *authority;
+	uint64_t upload_limit; /* bytes of one blob */
+};
+
+extern const struct route routes[];
+
+/* The guard of http_options: finds out who asks and whether the route's permission is theirs. */
+int guard(struct request *request, void *app, struct rounds_error *error);
+
+/* "site:NAME" or "person:NAME": the owner of what the caller uploads; 80 bytes. */
+void caller_owner(const struct caller *caller, char owner[80]);
+
+/* jobs.c */
+handler_fn job_submit, job_list_page, job_show, job_edit_one, job_delete_one, job_pause, job_resume, job_abort;
+handler_fn job_rounds, job_tasks, job_events, job_metrics, job_models, job_verify, job_verification;
+/* tasks.c */
+handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back;
+/* sites.c */
+handler_fn site_list_all, site_show, site_invite, site_join, site_delete, authority_show;
+/* tokens.c */
+handler_fn token_create, token_list_all, token_remove;
+/* uploads.c */
+handler_fn upload_options, upload_post, upload_head, upload_patch, upload_remove_one;
+extern const struct body_sink upload_sink;
+/* blobs.c */
+handler_fn blob_get, blob_tensors;
+/* about.c */
+handler_fn healthz, readyz, version_show, openapi_show, job_schema_show, whoami;
+
+#endif

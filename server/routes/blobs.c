@@ -1,0 +1,134 @@
+#include "server/routes/app.h"
+
+#include "common/file.h"
+#include "common/json.h"
+#include "common/tensors.h"
+#include "server/store/blob_index.h"
+#include "server/store/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct access {
+	const struct caller *caller;
+	const char *digest;
+	bool allowed;
+};
+
+/* A site may read the models of its own work and what it has uploaded itself. */
+static int check_access(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct access *access = argument;
+	char owner[80];
+
+	access->allowed = access->caller->kind != CALLER_SITE;
+	caller_owner(access->caller, owner);
+	if (!access->allowed && task_needs_model(tx, access->caller->name, access->digest, &access->allowed, error))
+		return -1;
+	return access->allowed ? 0 : blob_index_owned(tx, access->digest, owner, &access->allowed, error);
+}
+
+static int open_blob(struct request *request, struct app *app, int *fd, uint64_t *size, struct rounds_error *error)
+{
+	const char *text = request_parameter(request, "digest");
+	struct access access = { request_caller(request), text, false };
+	struct digest digest;
+
+	if (!digest_parse(text, &digest))
+		return error_set(error, ERROR_NOT_FOUND, "a blob is named by sha256: and 64 hexadecimal digits");
+	if (store_read(app->store, check_access, &access, error))
+		return -1;
+	if (!access.allowed)
+		return error_set(error, ERROR_NOT_FOUND, "there is no such blob");
+	return blob_open(app->blobs, &digest, fd, size, error);
+}
+
+/* One range (RFC 9110, section 14): true if it can be served; anything else is answered whole. */
+enum range { RANGE_NONE, RANGE_GOOD, RANGE_BEYOND };
+
+static enum range parse_range(const char *header, uint64_t size, uint64_t *begin, uint64_t *length)
+{
+	unsigned long long first, last;
+	char rest;
+
+	*begin = 0;
+	*length = size;
+	if (!header)
+		return RANGE_NONE;
+	if (sscanf(header, "bytes=%llu-%llu%c", &first, &last, &rest) == 2 && first <= last) {
+		if (first >= size)
+			return RANGE_BEYOND;
+		*begin = first;
+		*length = (last < size ? last + 1 : size) - first;
+		return RANGE_GOOD;
+	}
+	if (sscanf(header, "bytes=-%llu%c", &last, &rest) == 1) {
+		if (last == 0)
+			return RANGE_BEYOND;
+		*begin = last < size ? size - last : 0;
+		*length = size - *begin;
+		return RANGE_GOOD;
+	}
+	if (sscanf(header, "bytes=%llu%c", &first, &rest) == 2 && rest == '-' && header[strlen(header) - 1] == '-') {
+		if (first >= size)
+			return RANGE_BEYOND;
+		*begin = first;
+		*length = size - first;
+		return RANGE_GOOD;
+	}
+	return RANGE_NONE;
+}
+
+enum outcome blob_get(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	const char *match = request_header(request, "If-None-Match"), *text = request_parameter(request, "digest");
+	const char *if_range = request_header(request, "If-Range");
+	uint64_t size, begin, length;
+	enum range range;
+	int fd;
+
+	if (open_blob(request, app, &fd, &size, &error))
+		return reply_error(request, &error);
+	reply_header(request, "ETag", "\"%s\"", text);
+	reply_header(request, "Accept-Ranges", "bytes");
+	if (match && strstr(match, text)) {
+		file_close(fd);
+		return reply_empty(request, 304);
+	}
+	range = parse_range(if_range && !strstr(if_range, text) ? NULL : request_header(request, "Range"), size, &begin,
+		&length);
+	if (range == RANGE_BEYOND) {
+		file_close(fd);
+		reply_header(request, "Content-Range", "bytes */%llu", (unsigned long long)size);
+		return reply_empty(request, 416);
+	}
+	if (range == RANGE_GOOD)
+		reply_header(request, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)begin,
+			(unsigned long long)(begin + length - 1), (unsigned long long)size);
+	reply_header(request, "Content-Type", "application/octet-stream");
+	return reply_file(request, range == RANGE_GOOD ? 206 : 200, fd, begin, length);
+}
+
+enum outcome blob_tensors(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	scoped(file_close) int fd = -1;
+	scoped(text_free) char *path = NULL;
+	struct tensor_file file;
+	struct digest digest;
+	uint64_t size;
+	json_t *list;
+
+	if (open_blob(request, app, &fd, &size, &error))
+		return reply_error(request, &error);
+	if (digest_parse(request_parameter(request, "digest"), &digest))
+		path = blob_path(app->blobs, &digest);
+	if (!path || tensor_file_open(path, &file, &error))
+		return reply_error(request, &error);
+	list = tensors_describe(file.tensors);
+	tensor_file_close(file);
+	return reply_json(request, 200, json_pack("{s:o}", "items", list));
+}

@@ -1,0 +1,352 @@
+#include "server/routes/app.h"
+
+#include "common/fields.h"
+#include "common/json.h"
+#include "server/store/blob_index.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+#include "server/store/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PAGE = 50, PAGE_LIMIT = 1000, WAIT_LIMIT = 60 };
+
+/* What a query needs; each function below fills what its read uses. */
+struct query {
+	const char *job, *id, *name, *site;
+	struct job_filter filter;
+	int64_t after, limit, version, priority;
+	json_t *rows;
+};
+
+static void set_etag(struct request *request, const json_t *job)
+{
+	reply_header(request, "ETag", "\"%lld\"", (long long)json_integer_or(job, "version", 0));
+}
+
+enum outcome job_submit(struct request *request, void *context)
+{
+	struct app *app = context;
+	json_auto_t *spec = NULL, *faults = json_array();
+	json_t *job = NULL;
+	struct rounds_error error = { 0 };
+	const char *key = request_header(request, "Idempotency-Key");
+
+	if (key && (strlen(key) < 1 || strlen(key) > 200)) {
+		error_set(&error, ERROR_INVALID, "Idempotency-Key must have 1 to 200 characters");
+		return reply_error(request, &error);
+	}
+	if (request_json(request, &spec, &error))
+		return reply_error(request, &error);
+	if (engine_submit(app->engine, spec, request_caller(request)->name, key, &job, faults, &error))
+		return json_array_size(faults) ? reply_faults(request, faults, &error) : reply_error(request, &error);
+	set_etag(request, job);
+	reply_header(request, "Location", "/api/v1/jobs/%s", json_text_or(job, "id", ""));
+	return reply_json(request, 201, job);
+}
+
+static int read_jobs(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return job_list(tx, &query->filter, &query->rows, error);
+}
+
+/* {"items": [...], "next": cursor or null}; takes the rows. */
+static enum outcome reply_page(struct request *request, json_t *rows, int64_t limit, const char *key)
+{
+	size_t count = json_array_size(rows);
+	json_t *next = NULL;
+
+	if ((int64_t)count > limit - 1 && count > 0)
+		next = json_object_get(json_array_get(rows, count - 1), key);
+	return reply_json(request, 200, json_pack("{s:o, s:O?}", "items", rows, "next", next));
+}
+
+enum outcome job_list_page(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .filter = {
+		.state = request_query(request, "state"),
+		.project = request_query(request, "project"),
+		.site = request_query(request, "site"),
+		.text = request_query(request, "q"),
+		.before = request_query(request, "cursor"),
+		.limit = PAGE,
+	} };
+
+	if (request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.filter.limit, &error) ||
+		store_read(app->store, read_jobs, &query, &error))
+		return reply_error(request, &error);
+	return reply_page(request, query.rows, query.filter.limit, "id");
+}
+
+static int read_job(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return job_find(tx, query->job, &query->rows, error);
+}
+
+enum outcome job_show(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job") };
+
+	if (store_read(app->store, read_job, &query, &error))
+		return reply_error(request, &error);
+	set_etag(request, query.rows);
+	json_object_del(query.rows, "progress"); /* the workflow's own */
+	json_object_del(query.rows, "paused_at");
+	return reply_json(request, 200, query.rows);
+}
+
+static int edit_job(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return job_edit(tx, query->job, query->version, query->name, query->priority, error) ||
+			job_find(tx, query->job, &query->rows, error)
+		? -1
+		: 0;
+}
+
+static const struct field edit_fields[] = {
+	{ "name", FIELD_TEXT, "What people call the job", .min = 1, .max = 200 },
+	{ "priority", FIELD_INTEGER, "Jobs of higher priority start first", .min = -100, .max = 100 },
+	{ NULL },
+};
+
+static int parse_version(const char *match, int64_t *version, struct rounds_error *error)
+{
+	long long number;
+
+	*version = -1;
+	if (!match || !strcmp(match, "*"))
+		return 0;
+	if (sscanf(match, "\"%lld\"", &number) != 1)
+		return error_set(error, ERROR_PRECONDITION, "If-Match must be an ETag of this job");
+	*version = number;
+	return 0;
+}
+
+enum outcome job_edit_one(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job") };
+	json_auto_t *body = NULL, *job = NULL, *changes = NULL, *faults = json_array();
+
+	if (request_json(request, &body, &error) || parse_version(request_header(request, "If-Match"), &query.version, &error) ||
+		store_read(app->store, read_job, &query, &error))
+		return reply_error(request, &error);
+	job = query.rows;
+	changes = fields_apply(edit_fields, body, "", faults);
+	if (!changes) {
+		fields_error(faults, &error);
+		return reply_faults(request, faults, &error);
+	}
+	query.name = json_text_or(changes, "name", json_text_or(job, "name", ""));
+	query.priority = json_integer_or(changes, "priority", json_integer_or(job, "priority", 0));
+	if (store_write(app->store, edit_job, &query, &error))
+		return reply_error(request, &error);
+	set_etag(request, query.rows);
+	json_object_del(query.rows, "progress");
+	return reply_json(request, 200, query.rows);
+}
+
+static enum outcome order(struct request *request, struct app *app, enum job_command command)
+{
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job") };
+
+	if (engine_command(app->engine, query.job, command, request_caller(request)->name, &error))
+		return reply_error(request, &error);
+	if (command == COMMAND_DELETE)
+		return reply_empty(request, 204);
+	return job_show(request, app);
+}
+
+enum outcome job_delete_one(struct request *request, void *context)
+{
+	return order(request, context, COMMAND_DELETE);
+}
+
+enum outcome job_pause(struct request *request, void *context)
+{
+	return order(request, context, COMMAND_PAUSE);
+}
+
+enum outcome job_resume(struct request *request, void *context)
+{
+	return order(request, context, COMMAND_RESUME);
+}
+
+enum outcome job_abort(struct request *request, void *context)
+{
+	return order(request, context, COMMAND_ABORT);
+}
+
+/* Of a job that is there: an unknown one is 404, not an empty list. */
+static int check_job(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	json_auto_t *job = NULL;
+
+	return job_find(tx, id, &job, error);
+}
+
+static int read_rounds(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error) ||
+			round_list(tx, query->job, query->after, query->limit, &query->rows, error)
+		? -1
+		: 0;
+}
+
+enum outcome job_rounds(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job"), .after = -1, .limit = PAGE };
+
+	if (request_query_integer(request, "cursor", -1, INT64_MAX, &query.after, &error) ||
+		request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.limit, &error) ||
+		store_read(app->store, read_rounds, &query, &error))
+		return reply_error(request, &error);
+	return reply_page(request, query.rows, query.limit, "number");
+}
+
+static int read_tasks(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error) || task_list(tx, query->job, query->after, &query->rows, error) ? -1 : 0;
+}
+
+enum outcome job_tasks(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job"), .after = -1 };
+
+	if (request_query_integer(request, "round", 0, INT64_MAX, &query.after, &error) ||
+		store_read(app->store, read_tasks, &query, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
+}
+
+static int read_events(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error) ||
+			event_list(tx, query->job, query->after, query->limit, &query->rows, error)
+		? -1
+		: 0;
+}
+
+enum outcome job_events(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job"), .limit = PAGE };
+	int64_t wait = 0;
+	bool in_time = false;
+	char key[80];
+
+	if (request_query_integer(request, "cursor", 0, INT64_MAX, &query.after, &error) ||
+		request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.limit, &error) ||
+		request_query_integer(request, "wait", 0, WAIT_LIMIT, &wait, &error))
+		return reply_error(request, &error);
+	snprintf(key, sizeof(key), "job:%s", query.job);
+	if (wait > 0)
+		in_time = request_wait(request, key, wait);
+	if (store_read(app->store, read_events, &query, &error))
+		return reply_error(request, &error);
+	if (json_array_size(query.rows) == 0 && in_time) {
+		json_decref(query.rows);
+		return WAIT;
+	}
+	return reply_page(request, query.rows, 1, "id"); /* there is always a next: what will happen */
+}
+
+static int read_metrics(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error) || metric_list(tx, query->job, query->name, query->site, &query->rows, error)
+		? -1
+		: 0;
+}
+
+enum outcome job_metrics(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = {
+		.job = request_parameter(request, "job"),
+		.name = request_query(request, "name"),
+		.site = request_query(request, "site"),
+	};
+
+	if (store_read(app->store, read_metrics, &query, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
+}
+
+static int read_models(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error) || blob_uses(tx, query->job, &query->rows, error) ? -1 : 0;
+}
+
+enum outcome job_models(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = { .job = request_parameter(request, "job") };
+
+	if (store_read(app->store, read_models, &query, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
+}
+
+enum outcome job_verify(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	const char *job = request_parameter(request, "job");
+	char id[UUID_TEXT_SIZE];
+
+	if (engine_verify(app->engine, job, id, &error))
+		return reply_error(request, &error);
+	reply_header(request, "Location", "/api/v1/jobs/%s/verifications/%s", job, id);
+	return reply_json(request, 202, json_pack("{s:s, s:s}", "id", id, "state", "running"));
+}
+
+static int read_verification(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return verification_find(tx, query->job, query->id, &query->rows, error);
+}
+
+enum outcome job_verification(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct query query = {
+		.job = request_parameter(request, "job"),
+		.id = request_parameter(request, "verification"),
+	};
+
+	if (store_read(app->store, read_verification, &query, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, query.rows);
+}

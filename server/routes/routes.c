@@ -1,0 +1,57 @@
+/* Every path of the API. The table is the server's contract: a test holds api/openapi.json against it. */
+#include "server/routes/app.h"
+
+#define TUS_BODY ((size_t)1 << 20) /* what may come along with the creation of an upload */
+
+const struct route routes[] = {
+	/* method, path, who may, handler, what it is for */
+	{ "POST", "/api/v1/jobs", JOB_WRITE, job_submit, "Submit a job" },
+	{ "GET", "/api/v1/jobs", JOB_READ, job_list_page, "Jobs, newest first" },
+	{ "GET", "/api/v1/jobs/{job}", JOB_READ, job_show, "One job" },
+	{ "PATCH", "/api/v1/jobs/{job}", JOB_WRITE, job_edit_one, "Change a job's name or priority" },
+	{ "DELETE", "/api/v1/jobs/{job}", JOB_WRITE, job_delete_one, "Delete a job that has ended" },
+	{ "POST", "/api/v1/jobs/{job}/pause", JOB_WRITE, job_pause, "Pause a running job" },
+	{ "POST", "/api/v1/jobs/{job}/resume", JOB_WRITE, job_resume, "Let a paused job go on" },
+	{ "POST", "/api/v1/jobs/{job}/abort", JOB_WRITE, job_abort, "End a job" },
+	{ "GET", "/api/v1/jobs/{job}/rounds", JOB_READ, job_rounds, "A job's rounds, with their manifests" },
+	{ "GET", "/api/v1/jobs/{job}/tasks", JOB_READ, job_tasks, "A job's tasks" },
+	{ "GET", "/api/v1/jobs/{job}/events", JOB_READ, job_events, "What has happened; waits for more if asked" },
+	{ "GET", "/api/v1/jobs/{job}/metrics", JOB_READ, job_metrics, "Metrics by round and site" },
+	{ "GET", "/api/v1/jobs/{job}/models", JOB_READ, job_models, "A job's kept models" },
+	{ "POST", "/api/v1/jobs/{job}/verifications", JOB_READ, job_verify, "Ask for a proof of the job's lineage" },
+	{ "GET", "/api/v1/jobs/{job}/verifications/{verification}", JOB_READ, job_verification, "A proof" },
+
+	{ "POST", "/api/v1/tasks/claim", TASK_DO, task_claim, "Wait for the next task" },
+	{ "POST", "/api/v1/tasks/{task}/heartbeat", TASK_DO, task_heartbeat, "Keep a task's lease, report progress" },
+	{ "POST", "/api/v1/tasks/{task}/result", TASK_DO, task_result, "Deliver a task's result" },
+	{ "POST", "/api/v1/tasks/{task}/failure", TASK_DO, task_failure, "Say that a task failed" },
+	{ "POST", "/api/v1/tasks/{task}/release", TASK_DO, task_give_back, "Give a task back" },
+
+	{ "OPTIONS", "/api/v1/uploads", ANYONE, upload_options, "What of tus this server speaks" },
+	{ "POST", "/api/v1/uploads", BLOB_WRITE, upload_post, "Create an upload (tus)", .body_limit = TUS_BODY },
+	{ "HEAD", "/api/v1/uploads/{upload}", BLOB_WRITE, upload_head, "How much of an upload has arrived (tus)" },
+	{ "PATCH", "/api/v1/uploads/{upload}", BLOB_WRITE, upload_patch, "Send a part of an upload (tus)",
+		.sink = &upload_sink },
+	{ "DELETE", "/api/v1/uploads/{upload}", BLOB_WRITE, upload_remove_one, "Give an upload up (tus)" },
+	{ "GET", "/api/v1/blobs/{digest}", BLOB_READ, blob_get, "Weights, whole or a range" },
+	{ "GET", "/api/v1/blobs/{digest}/tensors", BLOB_READ, blob_tensors, "Names, shapes and dtypes of weights" },
+
+	{ "GET", "/api/v1/sites", SITE_READ, site_list_all, "All sites" },
+	{ "GET", "/api/v1/sites/{site}", SITE_READ, site_show, "One site" },
+	{ "DELETE", "/api/v1/sites/{site}", SITE_MANAGE, site_delete, "Remove a site: its certificate is refused from now on" },
+	{ "POST", "/api/v1/invitations", SITE_MANAGE, site_invite, "Invite a site" },
+	{ "POST", "/api/v1/join", ANYONE, site_join, "Turn an invitation into a certificate" },
+	{ "GET", "/api/v1/authority", ANYONE, authority_show, "The certificate authority of this server" },
+
+	{ "POST", "/api/v1/tokens", TOKEN_MANAGE, token_create, "Make a token; it is shown once" },
+	{ "GET", "/api/v1/tokens", TOKEN_MANAGE, token_list_all, "All tokens, without their secrets" },
+	{ "DELETE", "/api/v1/tokens/{token}", TOKEN_MANAGE, token_remove, "Revoke a token" },
+
+	{ "GET", "/api/v1/whoami", JOB_READ, whoami, "Who this token is" },
+	{ "GET", "/api/v1/version", ANYONE, version_show, "Versions of server and protocol" },
+	{ "GET", "/api/v1/openapi.json", ANYONE, openapi_show, "This API, described" },
+	{ "GET", "/api/v1/job.schema.json", ANYONE, job_schema_show, "What a job may say, as a JSON Schema" },
+	{ "GET", "/healthz", ANYONE, healthz, "The process lives" },
+	{ "GET", "/readyz", ANYONE, readyz, "The server can work" },
+	{ NULL },
+};

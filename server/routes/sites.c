@@ -1,0 +1,152 @@
+#include "server/routes/app.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "server/store/identities.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define INVITATION_US (24 * 3600 * SECOND_US)
+
+struct site_query {
+	const char *name;
+	json_t *rows;
+};
+
+static int read_sites(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct site_query *query = argument;
+
+	return query->name ? site_find(tx, query->name, &query->rows, error) : site_list(tx, &query->rows, error);
+}
+
+static void add_presence(struct app *app, json_t *site)
+{
+	bool present = engine_site_present(app->engine, json_text_or(site, "name", ""));
+
+	json_object_set_new(site, "connected", json_boolean(present));
+}
+
+enum outcome site_list_all(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct site_query query = { 0 };
+	size_t i;
+	json_t *site;
+
+	if (store_read(app->store, read_sites, &query, &error))
+		return reply_error(request, &error);
+	json_array_foreach (query.rows, i, site)
+		add_presence(app, site);
+	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
+}
+
+enum outcome site_show(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct site_query query = { .name = request_parameter(request, "site") };
+
+	if (store_read(app->store, read_sites, &query, &error))
+		return reply_error(request, &error);
+	add_presence(app, query.rows);
+	return reply_json(request, 200, query.rows);
+}
+
+enum outcome site_invite(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	json_auto_t *body = NULL;
+	const char *site = "";
+	char invitation[INVITATION_SIZE], until[TIME_TEXT_SIZE];
+	int64_t expires = clock_wall_us() + INVITATION_US;
+
+	if (request_json(request, &body, &error) || json_get_text(body, "site", true, &site, &error) ||
+		auth_invite(app->auth, site, app->authority->fingerprint, expires, invitation, &error))
+		return reply_error(request, &error);
+	time_format(expires, until);
+	log_info("site invited", "site", site, "by", request_caller(request)->name, NULL);
+	return reply_json(request, 201,
+		json_pack("{s:s, s:s, s:s}", "site", site, "invitation", invitation, "expires", until));
+}
+
+struct joining {
+	struct app *app;
+	const char *invitation, *request_pem;
+	char name[64];
+	char *certificate;
+};
+
+/* The invitation is used up and the site admitted together, or neither. */
+static int join(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct joining *joining = argument;
+	struct certificate_facts facts;
+	struct new_site site = { .name = joining->name, .serial = facts.serial };
+	char hash[65];
+
+	auth_invitation_hash(joining->invitation, hash);
+	if (invitation_use(tx, hash, joining->name, error) ||
+		authority_certify(joining->app->authority, joining->name, joining->request_pem, &joining->certificate, &facts,
+			error))
+		return -1;
+	site.expires_us = facts.not_after_us;
+	return site_admit(tx, &site, error);
+}
+
+enum outcome site_join(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	json_auto_t *body = NULL;
+	struct joining joining = { .app = app };
+	json_t *answer;
+
+	if (request_json(request, &body, &error) ||
+		json_get_text(body, "invitation", true, &joining.invitation, &error) ||
+		json_get_text(body, "request", true, &joining.request_pem, &error) ||
+		store_write(app->store, join, &joining, &error) || auth_refresh(app->auth, &error)) {
+		free(joining.certificate);
+		return reply_error(request, &error);
+	}
+	log_info("site joined", "site", joining.name, NULL);
+	answer = json_pack("{s:s, s:s, s:s}", "site", joining.name, "certificate", joining.certificate, "authority",
+		app->authority->ca_pem);
+	free(joining.certificate);
+	return reply_json(request, 201, answer);
+}
+
+static int remove_site(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct site_query *query = argument;
+
+	return site_find(tx, query->name, &query->rows, error) || site_set_state(tx, query->name, "removed", error) ? -1 : 0;
+}
+
+enum outcome site_delete(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct site_query query = { .name = request_parameter(request, "site") };
+	int failed;
+
+	failed = store_write(app->store, remove_site, &query, &error) || auth_refresh(app->auth, &error) ||
+		engine_site_gone(app->engine, query.name, &error);
+	json_decref(query.rows);
+	if (failed)
+		return reply_error(request, &error);
+	log_info("site removed", "site", query.name, "by", request_caller(request)->name, NULL);
+	return reply_empty(request, 204);
+}
+
+enum outcome authority_show(struct request *request, void *context)
+{
+	struct app *app = context;
+
+	return reply_json(request, 200,
+		json_pack("{s:s, s:s}", "certificate", app->authority->ca_pem, "fingerprint", app->authority->fingerprint));
+}

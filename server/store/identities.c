@@ -1,0 +1,102 @@
+#include "server/store/identities.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "server/store/db.h"
+
+#include <stdio.h>
+
+#define SITE                                                                                                 \
+	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","                  \
+	" seen_us AS \"seen:time\", version, slots, datasets AS \"datasets:json\", executors AS \"executors:json\""
+
+int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
+		" ON CONFLICT DO UPDATE SET state = 'active', serial = excluded.serial, expires_us = excluded.expires_us",
+		"ssii", site->name, site->serial, clock_wall_us(), site->expires_us);
+}
+
+int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error)
+{
+	if (db_first(tx, error, site, "SELECT " SITE " FROM site WHERE name = ?1", "s", name))
+		return -1;
+	return *site ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no site %.64s", name);
+}
+
+int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error)
+{
+	return db_rows(tx, error, sites, "SELECT " SITE " FROM site ORDER BY name", "");
+}
+
+int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE site SET state = ?2 WHERE name = ?1", "ss", name, state);
+}
+
+int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6 WHERE name = ?1", "ssijji",
+		name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1), json_object_get(facts, "datasets"),
+		json_object_get(facts, "executors"), clock_wall_us());
+}
+
+int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE site SET seen_us = ?2 WHERE name = ?1", "si", name, seen_us);
+}
+
+int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, slots,
+		"SELECT slots - (SELECT count(*) FROM job_site WHERE site = ?1) FROM site WHERE name = ?1 AND state = 'active'",
+		"s", name);
+}
+
+int invitation_insert(struct store_tx *tx, const char *hash, const char *site, int64_t expires_us,
+	struct rounds_error *error)
+{
+	return db_run(tx, error, "INSERT INTO invitation(hash, site, created_us, expires_us) VALUES(?1, ?2, ?3, ?4)", "ssii",
+		hash, site, clock_wall_us(), expires_us);
+}
+
+int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error)
+{
+	json_auto_t *row = NULL;
+	int64_t now = clock_wall_us();
+
+	if (db_run(tx, error,
+		    "UPDATE invitation SET used_us = ?2 WHERE hash = ?1 AND used_us IS NULL AND expires_us > ?2", "si", hash, now))
+		return -1;
+	if (db_changes(tx) == 0)
+		return error_set(error, ERROR_UNAUTHENTICATED,
+			"the invitation is unknown, used or expired; ask the operator for a new one");
+	if (db_first(tx, error, &row, "SELECT site FROM invitation WHERE hash = ?1", "s", hash))
+		return -1;
+	snprintf(name, 64, "%s", json_text_or(row, "site", ""));
+	return 0;
+}
+
+int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO token(id, name, role, hash, created_us, expires_us) VALUES(?1, ?2, ?3, ?4, ?5, nullif(?6, 0))",
+		"ssssii", token->id, token->name, token->role, token->hash, clock_wall_us(), token->expires_us);
+}
+
+int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error)
+{
+	return db_rows(tx, error, tokens,
+		"SELECT id, name, role, hash, created_us AS \"created:time\", expires_us AS \"expires:time\", expires_us"
+		" FROM token ORDER BY id",
+		"");
+}
+
+int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	if (db_run(tx, error, "DELETE FROM token WHERE id = ?1", "s", id))
+		return -1;
+	return db_changes(tx) ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no token %.64s", id);
+}

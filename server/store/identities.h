@@ -1,0 +1,38 @@
+/* Who may speak: sites and their certificates, one-time invitations, tokens of people and scripts. */
+#ifndef ROUNDS_SERVER_STORE_IDENTITIES_H
+#define ROUNDS_SERVER_STORE_IDENTITIES_H
+
+#include "server/store/store.h"
+
+#include <stdbool.h>
+
+/* Sites. A site that was removed may be invited again under its old name. */
+struct new_site {
+	const char *name, *serial;
+	int64_t expires_us; /* of its certificate, wall time */
+};
+must_check int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error);
+must_check int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error);
+must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error);
+must_check int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error);
+/* What it says of itself when it asks for work. */
+must_check int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error);
+must_check int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error);
+/* Slots that running jobs do not take. */
+must_check int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error);
+
+/* Invitations and tokens are known by the digest of their secret alone. */
+must_check int invitation_insert(struct store_tx *tx, const char *hash, const char *site, int64_t expires_us,
+	struct rounds_error *error);
+/* The invited site's name, once: ERROR_UNAUTHENTICATED if it is unknown, used or over. */
+must_check int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error);
+
+struct new_token {
+	const char *id, *name, *role, *hash;
+	int64_t expires_us; /* 0: never */
+};
+must_check int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error);
+must_check int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error); /* with hash and expires_us */
+must_check int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
+
+#endif

@@ -1,0 +1,134 @@
+#include "server/store/jobs.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "server/store/db.h"
+
+#define SUMMARY                                                                                              \
+	"id, project, name, workflow, state, priority, reason, held AS \"held:bool\", model, best, best_round, round,"     \
+	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","                  \
+	" finished_us AS \"finished:time\""
+#define WHOLE SUMMARY ", spec AS \"spec:json\", progress AS \"progress:json\", paused_at"
+
+int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, idempotency_key,"
+		" created_us) VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10)",
+		"ssssijissi", job->id, json_text_or(job->spec, "project", "default"), json_text_or(job->spec, "name", ""),
+		json_text_or(job->spec, "workflow", ""), json_integer_or(job->spec, "priority", 0), job->spec, job->rounds,
+		job->submitted_by, job->idempotency_key, clock_wall_us());
+}
+
+int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
+{
+	if (db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE id = ?1", "s", id))
+		return -1;
+	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+}
+
+int job_find_by_key(struct store_tx *tx, const char *submitted_by, const char *key, json_t **job,
+	struct rounds_error *error)
+{
+	return db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE submitted_by = ?1 AND idempotency_key = ?2", "ss",
+		submitted_by, key);
+}
+
+int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, jobs,
+		"SELECT " SUMMARY " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"
+		" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"
+		" AND (?4 IS NULL OR instr(lower(name), lower(?4))) AND (?5 IS NULL OR id < ?5)"
+		" ORDER BY id DESC LIMIT ?6",
+		"sssssi", filter->state, filter->project, filter->site, filter->text, filter->before, filter->limit);
+}
+
+int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, jobs,
+		"SELECT " WHOLE " FROM job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 200", "");
+}
+
+int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, jobs, "SELECT " WHOLE " FROM job WHERE state = 'paused' AND held = 1", "");
+}
+
+int job_set_state(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE job SET state = ?2, reason = ?3, version = version + 1,"
+		" started_us = CASE WHEN ?2 = 'running' THEN ifnull(started_us, ?4) ELSE started_us END,"
+		" finished_us = CASE WHEN ?2 IN ('completed', 'failed', 'aborted') THEN ?4 ELSE NULL END WHERE id = ?1",
+		"sssi", id, state, reason, clock_wall_us());
+}
+
+int job_set_paused(struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET paused_at = nullif(?2, 0), held = ?3 WHERE id = ?1", "sii", id, paused_at,
+		(int64_t)held);
+}
+
+int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET paused_at = ?1 WHERE paused_at IS NOT NULL", "i", now);
+}
+
+int job_set_reason(struct store_tx *tx, const char *id, const char *reason, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET reason = ?2 WHERE id = ?1", "ss", id, reason);
+}
+
+int job_set_progress(struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET progress = ?2 WHERE id = ?1", "sj", id, progress);
+}
+
+int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET round = ?2, version = version + 1 WHERE id = ?1", "si", id, round);
+}
+
+int job_set_model(struct store_tx *tx, const char *id, const char *model, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET model = ?2, version = version + 1 WHERE id = ?1", "ss", id, model);
+}
+
+int job_set_best(struct store_tx *tx, const char *id, const char *model, int64_t round, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET best = ?2, best_round = ?3, version = version + 1 WHERE id = ?1", "ssi", id,
+		model, round);
+}
+
+int job_edit(struct store_tx *tx, const char *id, int64_t version, const char *name, int64_t priority,
+	struct rounds_error *error)
+{
+	if (db_run(tx, error,
+		    "UPDATE job SET name = ?3, priority = ?4, version = version + 1 WHERE id = ?1 AND (?2 < 0 OR version = ?2)",
+		    "sisi", id, version, name, priority))
+		return -1;
+	if (db_changes(tx) == 0)
+		return error_set(error, ERROR_PRECONDITION, "the job has changed since it was read; read it again");
+	return 0;
+}
+
+int job_delete(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	return db_run(tx, error, "DELETE FROM job WHERE id = ?1", "s", id);
+}
+
+int job_take_site(struct store_tx *tx, const char *id, const char *site, struct rounds_error *error)
+{
+	return db_run(tx, error, "INSERT INTO job_site(job, site) VALUES(?1, ?2)", "ss", id, site);
+}
+
+int job_free_sites(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	return db_run(tx, error, "DELETE FROM job_site WHERE job = ?1", "s", id);
+}
+
+int job_sites(struct store_tx *tx, const char *id, json_t **sites, struct rounds_error *error)
+{
+	return db_rows(tx, error, sites, "SELECT site FROM job_site WHERE job = ?1 ORDER BY site", "s", id);
+}

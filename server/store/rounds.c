@@ -1,0 +1,202 @@
+#include "server/store/rounds.h"
+
+#include "common/clock.h"
+#include "server/store/db.h"
+
+#define COLUMNS                                                                                              \
+	"round.job, number, round.state, method, kind, model_in, round.model, manifest AS \"manifest:json\","             \
+	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","                  \
+	" round.finished_us AS \"finished:time\""
+
+int round_begin(struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO round(job, number, state, model_in, started_us) VALUES(?1, ?2, 'collecting', ?3, ?4)"
+		" ON CONFLICT DO NOTHING",
+		"sisi", job, number, model_in, clock_wall_us());
+}
+
+int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *method, const char *kind,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE round SET state = 'aggregating', method = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 AND number = ?2",
+		"sissi", job, number, method, kind, clock_wall_us());
+}
+
+int round_done(struct store_tx *tx, const char *job, int64_t number, const struct round_result *result,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE round SET state = 'done', model = ?3, manifest = ?4, manifest_digest = ?5, finished_us = ?6"
+		" WHERE job = ?1 AND number = ?2",
+		"sisjsi", job, number, result->model, result->manifest, result->manifest_digest, clock_wall_us());
+}
+
+int round_find(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error)
+{
+	if (db_first(tx, error, round, "SELECT " COLUMNS " FROM round WHERE job = ?1 AND number = ?2", "si", job, number))
+		return -1;
+	return *round ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no round %lld", (long long)number);
+}
+
+int round_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **rounds,
+	struct rounds_error *error)
+{
+	return db_rows(tx, error, rounds,
+		"SELECT " COLUMNS " FROM round WHERE job = ?1 AND number > ?2 ORDER BY number LIMIT ?3", "sii", job, after, limit);
+}
+
+int round_before(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error)
+{
+	return db_first(tx, error, round,
+		"SELECT " COLUMNS " FROM round WHERE job = ?1 AND number < ?2 AND manifest IS NOT NULL"
+		" ORDER BY number DESC LIMIT 1",
+		"si", job, number);
+}
+
+int round_next_to_aggregate(struct store_tx *tx, json_t **round, struct rounds_error *error)
+{
+	return db_first(tx, error, round,
+		"SELECT " COLUMNS " FROM round JOIN job ON job.id = round.job WHERE round.state = 'aggregating'"
+		" AND job.state = 'running' ORDER BY aggregating_us LIMIT 1",
+		"");
+}
+
+int timer_set(struct store_tx *tx, const char *job, const char *name, int64_t after_us, int64_t now,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO timer(job, name, after_us, due) VALUES(?1, ?2, ?3, ?4)"
+		" ON CONFLICT DO UPDATE SET after_us = excluded.after_us, due = excluded.due",
+		"ssii", job, name, after_us, now + after_us);
+}
+
+int timer_clear(struct store_tx *tx, const char *job, const char *name, struct rounds_error *error)
+{
+	return db_run(tx, error, "DELETE FROM timer WHERE job = ?1 AND (?2 IS NULL OR name = ?2)", "ss", job, name);
+}
+
+int timer_list_due(struct store_tx *tx, int64_t now, json_t **timers, struct rounds_error *error)
+{
+	return db_rows(tx, error, timers,
+		"SELECT timer.job, timer.name FROM timer JOIN job ON job.id = timer.job WHERE due <= ?1 AND job.state = 'running'"
+		" ORDER BY due LIMIT 200",
+		"i", now);
+}
+
+int timer_next(struct store_tx *tx, int64_t *due, struct rounds_error *error)
+{
+	return db_integer(tx, error, INT64_MAX, due,
+		"SELECT min(due) FROM timer JOIN job ON job.id = timer.job WHERE job.state = 'running'", "");
+}
+
+int timer_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE timer SET due = ?1 + after_us", "i", now);
+}
+
+int timer_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE timer SET due = due + ?2 WHERE job = ?1", "si", job, by);
+}
+
+int event_add(struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO event(job, time_us, kind, round, site, message, data) VALUES(?1, ?2, ?3, nullif(?4, -1), ?5, ?6, ?7)",
+		"sisissj", job, clock_wall_us(), event->kind, event->round, event->site, event->message, event->data);
+}
+
+int event_add_once(struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error)
+{
+	int64_t count;
+
+	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM event WHERE job = ?1 AND kind = ?2 AND message = ?3", "sss",
+		    job, event->kind, event->message))
+		return -1;
+	return count ? 0 : event_add(tx, job, event, error);
+}
+
+int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
+	struct rounds_error *error)
+{
+	return db_rows(tx, error, events,
+		"SELECT id, time_us AS \"time:time\", kind, round, site, message, data AS \"data:json\" FROM event"
+		" WHERE job = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+		"sii", job, after, limit);
+}
+
+int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *site, const char *name, double value,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO metric(job, round, site, name, value) VALUES(?1, ?2, ?3, ?4, ?5)"
+		" ON CONFLICT DO UPDATE SET value = excluded.value",
+		"sissd", job, round, site, name, value);
+}
+
+int metric_list(struct store_tx *tx, const char *job, const char *name, const char *site, json_t **metrics,
+	struct rounds_error *error)
+{
+	return db_rows(tx, error, metrics,
+		"SELECT round, site, name, value FROM metric WHERE job = ?1 AND (?2 IS NULL OR name = ?2)"
+		" AND (?3 IS NULL OR site = ?3) ORDER BY round, site, name LIMIT 100000",
+		"sss", job, name, site);
+}
+
+int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rounds_error *error)
+{
+	if (db_run(tx, error, "DELETE FROM task WHERE job = ?1 AND round < ?2 AND state NOT IN ('pending', 'leased')", "si",
+		    job, first) ||
+		db_run(tx, error,
+			"DELETE FROM round WHERE job = ?1 AND number < ?2 AND number > 0"
+			" AND number IS NOT (SELECT best_round FROM job WHERE id = ?1)",
+			"si", job, first) ||
+		db_run(tx, error,
+			"DELETE FROM metric WHERE job = ?1 AND round < ?2 AND round > 0"
+			" AND round IS NOT (SELECT best_round FROM job WHERE id = ?1)",
+			"si", job, first))
+		return -1;
+	return db_run(tx, error, "DELETE FROM event WHERE job = ?1 AND round < ?2", "si", job, first);
+}
+
+int verification_insert(struct store_tx *tx, const char *id, const char *job, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"INSERT INTO verification(id, job, state, created_us) VALUES(?1, ?2, 'running', ?3)", "ssi", id, job,
+		clock_wall_us());
+}
+
+int verification_finish(struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji",
+		id, report, clock_wall_us());
+}
+
+int verification_find(struct store_tx *tx, const char *job, const char *id, json_t **verification,
+	struct rounds_error *error)
+{
+	if (db_first(tx, error, verification,
+		    "SELECT id, job, state, report AS \"report:json\", created_us AS \"created:time\","
+		    " finished_us AS \"finished:time\" FROM verification WHERE id = ?1 AND job = ?2",
+		    "ss", id, job))
+		return -1;
+	return *verification ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no such verification");
+}
+
+int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error)
+{
+	return db_first(tx, error, verification, "SELECT id, job FROM verification WHERE state = 'running' LIMIT 1", "");
+}
+
+int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed, struct rounds_error *error)
+{
+	if (db_run(tx, error,
+		    "INSERT INTO setting(name, value) VALUES(?1, ?2)"
+		    " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+		    "ss", name, value))
+		return -1;
+	*changed = db_changes(tx) > 0;
+	return 0;
+}

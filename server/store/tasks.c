@@ -1,0 +1,155 @@
+#include "server/store/tasks.h"
+
+#include "common/clock.h"
+#include "common/uuid.h"
+#include "server/store/db.h"
+
+#define COLUMNS                                                                                              \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.lease_us, task.lease_due,"     \
+	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"         \
+	" task.metrics AS \"metrics:json\", task.result AS \"result:json\", task.reason,"                                  \
+	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\", task.finished_us AS \"finished:time\""
+
+int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error)
+{
+	char id[UUID_TEXT_SIZE];
+
+	uuid_new(id);
+	return db_run(tx, error,
+		"INSERT INTO task(id, job, round, kind, site, state, model, lease_us, created_us)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8)",
+		"ssisssii", id, task->job, task->round, task->kind, task->site, task->model, task->lease_us, clock_wall_us());
+}
+
+int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
+{
+	if (db_first(tx, error, task, "SELECT " COLUMNS " FROM task WHERE id = ?1", "s", id))
+		return -1;
+	return *task ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no task %.64s", id);
+}
+
+int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) ORDER BY round, kind, site LIMIT 10000",
+		"si", job, round);
+}
+
+int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error)
+{
+	return db_first(tx, error, task,
+		"SELECT " COLUMNS " FROM task JOIN job ON job.id = task.job WHERE task.site = ?1 AND task.state = 'pending'"
+		" AND job.state = 'running' ORDER BY job.priority DESC, task.id LIMIT 1",
+		"s", site);
+}
+
+int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task WHERE site = ?1 AND state = 'leased' ORDER BY id", "s", site);
+}
+
+int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task WHERE site = ?1 AND state IN ('pending', 'leased') ORDER BY id", "s", site);
+}
+
+int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased' AND lease_due <= ?1"
+		" AND job.state <> 'paused' ORDER BY lease_due LIMIT 200",
+		"i", now);
+}
+
+int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) AND state IN ('pending', 'leased')"
+		" ORDER BY site",
+		"si", job, round);
+}
+
+int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
+	struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
+		"sis", job, round, kind);
+}
+
+int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error)
+{
+	return db_integer(tx, error, INT64_MAX, due,
+		"SELECT min(lease_due) FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased'"
+		" AND job.state <> 'paused'",
+		"");
+}
+
+int task_needs_model(struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error)
+{
+	int64_t count;
+
+	if (db_integer(tx, error, 0, &count,
+		    "SELECT count(*) FROM task WHERE site = ?1 AND state = 'leased' AND model = ?2", "ss", site, model))
+		return -1;
+	*needed = count > 0;
+	return 0;
+}
+
+int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE task SET state = 'leased', lease_due = ?2, attempts = attempts + 1, leased_us = ?3, stage = 'received',"
+		" fraction = 0 WHERE id = ?1",
+		"sii", id, due, clock_wall_us());
+}
+
+int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *stage, double fraction,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE task SET lease_due = ?2, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction)"
+		" WHERE id = ?1 AND state = 'leased'",
+		"sisd", id, due, stage, fraction);
+}
+
+int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?2, reason = ?3, stage = NULL,"
+		" fraction = NULL WHERE id = ?1",
+		"sis", id, (int64_t)failed, reason);
+}
+
+int task_done(struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?2, weight = ?3, metrics = ?4, result = ?5,"
+		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?6 WHERE id = ?1",
+		"ssdjji", id, result->update, result->weight, result->metrics, result->answer, clock_wall_us());
+}
+
+int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE task SET state = ?2, lease_due = NULL, reason = ?3, finished_us = ?4 WHERE id = ?1", "sssi", id, state,
+		reason, clock_wall_us());
+}
+
+int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE task SET lease_due = ?1 + lease_us WHERE state = 'leased'", "i", now);
+}
+
+int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE task SET lease_due = lease_due + ?2 WHERE job = ?1 AND state = 'leased'", "si", job,
+		by);
+}
+
+int task_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)
+{
+	return db_rows(tx, error, counts, "SELECT state, count(*) AS count FROM task GROUP BY state", "");
+}

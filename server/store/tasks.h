@@ -1,0 +1,60 @@
+/*
+ * Task rows: one per (job, round, kind, site), so that an update counts exactly once. `lease_due` is steady time
+ * in microseconds. Rows are new references; a task that is not there is ERROR_NOT_FOUND.
+ */
+#ifndef ROUNDS_SERVER_STORE_TASKS_H
+#define ROUNDS_SERVER_STORE_TASKS_H
+
+#include "server/store/store.h"
+
+#include <stdbool.h>
+
+struct new_task {
+	const char *job, *kind, *site, *model; /* `model` may be NULL */
+	int64_t round, lease_us;
+};
+
+must_check int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error);
+must_check int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error);
+must_check int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
+
+/* The first task a site should do next, of running jobs only; *task is NULL if there is none. */
+must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
+/* What the site holds a lease on, of any job. */
+must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+/* All that it has not finished. */
+must_check int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+must_check int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
+must_check int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t **tasks,
+	struct rounds_error *error);
+/* What was accepted in a round, in the order of the sites' names. */
+must_check int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
+	struct rounds_error *error);
+/* When the next lease runs out; INT64_MAX if none does. */
+must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error);
+/* Whether a model belongs to work that the site may still do or has just done. */
+must_check int task_needs_model(struct store_tx *tx, const char *site, const char *model, bool *needed,
+	struct rounds_error *error);
+
+must_check int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error);
+must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *stage, double fraction,
+	struct rounds_error *error);
+/* Back to pending; `failed` counts it as a failure. */
+must_check int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason,
+	struct rounds_error *error);
+struct task_result {
+	const char *update;     /* digest; NULL if the task makes none */
+	double weight;
+	const json_t *metrics, *answer;
+};
+must_check int task_done(struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error);
+/* To `failed` or `cancelled`. */
+must_check int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason,
+	struct rounds_error *error);
+
+/* After the machine has booted anew: every lease is granted again from `now`. */
+must_check int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
+must_check int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error);
+must_check int task_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error);
+
+#endif
