@@ -1,0 +1,221 @@
+/* rounds: the operators' command, over the REST API. */
+#include "client/cli/cli.h"
+
+#include "common/config.h"
+#include "common/json.h"
+#include "common/uuid.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct command commands[] = {
+	{ "login", "URL < TOKEN", "Keep a server's address and a token; the token is read from standard input", login_flags,
+		login, 1, 1, true },
+	{ "whoami", "", "Say which server and whose token is used", NULL, whoami, 0, 0 },
+	{ "job submit", "FILE.json", "Submit a job", submit_flags, job_submit, 1, 1 },
+	{ "job list", "", "Jobs, newest first", list_flags, job_list, 0, 0 },
+	{ "job show", "JOB", "One job", NULL, job_show, 1, 1 },
+	{ "job watch", "JOB", "Follow a job to its end", NULL, job_watch, 1, 1 },
+	{ "job events", "JOB", "What has happened to a job", NULL, job_events, 1, 1 },
+	{ "job pause", "JOB", "Let a running job rest", NULL, job_pause, 1, 1 },
+	{ "job resume", "JOB", "Let a paused job go on", NULL, job_resume, 1, 1 },
+	{ "job abort", "JOB", "End a job", NULL, job_abort, 1, 1 },
+	{ "job clone", "JOB", "Submit a job again", clone_flags, job_clone, 1, 1 },
+	{ "job delete", "JOB", "Delete a job that has ended, with its models", NULL, job_delete, 1, 1 },
+	{ "job download", "JOB", "Save a job's model as a safetensors file", download_flags, job_download, 1, 1 },
+	{ "site list", "", "All sites", NULL, site_list, 0, 0 },
+	{ "site show", "SITE", "One site", NULL, site_show, 1, 1 },
+	{ "site invite", "SITE", "Make an invitation for a new site, good once and for a day", NULL, site_invite, 1, 1 },
+	{ "site remove", "SITE", "Refuse a site's certificate from now on", remove_flags, site_remove, 1, 1 },
+	{ "token create", "NAME", "Make a token; it is shown once", token_flags, token_create, 1, 1 },
+	{ "token list", "", "All tokens", NULL, token_list, 0, 0 },
+	{ "token remove", "ID", "Revoke a token", NULL, token_remove, 1, 1 },
+	{ "verify", "JOB", "Recompute a job's rounds and check the chain of their digests", NULL, verify, 1, 1 },
+	{ "completion", "", "Print completion for bash: source <(rounds completion)", NULL, completion, 0, 0, true },
+	{ "version", "", "Versions of this program and of the server", NULL, version, 0, 0, true },
+	{ NULL },
+};
+
+static const struct field global_flags[] = {
+	{ "context", FIELD_NAME, "Which login to use", .fallback = "\"default\"" },
+	{ "output", FIELD_TEXT, "table, or json for scripts (also -o)", .fallback = "\"table\"", .choices = { "table", "json" } },
+	{ NULL },
+};
+
+const char *cli_word(const struct cli *cli, size_t at)
+{
+	return json_string_value(json_array_get(cli->words, at));
+}
+
+int cli_get(struct cli *cli, const char *path, json_t **answer, struct rounds_error *error)
+{
+	return connection_call(cli->connection, "GET", path, NULL, 30, answer, error);
+}
+
+int cli_post(struct cli *cli, const char *path, const json_t *body, json_t **answer, struct rounds_error *error)
+{
+	return connection_call(cli->connection, "POST", path, body, 60, answer, error);
+}
+
+int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error *error)
+{
+	json_auto_t *answer = NULL;
+	bool last = !strcmp(given, "last");
+	size_t i, found = 0;
+	json_t *job;
+
+	snprintf(id, 40, "%.39s", given);
+	if (uuid_is_valid(given))
+		return 0;
+	if (cli_get(cli, last ? "/api/v1/jobs?limit=1" : "/api/v1/jobs?limit=1000", &answer, error))
+		return -1;
+	json_array_foreach (json_object_get(answer, "items"), i, job) {
+		const char *known = json_text_or(job, "id", "");
+
+		/* Ids begin with the time, so the end tells them apart sooner. */
+		if (!last && strncmp(known, given, strlen(given)) != 0 &&
+			(strlen(given) < 4 || strcmp(known + strlen(known) - (strlen(given) < 36 ? strlen(given) : 36), given) != 0))
+			continue;
+		snprintf(id, 40, "%s", known);
+		found++;
+	}
+	if (found == 1)
+		return 0;
+	return error_set(error, found ? ERROR_INVALID : ERROR_NOT_FOUND, found ? "\"%.60s\" means %zu jobs; give more of the id"
+									       : "there is no job \"%.60s\"",
+		given, found);
+}
+
+static int exit_of(const struct rounds_error *error)
+{
+	switch (error->kind) {
+	case ERROR_INVALID:
+	case ERROR_CONFLICT:
+	case ERROR_PRECONDITION:
+		return EXIT_USAGE;
+	case ERROR_NOT_FOUND:
+	case ERROR_GONE:
+		return EXIT_NOT_FOUND;
+	case ERROR_UNAUTHENTICATED:
+	case ERROR_FORBIDDEN:
+		return EXIT_DENIED;
+	case ERROR_UNAVAILABLE:
+		return EXIT_UNREACHABLE;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+static int say(const struct rounds_error *error)
+{
+	fprintf(stderr, "rounds: %s%s%s\n", error->field, error->field[0] ? " " : "", error->message);
+	return exit_of(error);
+}
+
+static int help(void)
+{
+	puts("rounds: federated learning between sites that keep their data.\n");
+	for (const struct command *command = commands; command->words; command++) {
+		char line[80];
+
+		snprintf(line, sizeof(line), "%s %s", command->words, command->usage);
+		printf("  rounds %-24s %s\n", line, command->help);
+	}
+	puts("\nA JOB is an id, its beginning or end, or `last`. `rounds COMMAND --help` lists a command's options. For all:");
+	config_help(global_flags);
+	puts("\nExit codes: 0 done; 1 failed; 2 wrong usage or job; 3 not found; 4 not allowed; 5 no answer from the server;\n"
+	     "6 the watched job failed or the verified lineage is broken.");
+	return EXIT_DONE;
+}
+
+static int command_help(const struct command *command)
+{
+	printf("rounds %s %s\n\n%s.\n\n", command->words, command->usage, command->help);
+	if (command->flags)
+		config_help(command->flags);
+	config_help(global_flags);
+	return EXIT_DONE;
+}
+
+/* How many of the arguments are the command's own words; 0: it is not this one. */
+static int matches(const struct command *command, int argc, char **argv)
+{
+	const char *at = command->words;
+	int count = 0;
+
+	while (*at) {
+		size_t length = strcspn(at, " ");
+
+		if (count + 1 >= argc || strlen(argv[count + 1]) != length || strncmp(argv[count + 1], at, length) != 0)
+			return 0;
+		count++;
+		at += length + (at[length] == ' ');
+	}
+	return count;
+}
+
+/* The command's flags and the global ones in one table. */
+static void join_flags(const struct command *command, struct field *all, size_t room)
+{
+	size_t count = 0;
+
+	for (const struct field *at = command->flags; at && at->name && count + 1 < room; at++)
+		all[count++] = *at;
+	for (const struct field *at = global_flags; at->name && count + 1 < room; at++)
+		all[count++] = *at;
+	all[count] = (struct field){ 0 };
+}
+
+static int run(const struct command *command, int own, int argc, char **argv)
+{
+	struct field flags[20];
+	json_auto_t *options = NULL, *words = json_array();
+	scoped(connection_free) struct connection *connection = NULL;
+	struct rounds_error error = { 0 };
+	struct cli cli = { 0 };
+	int code;
+
+	join_flags(command, flags, ARRAY_SIZE(flags));
+	if (config_read(flags, argc, argv, own + 1, words, &options, &error))
+		return say(&error);
+	if ((int)json_array_size(words) < command->least || (int)json_array_size(words) > command->most) {
+		fprintf(stderr, "usage: rounds %s %s\n", command->words, command->usage);
+		return EXIT_USAGE;
+	}
+	http_global_init();
+	if (!command->offline && context_connect(json_text_or(options, "context", ""), &connection, &error))
+		return say(&error);
+	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json") };
+	code = command->run(&cli, &error);
+	return code < 0 ? say(&error) : code;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	static char output[] = "--output", version_word[] = "version";
+	int own;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "-o"))
+			argv[i] = output;
+	if (argc > 1 && !strcmp(argv[1], "--version"))
+		argv[1] = version_word;
+	for (const struct command *command = commands; command->words; command++)
+		if ((own = matches(command, argc, argv)))
+			return wants_help(argc, argv) ? command_help(command) : run(command, own, argc, argv);
+	if (argc < 2 || wants_help(argc, argv) || !strcmp(argv[1], "help"))
+		return help();
+	fprintf(stderr, "rounds: there is no command \"%s%s%s\"; see rounds --help\n", argv[1], argc > 2 ? " " : "",
+		argc > 2 ? argv[2] : "");
+	return EXIT_USAGE;
+}

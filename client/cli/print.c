@@ -1,0 +1,100 @@
+#include "client/cli/cli.h"
+
+#include "common/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a terminal would obey is shown as '?': names come from other people. */
+static void make_safe(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++)
+		if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
+			*c = '?';
+}
+
+char *value_text(const json_t *value)
+{
+	char *text = NULL;
+
+	if (!value || json_is_null(value))
+		return strdup("-");
+	if (json_is_string(value))
+		text = strdup(json_string_value(value));
+	else if (json_is_boolean(value))
+		text = strdup(json_is_true(value) ? "yes" : "no");
+	else if (json_is_real(value)) {
+		if (asprintf(&text, "%.6g", json_real_value(value)) < 0)
+			text = NULL;
+	} else {
+		text = json_canonical(value);
+	}
+	if (text)
+		make_safe(text);
+	return text;
+}
+
+/* Characters, not bytes: what the terminal shows of UTF-8. */
+static int width_of(const char *text)
+{
+	int width = 0;
+
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+static void print_padded(const char *text, int width, bool last)
+{
+	printf("%s%*s", text, last ? 0 : width - width_of(text) + 2, "");
+}
+
+void print_table(const json_t *rows, const struct column *columns)
+{
+	for (const struct column *column = columns; column->title; column++)
+		if (!json_array_size(rows))
+			break;
+	if (!json_array_size(rows)) {
+		puts("(none)");
+		return;
+	}
+	int widths[24] = { 0 };
+	size_t i;
+	json_t *row;
+
+	for (int c = 0; columns[c].title; c++) {
+		widths[c] = width_of(columns[c].title);
+		json_array_foreach (rows, i, row) {
+			scoped(text_free) char *text = value_text(json_object_get(row, columns[c].key));
+
+			if (text && width_of(text) > widths[c])
+				widths[c] = width_of(text);
+		}
+		print_padded(columns[c].title, widths[c], !columns[c + 1].title);
+	}
+	putchar('\n');
+	json_array_foreach (rows, i, row) {
+		for (int c = 0; columns[c].title; c++) {
+			scoped(text_free) char *text = value_text(json_object_get(row, columns[c].key));
+
+			print_padded(text ? text : "", widths[c], !columns[c + 1].title);
+		}
+		putchar('\n');
+	}
+}
+
+void print_object(const json_t *object, const struct column *fields)
+{
+	for (; fields->title; fields++) {
+		scoped(text_free) char *text = value_text(json_object_get(object, fields->key));
+
+		if (text && strcmp(text, "-") != 0)
+			printf("%-14s %s\n", fields->title, text);
+	}
+}
+
+void print_json(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+}

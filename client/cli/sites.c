@@ -1,0 +1,80 @@
+#include "client/cli/cli.h"
+
+#include "common/json.h"
+
+#include <stdio.h>
+
+const struct field remove_flags[] = {
+	{ "yes", FIELD_BOOL, "Do not ask", .fallback = "false" },
+	{ NULL },
+};
+
+int site_list(struct cli *cli, struct rounds_error *error)
+{
+	static const struct column columns[] = { { "SITE", "name" }, { "CONNECTED", "connected" }, { "STATE", "state" },
+		{ "SLOTS", "slots" }, { "DATASETS", "datasets" }, { "VERSION", "version" },
+		{ "CERTIFICATE UNTIL", "certificate_expires" }, { NULL, NULL } };
+	json_auto_t *answer = NULL;
+
+	if (cli_get(cli, "/api/v1/sites", &answer, error))
+		return -1;
+	if (cli->json)
+		print_json(json_object_get(answer, "items"));
+	else
+		print_table(json_object_get(answer, "items"), columns);
+	return EXIT_DONE;
+}
+
+static void site_path(const struct cli *cli, char *path, size_t size)
+{
+	snprintf(path, size, "/api/v1/sites/%.63s", cli_word(cli, 0));
+}
+
+int site_show(struct cli *cli, struct rounds_error *error)
+{
+	static const struct column fields[] = { { "site", "name" }, { "state", "state" }, { "connected", "connected" },
+		{ "seen", "seen" }, { "version", "version" }, { "slots", "slots" }, { "datasets", "datasets" },
+		{ "executors", "executors" }, { "joined", "created" }, { "certificate", "serial" },
+		{ "valid until", "certificate_expires" }, { NULL, NULL } };
+	json_auto_t *site = NULL;
+	char path[120];
+
+	site_path(cli, path, sizeof(path));
+	if (cli_get(cli, path, &site, error))
+		return -1;
+	if (cli->json)
+		print_json(site);
+	else
+		print_object(site, fields);
+	return EXIT_DONE;
+}
+
+int site_invite(struct cli *cli, struct rounds_error *error)
+{
+	json_auto_t *answer = NULL, *body = json_pack("{s:s}", "site", cli_word(cli, 0));
+
+	if (cli_post(cli, "/api/v1/invitations", body, &answer, error))
+		return -1;
+	if (cli->json) {
+		print_json(answer);
+		return EXIT_DONE;
+	}
+	/* The invitation alone on standard output, so that it can be piped; what to do with it beside it. */
+	fprintf(stderr, "At the site, run `rounds-site join URL` and give it this invitation, which is good once, until %s:\n",
+		json_text_or(answer, "expires", ""));
+	printf("%s\n", json_text_or(answer, "invitation", ""));
+	return EXIT_DONE;
+}
+
+int site_remove(struct cli *cli, struct rounds_error *error)
+{
+	char path[120], answer[8];
+
+	site_path(cli, path, sizeof(path));
+	if (!json_bool_or(cli->options, "yes", false)) {
+		fprintf(stderr, "Remove the site %s? What it works on fails. [y/N] ", cli_word(cli, 0));
+		if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+			return error_set(error, ERROR_INVALID, "nothing was done");
+	}
+	return connection_call(cli->connection, "DELETE", path, NULL, 30, NULL, error) ? -1 : EXIT_DONE;
+}

@@ -1,0 +1,14 @@
+/* Models by digest, so that one that is asked for again need not travel again. The oldest go when space runs out. */
+#ifndef ROUNDS_CLIENT_SITE_CACHE_H
+#define ROUNDS_CLIENT_SITE_CACHE_H
+
+#include "common/digest.h"
+#include "common/error.h"
+
+/* The path where a model lies or should be put: the caller frees; NULL without memory. */
+char *cache_path(const char *directory, const struct digest *digest);
+
+/* Removes what was used longest ago until at most `bytes` are left; what has changed in the last minute stays. */
+void cache_trim(const char *directory, uint64_t bytes);
+
+#endif

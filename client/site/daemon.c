@@ -1,0 +1,320 @@
+#include "client/site/site.h"
+
+#include "client/site/settings.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { POLL_SECONDS = 30, IDLE_SECONDS = 60 };
+
+bool site_stopping(const struct site *site)
+{
+	return *site->stop != 0;
+}
+
+int site_connect(const struct site *site, const volatile sig_atomic_t *stop, struct connection **connection,
+	struct rounds_error *error)
+{
+	struct connection_options options = {
+		.url = site->url,
+		.ca_file = site->ca_path,
+		.cert_file = site->cert_path,
+		.key_file = site->key_path,
+		.proxy = json_text_or(site->settings, "proxy", NULL),
+		.stop = stop,
+	};
+
+	return connection_new(&options, connection, error);
+}
+
+/* Waits for an order; a kept executor that has nothing to do for a minute ends. */
+static json_t *next_order(struct slot *slot)
+{
+	struct site *site = slot->site;
+	json_t *order = NULL;
+	struct timespec until;
+
+	pthread_mutex_lock(&site->lock);
+	while (!slot->order && !site_stopping(site)) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += IDLE_SECONDS;
+		if (pthread_cond_timedwait(&site->changed, &site->lock, &until) && slot->executor) {
+			pthread_mutex_unlock(&site->lock);
+			executor_free(slot->executor);
+			slot->executor = NULL;
+			pthread_mutex_lock(&site->lock);
+		}
+	}
+	if (!site_stopping(site))
+		order = slot->order;
+	pthread_mutex_unlock(&site->lock);
+	return order;
+}
+
+static void *slot_run(void *argument)
+{
+	struct slot *slot = argument;
+	struct site *site = slot->site;
+	json_t *order;
+
+	while ((order = next_order(slot))) {
+		work_do(slot, order);
+		pthread_mutex_lock(&site->lock);
+		json_decref(slot->order);
+		slot->order = NULL;
+		pthread_cond_broadcast(&site->changed);
+		pthread_mutex_unlock(&site->lock);
+	}
+	executor_free(slot->executor);
+	slot->executor = NULL;
+	return NULL;
+}
+
+/* Waits for a slot without an order; NULL when the daemon stops. */
+static struct slot *free_slot(struct site *site)
+{
+	struct slot *found = NULL;
+	struct timespec until;
+
+	pthread_mutex_lock(&site->lock);
+	while (!found && !site_stopping(site)) {
+		for (size_t i = 0; !found && i < site->slot_count; i++)
+			if (!site->slots[i].order)
+				found = &site->slots[i];
+		if (found)
+			break;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += 1; /* a signal does not wake a condition */
+		pthread_cond_timedwait(&site->changed, &site->lock, &until);
+	}
+	pthread_mutex_unlock(&site->lock);
+	return found;
+}
+
+static void give_order(struct slot *slot, json_t *order)
+{
+	struct site *site = slot->site;
+
+	pthread_mutex_lock(&site->lock);
+	slot->order = order;
+	pthread_cond_broadcast(&site->changed);
+	pthread_mutex_unlock(&site->lock);
+}
+
+static json_t *names_of(const json_t *map)
+{
+	json_t *names = json_array();
+	const char *name;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)map, name, value)
+		json_array_append_new(names, json_string(name));
+	return names;
+}
+
+/* What this site works on or has results of. */
+static json_t *holding(struct site *site)
+{
+	json_t *held = json_array();
+	json_auto_t *kept = spool_list(site->spool);
+	size_t i;
+	json_t *entry;
+
+	pthread_mutex_lock(&site->lock);
+	for (size_t j = 0; j < site->slot_count; j++) {
+		const json_t *order = site->slots[j].order;
+
+		if (order)
+			json_array_append_new(held, json_string(json_text_or(order, "id", json_text_or(order, "task", ""))));
+	}
+	pthread_mutex_unlock(&site->lock);
+	json_array_foreach (kept, i, entry)
+		json_array_append_new(held, json_string(json_text_or(entry, "task", "")));
+	return held;
+}
+
+static json_t *claim_body(struct site *site)
+{
+	return json_pack("{s:i, s:s, s:O, s:o, s:o, s:o}", "protocol", PROTOCOL_VERSION, "version", ROUNDS_VERSION, "slots",
+		json_object_get(site->settings, "slots"), "datasets", names_of(json_object_get(site->settings, "datasets")),
+		"executors", names_of(json_object_get(site->settings, "executors")), "holding", holding(site));
+}
+
+/* Results of an earlier run go out before new work comes in. */
+static void deliver_kept(struct site *site)
+{
+	json_auto_t *kept = spool_list(site->spool);
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach (kept, i, entry) {
+		struct slot *slot = free_slot(site);
+
+		if (!slot)
+			return;
+		log_info("a kept result is delivered", "task", json_text_or(entry, "task", ""), NULL);
+		give_order(slot, json_incref(entry));
+	}
+}
+
+static void poll_once(struct site *site, struct connection *connection, struct slot *slot, struct backoff *backoff)
+{
+	json_auto_t *body = claim_body(site), *answer = NULL;
+	struct rounds_error error = { 0 };
+	char path[60];
+	json_t *task;
+
+	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%d", POLL_SECONDS);
+	if (connection_call(connection, "POST", path, body, POLL_SECONDS, &answer, &error)) {
+		if (site_stopping(site))
+			return;
+		log_warn("cannot ask for work; trying again", "reason", error.message, NULL);
+		backoff_wait(backoff, site);
+		return;
+	}
+	if (backoff->seconds > 0)
+		log_info("the server answers again", NULL);
+	backoff->seconds = 0;
+	task = json_object_get(answer, "task");
+	if (json_is_object(task))
+		give_order(slot, json_incref(task));
+}
+
+static void poll_for_work(struct site *site, struct connection *connection)
+{
+	struct backoff backoff = { 0 };
+	struct slot *slot;
+
+	deliver_kept(site);
+	while ((slot = free_slot(site)))
+		poll_once(site, connection, slot, &backoff);
+}
+
+static int start_slots(struct site *site, struct rounds_error *error)
+{
+	site->slot_count = (size_t)json_integer_or(site->settings, "slots", 1);
+	site->slots = calloc(site->slot_count, sizeof(*site->slots));
+	if (!site->slots)
+		return error_no_memory(error);
+	for (size_t i = 0; i < site->slot_count; i++) {
+		struct slot *slot = &site->slots[i];
+
+		slot->site = site;
+		slot->number = i;
+		if (site_connect(site, site->stop, &slot->connection, error))
+			return -1;
+		if (pthread_create(&slot->thread, NULL, slot_run, slot))
+			return error_set(error, ERROR_UNAVAILABLE, "cannot start a thread");
+		slot->runs = true;
+	}
+	return 0;
+}
+
+static void stop_slots(struct site *site)
+{
+	pthread_mutex_lock(&site->lock);
+	pthread_cond_broadcast(&site->changed);
+	pthread_mutex_unlock(&site->lock);
+	for (size_t i = 0; site->slots && i < site->slot_count; i++) {
+		struct slot *slot = &site->slots[i];
+
+		if (slot->runs)
+			pthread_join(slot->thread, NULL);
+		connection_free(slot->connection);
+		json_decref(slot->order);
+	}
+	free(site->slots);
+}
+
+static char *read_word(const json_t *settings, const char *name)
+{
+	scoped(text_free) char *path = state_path(settings, name);
+	struct rounds_error ignored;
+	char *text = NULL;
+
+	if (!path || file_read(path, 1000, &text, NULL, &ignored))
+		return NULL;
+	text[strcspn(text, "\r\n")] = '\0';
+	return text;
+}
+
+static int open_state(struct site *site, struct rounds_error *error)
+{
+	const json_t *settings = site->settings;
+	const char *url = json_text_or(settings, "server", NULL), *ca = json_text_or(settings, "ca_file", NULL);
+	scoped(text_free) char *spool = state_path(settings, "spool");
+
+	site->name = read_word(settings, "site.name");
+	site->url = url ? strdup(url) : read_word(settings, "server");
+	site->cert_path = state_path(settings, "site.pem");
+	site->key_path = state_path(settings, "site.key");
+	site->ca_path = ca ? strdup(ca) : state_path(settings, "ca.pem");
+	site->work_directory = state_path(settings, "work");
+	site->cache_directory = state_path(settings, "cache");
+	if (!site->name || !site->url || !site->cert_path || access(site->cert_path, R_OK))
+		return error_set(error, ERROR_INVALID,
+			"this site has not joined a server yet: ask its operator for an invitation and run `rounds-site join URL`");
+	if (!spool || !site->key_path || !site->ca_path || !site->work_directory || !site->cache_directory)
+		return error_no_memory(error);
+	directory_remove(site->work_directory);
+	return directory_make(site->work_directory, 0700, error) || directory_make(site->cache_directory, 0700, error) ||
+			spool_open(spool, &site->spool, error)
+		? -1
+		: 0;
+}
+
+static void close_state(struct site *site)
+{
+	if (site->work_directory)
+		directory_remove(site->work_directory);
+	spool_free(site->spool);
+	free(site->name);
+	free(site->url);
+	free(site->cert_path);
+	free(site->key_path);
+	free(site->ca_path);
+	free(site->work_directory);
+	free(site->cache_directory);
+}
+
+static int lock_state(const struct site *site, int *lock, struct rounds_error *error)
+{
+	scoped(text_free) char *path = state_path(site->settings, "lock");
+
+	if (!path)
+		return error_no_memory(error);
+	*lock = file_lock(path, error);
+	return *lock < 0 ? error_prefix(error, "another rounds-site runs here") : 0;
+}
+
+int site_run(const json_t *settings, const volatile sig_atomic_t *stop, struct rounds_error *error)
+{
+	struct site site = { .settings = settings, .stop = stop };
+	scoped(connection_free) struct connection *connection = NULL;
+	scoped(file_close) int lock = -1;
+	pthread_condattr_t steady;
+	int failed;
+
+	pthread_mutex_init(&site.lock, NULL);
+	pthread_condattr_init(&steady);
+	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+	pthread_cond_init(&site.changed, &steady);
+	pthread_condattr_destroy(&steady);
+	if (directory_make(json_text_or(settings, "state_dir", ""), 0700, error) || lock_state(&site, &lock, error))
+		return -1;
+	failed = open_state(&site, error) || site_connect(&site, stop, &connection, error) || start_slots(&site, error);
+	if (!failed) {
+		log_info("ready", "site", site.name, "server", site.url, "version", ROUNDS_VERSION, NULL);
+		poll_for_work(&site, connection);
+		log_info("stopping", NULL);
+	}
+	stop_slots(&site);
+	close_state(&site);
+	return failed;
+}

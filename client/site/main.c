@@ -1,0 +1,102 @@
+/* rounds-site: the daemon at a hospital. It opens outbound HTTPS connections only. */
+#include "client/site/join.h"
+#include "client/site/settings.h"
+#include "client/site/site.h"
+#include "common/config.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_asked = 1;
+}
+
+static int say(const struct rounds_error *error)
+{
+	fprintf(stderr, "rounds-site: %s%s%s\n", error->field, error->field[0] ? " " : "", error->message);
+	return error->kind == ERROR_INVALID ? 2 : 1;
+}
+
+static int help(void)
+{
+	puts("rounds-site: takes part in federated learning with this site's own data, which never leaves it.\n\n"
+	     "  rounds-site join URL [OPTION...]  join a server; the invitation is read from standard input\n"
+	     "  rounds-site [OPTION...]           take part\n"
+	     "  rounds-site --version\n\n"
+	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
+	config_help(site_settings);
+	return 0;
+}
+
+/* From standard input, so that it is in no list of processes and in no shell's history. */
+static int read_invitation(char *invitation, size_t size, struct rounds_error *error)
+{
+	if (isatty(STDIN_FILENO))
+		fputs("Invitation: ", stderr);
+	if (!fgets(invitation, (int)size, stdin))
+		return error_set(error, ERROR_INVALID, "give the invitation on standard input");
+	invitation[strcspn(invitation, "\r\n \t")] = '\0';
+	return 0;
+}
+
+static int do_join(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	char invitation[400];
+	const char *url = json_string_value(json_array_get(words, 1));
+
+	if (!url || json_array_size(words) != 2)
+		return error_set(error, ERROR_INVALID, "usage: rounds-site join URL < INVITATION");
+	return read_invitation(invitation, sizeof(invitation), error) || join(settings, url, invitation, error) ? -1 : 0;
+}
+
+static int run(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	const char *command = json_string_value(json_array_get(words, 0));
+
+	if (!command)
+		return site_run(settings, &stop_asked, error);
+	if (!strcmp(command, "join"))
+		return do_join(settings, words, error);
+	return error_set(error, ERROR_INVALID, "there is no command \"%s\"; see rounds-site --help", command);
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = ask_stop };
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error of write, as a full disk is */
+}
+
+int main(int argc, char **argv)
+{
+	json_auto_t *settings = NULL, *words = json_array();
+	struct rounds_error error = { 0 };
+	enum log_level level = LOG_INFO;
+
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return help();
+	if (argc > 1 && !strcmp(argv[1], "--version"))
+		return puts("rounds-site " ROUNDS_VERSION) < 0;
+	if (config_read(site_settings, argc, argv, 1, words, &settings, &error) ||
+		settings_complete(settings, argv[0], &error))
+		return say(&error);
+	if (json_bool_or(settings, "check_config", false))
+		return puts("The settings are right.") < 0;
+	(void)log_level_parse(json_text_or(settings, "log_level", "info"), &level);
+	log_setup(level, json_bool_or(settings, "log_json", false));
+	http_global_init();
+	catch_signals();
+	return run(settings, words, &error) ? say(&error) : 0;
+}

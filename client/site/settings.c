@@ -1,0 +1,108 @@
+#include "client/site/settings.h"
+
+#include "common/json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct field dataset_fields[] = {
+	{ "path", FIELD_TEXT, "The file: CSV with a header, or NPY", .required = true, .min = 1, .max = 4096 },
+	{ "label", FIELD_TEXT, "CSV: the column to be predicted", .min = 1, .max = 200 },
+	{ "labels", FIELD_TEXT, "NPY: the file of labels", .min = 1, .max = 4096 },
+	{ "ignore", FIELD_TEXTS, "CSV: columns that are no features, such as a patient's number", .fallback = "[]", .min = 0,
+		.max = 10000 },
+	{ "categories", FIELD_OBJECT, "CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
+		.fallback = "{}" },
+	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0, .max = 10000 },
+	{ NULL },
+};
+
+static const struct field executor_fields[] = {
+	{ "command", FIELD_TEXTS, "The program and its arguments", .required = true, .min = 1, .max = 100 },
+	{ "keep", FIELD_BOOL, "Keep it running between the tasks of a job", .fallback = "true" },
+	{ "memory_mb", FIELD_INTEGER, "Most memory it may use; 0: no limit", .fallback = "0", .min = 0, .max = 100000000 },
+	{ "cpu_seconds", FIELD_INTEGER, "Most processor time it may use; 0: no limit", .fallback = "0", .min = 0, .max = 1e9 },
+	{ "environment", FIELD_TEXTS, "NAME=value for its environment, which is else empty but for PATH, HOME and LANG",
+		.fallback = "[]", .min = 0, .max = 100 },
+	{ NULL },
+};
+
+const struct field site_settings[] = {
+	{ "server", FIELD_TEXT, "The server's address, https://HOST:PORT; `join` writes it down", .min = 9, .max = 300 },
+	{ "state_dir", FIELD_TEXT, "Key, certificate, kept models and results", .fallback = "\"/var/lib/rounds-site\"",
+		.min = 1, .max = 1000 },
+	{ "ca_file", FIELD_TEXT, "Whom to trust as the server; else the authority that it was joined with", .min = 1,
+		.max = 4096 },
+	{ "proxy", FIELD_TEXT, "Proxy; else HTTPS_PROXY and NO_PROXY of the environment", .min = 1, .max = 300 },
+	{ "slots", FIELD_INTEGER, "How many jobs to take part in at once", .fallback = "1", .min = 1, .max = 64 },
+	{ "cache_mb", FIELD_INTEGER, "Most space for kept models", .fallback = "20000", .min = 1, .max = 1e9 },
+	{ "datasets", FIELD_MAP, "The data that jobs may name", .fallback = "{}", .nested = dataset_fields },
+	{ "executors", FIELD_MAP, "The programs that jobs may name; \"trainer\" is rounds-trainer unless given",
+		.fallback = "{}", .nested = executor_fields },
+	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"", .choices = { "debug", "info", "warn", "error" } },
+	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
+	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
+	{ NULL },
+};
+
+char *state_path(const json_t *settings, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", json_text_or(settings, "state_dir", ""), name) < 0 ? NULL : path;
+}
+
+/* rounds-trainer beside this program, or wherever PATH has it. */
+static json_t *builtin_trainer(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+	char path[4096] = "rounds-trainer", beside[4200];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (length > 0) {
+		path[length] = '\0';
+		slash = strrchr(path, '/');
+	}
+	if (slash && length > 0) {
+		snprintf(beside, sizeof(beside), "%.*s/rounds-trainer", (int)(slash - path), path);
+		if (access(beside, X_OK) == 0)
+			return json_string(beside);
+		/* In a build tree all of client/ is one folder. */
+	}
+	return json_string("rounds-trainer");
+}
+
+static int make_absolute(json_t *dataset, const char *name, const char *key, struct rounds_error *error)
+{
+	const char *path = json_text_or(dataset, key, NULL);
+	char *absolute, field[160];
+
+	if (!path)
+		return 0;
+	absolute = realpath(path, NULL);
+	if (!absolute) {
+		snprintf(field, sizeof(field), "datasets.%s.%s", name, key);
+		return error_field(error, field, "there is no file %.300s that can be read", path);
+	}
+	json_object_set_new(dataset, key, json_string(absolute));
+	free(absolute);
+	return 0;
+}
+
+int settings_complete(json_t *settings, const char *program, struct rounds_error *error)
+{
+	json_t *executors = json_object_get(settings, "executors"), *dataset;
+	const char *name;
+
+	if (!json_object_get(executors, "trainer"))
+		json_object_set_new(executors, "trainer",
+			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(program), "keep", 1, "memory_mb", 0,
+				"cpu_seconds", 0, "environment"));
+	json_object_foreach (json_object_get(settings, "datasets"), name, dataset) {
+		json_object_set_new(dataset, "name", json_string(name));
+		if (make_absolute(dataset, name, "path", error) || make_absolute(dataset, name, "labels", error))
+			return -1;
+	}
+	return 0;
+}

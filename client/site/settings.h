@@ -1,0 +1,18 @@
+/* What a hospital's administrator decides: site.json. */
+#ifndef ROUNDS_CLIENT_SITE_SETTINGS_H
+#define ROUNDS_CLIENT_SITE_SETTINGS_H
+
+#include "common/fields.h"
+
+extern const struct field site_settings[];
+
+/* The path of a file in the state directory: the caller frees; NULL without memory. */
+char *state_path(const json_t *settings, const char *name);
+
+/*
+ * Completes checked settings: the executor "trainer" unless it is named, relative data paths made absolute. Datasets
+ * that are not there are errors.
+ */
+must_check int settings_complete(json_t *settings, const char *program, struct rounds_error *error);
+
+#endif

@@ -1,0 +1,59 @@
+/* What the files of the daemon share. One poller asks for work; each slot, a thread, does one task at a time. */
+#ifndef ROUNDS_CLIENT_SITE_SITE_H
+#define ROUNDS_CLIENT_SITE_SITE_H
+
+#include "client/http.h"
+#include "client/site/executor.h"
+#include "client/site/spool.h"
+
+#include <pthread.h>
+
+#define PROTOCOL_VERSION 1 /* between rounds-server and rounds-site */
+
+struct site {
+	const json_t *settings;
+	char *name;
+	char *cert_path, *key_path, *ca_path, *url;
+	char *work_directory, *cache_directory;
+	struct spool *spool;
+	struct slot *slots;
+	size_t slot_count;
+	pthread_mutex_t lock; /* of the slots' orders */
+	pthread_cond_t changed;
+	const volatile sig_atomic_t *stop;
+};
+
+struct slot {
+	struct site *site;
+	size_t number;
+	pthread_t thread;
+	bool runs;
+	/* Guarded by site->lock. */
+	json_t *order;   /* a task, or a spool entry to deliver; NULL: idle */
+	/* The thread's own. */
+	struct connection *connection;
+	struct executor *executor; /* kept for the tasks of one job */
+	char executor_job[64], executor_name[64];
+};
+
+/* A connection with the site's identity; `stop` NULL: it goes through even when the daemon stops. */
+must_check int site_connect(const struct site *site, const volatile sig_atomic_t *stop, struct connection **connection,
+	struct rounds_error *error);
+bool site_stopping(const struct site *site);
+
+/* work.c: an order from beginning to end; errors are reported to the server and logged. */
+void work_do(struct slot *slot, const json_t *order);
+
+/* Whether waiting may help. */
+bool error_is_passing(const struct rounds_error *error);
+
+/* Waits longer with each call (half a second to half a minute, with jitter); false when the daemon stops. */
+struct backoff {
+	double seconds;
+};
+bool backoff_wait(struct backoff *backoff, const struct site *site);
+
+/* daemon.c: runs until *stop. */
+must_check int site_run(const json_t *settings, const volatile sig_atomic_t *stop, struct rounds_error *error);
+
+#endif

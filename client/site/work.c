@@ -1,0 +1,365 @@
+/* One task: fetch the model, let the executor work, keep the result, deliver it. */
+#include "client/site/site.h"
+
+#include "client/site/cache.h"
+#include "client/transfer.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct work {
+	struct slot *slot;
+	const json_t *task;
+	const char *id;
+	json_t *entry; /* of the spool, once there is a result */
+	int64_t beat_us, next_beat;
+	char stage[64];
+	bool called_off;
+	char upload[UPLOAD_PATH_SIZE];
+};
+
+bool error_is_passing(const struct rounds_error *error)
+{
+	switch (error->kind) {
+	case ERROR_UNAVAILABLE:
+	case ERROR_TOO_MANY:
+	case ERROR_NO_SPACE:
+	case ERROR_NO_MEMORY:
+	case ERROR_IO:
+	case ERROR_INTERNAL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool backoff_wait(struct backoff *backoff, const struct site *site)
+{
+	struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+	uint16_t random = 0;
+	int64_t until;
+
+	(void)RAND_bytes((unsigned char *)&random, sizeof(random));
+	backoff->seconds = backoff->seconds ? fmin(2 * backoff->seconds, 30) : 0.5;
+	until = clock_steady_us() + (int64_t)(backoff->seconds * (0.5 + random / 131072.0) * (double)SECOND_US);
+	while (!site_stopping(site) && clock_steady_us() < until)
+		nanosleep(&pause, NULL);
+	return !site_stopping(site);
+}
+
+static char *call_path(const struct work *work, const char *call)
+{
+	char *path;
+
+	return asprintf(&path, "/api/v1/tasks/%s/%s", work->id, call) < 0 ? NULL : path;
+}
+
+static void beat(struct work *work, const char *stage, double fraction)
+{
+	scoped(text_free) char *path = call_path(work, "heartbeat");
+	json_auto_t *body = json_pack("{s:s, s:o}", "stage", stage, "fraction", json_number_or_null(fraction));
+	struct rounds_error error = { 0 };
+
+	if (!path || !connection_call(work->slot->connection, "POST", path, body, 10, NULL, &error))
+		return;
+	if (!error_is_passing(&error)) {
+		work->called_off = true;
+		log_info("the task was called off", "task", work->id, "reason", error.message, NULL);
+	} else {
+		log_warn("no heartbeat went through", "task", work->id, "reason", error.message, NULL);
+	}
+}
+
+/* While the executor works: a heartbeat now and then, sooner when it enters another stage. */
+static bool watch(void *context, const char *stage, double fraction)
+{
+	struct work *work = context;
+	int64_t now = clock_steady_us();
+
+	if (site_stopping(work->slot->site))
+		return false;
+	if (now < work->next_beat)
+		return true;
+	work->next_beat = now + work->beat_us;
+	beat(work, stage, fraction);
+	return !work->called_off;
+}
+
+static bool transfer_moved(void *context, uint64_t bytes)
+{
+	struct work *work = context;
+	struct rounds_error error;
+
+	(void)bytes;
+	/* As soon as the server has given the upload a name, it is written down: a restart then goes on with it. */
+	if (work->entry && work->upload[0] && strcmp(json_text_or(work->entry, "upload", ""), work->upload) != 0) {
+		json_object_set_new(work->entry, "upload", json_string(work->upload));
+		if (spool_update(work->slot->site->spool, work->entry, &error))
+			log_warn("cannot write down an upload", "reason", error.message, NULL);
+	}
+	return true;
+}
+
+/* Until it is there or will never be. */
+static int fetch_model(struct work *work, char **path, struct rounds_error *error)
+{
+	struct site *site = work->slot->site;
+	const char *model = json_text_or(work->task, "model", NULL);
+	struct transfer_options options = { .task = work->id, .moved = transfer_moved, .context = work };
+	struct backoff backoff = { 0 };
+	struct digest digest;
+
+	if (!model)
+		return 0;
+	if (!digest_parse(model, &digest))
+		return error_set(error, ERROR_INTERNAL, "the server named a model that is no digest");
+	*path = cache_path(site->cache_directory, &digest);
+	if (!*path)
+		return error_no_memory(error);
+	if (utimensat(AT_FDCWD, *path, NULL, 0) == 0)
+		return 0; /* there, and used just now */
+	cache_trim(site->cache_directory, (uint64_t)json_integer_or(site->settings, "cache_mb", 20000) << 20);
+	beat(work, "downloading", NAN);
+	while (transfer_download(work->slot->connection, &digest, *path, &options, error)) {
+		if (error->kind == ERROR_NO_SPACE || !error_is_passing(error) || !backoff_wait(&backoff, site))
+			return error_prefix(error, "cannot fetch the model");
+		log_warn("the download goes on", "task", work->id, "reason", error->message, NULL);
+		beat(work, "downloading", NAN);
+		if (work->called_off)
+			return error_set(error, ERROR_CONFLICT, "the task was called off");
+	}
+	return 0;
+}
+
+static int get_executor(struct slot *slot, const json_t *task, struct rounds_error *error)
+{
+	const char *name = json_text_or(task, "executor", ""), *job = json_text_or(task, "job", "");
+	const json_t *settings = json_object_get(json_object_get(slot->site->settings, "executors"), name);
+	scoped(text_free) char *directory = NULL;
+
+	if (slot->executor && !strcmp(slot->executor_job, job) && !strcmp(slot->executor_name, name))
+		return 0;
+	executor_free(slot->executor);
+	slot->executor = NULL;
+	if (!settings)
+		return error_set(error, ERROR_INVALID, "this site has no executor \"%.63s\"", name);
+	if (asprintf(&directory, "%s/slot-%zu", slot->site->work_directory, slot->number) < 0) {
+		directory = NULL;
+		return error_no_memory(error);
+	}
+	directory_remove(directory);
+	if (directory_make(directory, 0700, error))
+		return -1;
+	snprintf(slot->executor_job, sizeof(slot->executor_job), "%s", job);
+	snprintf(slot->executor_name, sizeof(slot->executor_name), "%s", name);
+	return executor_start(settings, directory, &slot->executor, error);
+}
+
+static json_t *task_document(const struct work *work, const char *model, const char *scratch, const char *output)
+{
+	const json_t *task = work->task, *settings = work->slot->site->settings;
+	const json_t *dataset = json_object_get(json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
+
+	return json_pack("{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s, s:s}", "type", "task",
+		"protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
+		json_object_get(task, "job_name"), "round", json_object_get(task, "round"), "rounds",
+		json_object_get(task, "rounds"), "kind", json_object_get(task, "kind"), "site", work->slot->site->name, "seed",
+		json_object_get(task, "seed"), "params", json_object_get(task, "trainer"), "dataset", dataset, "model", model,
+		"scratch", scratch, "output", output);
+}
+
+/* The result becomes a spool entry: what comes now survives a restart. */
+static int keep_result(struct work *work, const json_t *result, const char *output, struct rounds_error *error)
+{
+	bool has_update = strcmp(json_text_or(work->task, "kind", ""), "evaluate") != 0;
+	scoped(file_close) int fd = has_update ? open(output, O_RDONLY | O_CLOEXEC) : -1;
+	json_auto_t *entry = NULL;
+	char text[DIGEST_TEXT_SIZE];
+	struct digest digest;
+	struct stat status;
+
+	if (has_update) {
+		if (fd < 0 || fstat(fd, &status))
+			return error_set(error, ERROR_INVALID, "the executor gave a result but wrote no file %s", output);
+		if (digest_file(fd, (uint64_t)status.st_size, &digest, error))
+			return -1;
+		digest_format(&digest, text);
+	}
+	entry = json_pack("{s:s, s:O, s:s?, s:O*, s:O*, s:s}", "task", work->id, "kind", json_object_get(work->task, "kind"),
+		"update", has_update ? text : NULL, "weight", json_object_get(result, "weight"), "metrics",
+		json_object_get(result, "metrics"), "upload", "");
+	if (!entry)
+		return error_no_memory(error);
+	if (spool_put(work->slot->site->spool, entry, has_update ? output : NULL, error))
+		return -1;
+	work->entry = json_incref(entry);
+	return 0;
+}
+
+static int run_executor(struct work *work, const char *model, bool *retry, struct rounds_error *error)
+{
+	struct slot *slot = work->slot;
+	scoped(text_free) char *scratch = NULL;
+	scoped(text_free) char *output = NULL;
+	json_auto_t *document = NULL, *result = NULL;
+	int64_t timeout = json_integer_or(work->task, "timeout_seconds", 0) * SECOND_US;
+	bool keep;
+	int failed;
+
+	if (get_executor(slot, work->task, error))
+		return -1;
+	if (!json_object_get(json_object_get(slot->site->settings, "datasets"), json_text_or(work->task, "dataset", ""))) {
+		*retry = false;
+		return error_set(error, ERROR_INVALID, "this site has no dataset \"%.63s\"",
+			json_text_or(work->task, "dataset", ""));
+	}
+	if (asprintf(&scratch, "%s/slot-%zu/%s", slot->site->work_directory, slot->number, work->id) < 0)
+		scratch = NULL;
+	if (!scratch || asprintf(&output, "%s/update.safetensors", scratch) < 0)
+		output = NULL;
+	if (!output)
+		return error_no_memory(error);
+	if (directory_make(scratch, 0700, error))
+		return -1;
+	document = task_document(work, model, scratch, output);
+	failed = document ? executor_run(slot->executor, document, timeout, watch, work, &result, retry, error)
+			  : error_no_memory(error);
+	if (!failed)
+		failed = keep_result(work, result, output, error);
+	keep = json_bool_or(json_object_get(json_object_get(slot->site->settings, "executors"), slot->executor_name), "keep", true);
+	if (failed || !keep) {
+		executor_free(slot->executor);
+		slot->executor = NULL;
+	}
+	directory_remove(scratch);
+	return failed;
+}
+
+static int train(struct work *work, bool *retry, struct rounds_error *error)
+{
+	scoped(text_free) char *model = NULL;
+
+	*retry = true;
+	return fetch_model(work, &model, error) || run_executor(work, model, retry, error) ? -1 : 0;
+}
+
+/* Says it until the server has heard it. */
+static void report_failure(struct work *work, const char *reason, bool retry)
+{
+	scoped(text_free) char *path = call_path(work, "failure");
+	json_auto_t *body = json_pack("{s:s, s:b}", "reason", reason, "retry", retry);
+	struct rounds_error error = { 0 };
+	struct backoff backoff = { 0 };
+
+	log_warn("the task failed", "task", work->id, "reason", reason, NULL);
+	while (path && connection_call(work->slot->connection, "POST", path, body, 30, NULL, &error)) {
+		if (error_is_passing(&error) && backoff_wait(&backoff, work->slot->site))
+			continue;
+		log_warn("the server did not take the failure", "task", work->id, "reason", error.message, NULL);
+		return;
+	}
+}
+
+/* The daemon stops: another may have the task. */
+static void give_back(struct work *work)
+{
+	scoped(connection_free) struct connection *connection = NULL;
+	scoped(text_free) char *path = call_path(work, "release");
+	struct rounds_error error = { 0 };
+
+	if (!path || site_connect(work->slot->site, NULL, &connection, &error) ||
+		connection_call(connection, "POST", path, NULL, 5, NULL, &error))
+		log_warn("could not give the task back", "task", work->id, "reason", error.message, NULL);
+	else
+		log_info("gave the task back", "task", work->id, NULL);
+}
+
+/* One try to deliver; passing errors may be tried again. */
+static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *error)
+{
+	struct slot *slot = work->slot;
+	const char *update = json_text_or(work->entry, "update", NULL);
+	scoped(text_free) char *file = spool_update_path(slot->site->spool, work->id);
+	scoped(text_free) char *path = call_path(work, "result");
+	json_auto_t *body = NULL, *answer = NULL;
+	struct transfer_options options = { .task = work->id, .moved = transfer_moved, .context = work };
+	struct digest digest;
+
+	if (!file || !path)
+		return error_no_memory(error);
+	if (update && !*uploaded) {
+		if (!digest_parse(update, &digest))
+			return error_set(error, ERROR_INVALID, "the kept result has no digest");
+		if (transfer_upload(slot->connection, file, &digest, work->upload, &options, error)) {
+			transfer_moved(work, 0); /* the upload may have been forgotten */
+			return -1;
+		}
+		*uploaded = true;
+	}
+	body = json_pack("{s:O*, s:O*, s:O*}", "update", update ? json_object_get(work->entry, "update") : NULL, "weight",
+		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
+	return connection_call(slot->connection, "POST", path, body, 600, &answer, error);
+}
+
+static void deliver(struct work *work)
+{
+	struct site *site = work->slot->site;
+	struct rounds_error error = { 0 };
+	struct backoff backoff = { 0 };
+	bool uploaded = false;
+
+	snprintf(work->upload, sizeof(work->upload), "%s", json_text_or(work->entry, "upload", ""));
+	while (deliver_once(work, &uploaded, &error)) {
+		if (error.kind == ERROR_BLOB_MISSING) {
+			uploaded = false;
+			work->upload[0] = '\0';
+		} else if (!error_is_passing(&error) && error.kind != ERROR_CHECKSUM &&
+			!(error.kind == ERROR_CONFLICT && !uploaded)) {
+			log_warn("the server refused the result", "task", work->id, "reason", error.message, "field",
+				error.field[0] ? error.field : NULL, NULL);
+			spool_remove(site->spool, work->id);
+			return;
+		}
+		log_warn("the result is not delivered yet", "task", work->id, "reason", error.message, NULL);
+		if (!backoff_wait(&backoff, site))
+			return; /* it stays in the spool */
+	}
+	spool_remove(site->spool, work->id);
+	log_info("result delivered", "task", work->id, NULL);
+}
+
+void work_do(struct slot *slot, const json_t *order)
+{
+	struct work work = { .slot = slot, .task = order, .id = json_text_or(order, "id", json_text_or(order, "task", "")) };
+	struct rounds_error error = { 0 };
+	char round[24];
+	bool retry;
+
+	work.beat_us = json_integer_or(order, "lease_seconds", 60) * SECOND_US / 3;
+	work.next_beat = clock_steady_us() + (work.beat_us < SECOND_US ? work.beat_us : SECOND_US);
+	work.entry = spool_find(slot->site->spool, work.id);
+	if (!work.entry) {
+		snprintf(round, sizeof(round), "%lld", (long long)json_integer_or(order, "round", 0));
+		log_info("task begins", "task", work.id, "kind", json_text_or(order, "kind", ""), "job",
+			json_text_or(order, "job_name", ""), "round", round, NULL);
+		if (train(&work, &retry, &error)) {
+			if (site_stopping(slot->site))
+				give_back(&work);
+			else if (!work.called_off)
+				report_failure(&work, error.message, retry);
+			return;
+		}
+	}
+	deliver(&work);
+	json_decref(work.entry);
+}

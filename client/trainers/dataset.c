@@ -1,0 +1,40 @@
+#include "client/trainers/dataset.h"
+
+#include "common/json.h"
+
+#include <string.h>
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), tail = strlen(end);
+
+	return length >= tail && !strcasecmp(text + length - tail, end);
+}
+
+int dataset_load(const json_t *description, struct dataset **out, struct rounds_error *error)
+{
+	scoped(dataset_free) struct dataset *dataset = calloc(1, sizeof(*dataset));
+	const char *path = json_text_or(description, "path", "");
+
+	if (!dataset)
+		return error_no_memory(error);
+	dataset->classes = json_array_size(json_object_get(description, "classes"));
+	if (ends_with(path, ".npy") ? npy_load(description, dataset, error) : csv_load(description, dataset, error))
+		return error_prefix(error, "%s", path);
+	if (dataset->rows == 0)
+		return error_set(error, ERROR_INVALID, "%s has no rows", path);
+	if (dataset->columns == 0)
+		return error_set(error, ERROR_INVALID, "%s has no features", path);
+	*out = dataset;
+	dataset = NULL;
+	return 0;
+}
+
+void dataset_free(struct dataset *dataset)
+{
+	if (!dataset)
+		return;
+	free(dataset->features);
+	free(dataset->labels);
+	free(dataset);
+}

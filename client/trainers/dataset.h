@@ -1,0 +1,33 @@
+/*
+ * A site's table in memory: features as they are in the file (missing ones are NaN), and what is to be predicted.
+ *
+ * CSV (RFC 4180, through libcsv) has a header; columns of numbers are features, columns of text need their values named
+ * in the dataset's `categories` and become one feature of 0 or 1 for each. Empty fields, `?`, NA, NaN, null are missing.
+ * NPY (NumPy's format 1.0 and 2.0): a matrix of numbers, and a second file with the labels.
+ */
+#ifndef ROUNDS_CLIENT_TRAINERS_DATASET_H
+#define ROUNDS_CLIENT_TRAINERS_DATASET_H
+
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct dataset {
+	size_t rows, columns;
+	float *features; /* rows x columns, row by row */
+	float *labels;   /* rows: a number, or the index of a class */
+	size_t skipped;  /* rows without a label */
+	size_t classes;  /* named in the dataset's description; 0: none */
+};
+
+/* `description` is the dataset as the site's settings give it. Errors name file, line and column. */
+must_check int dataset_load(const json_t *description, struct dataset **dataset, struct rounds_error *error);
+void dataset_free(struct dataset *dataset);
+DEFINE_CLEANUP(struct dataset *, dataset_free);
+
+/* csv.c, npy.c */
+must_check int csv_load(const json_t *description, struct dataset *dataset, struct rounds_error *error);
+must_check int npy_load(const json_t *description, struct dataset *dataset, struct rounds_error *error);
+
+#endif

@@ -1,0 +1,309 @@
+#include "client/trainers/network.h"
+
+#include "client/trainers/random.h"
+#include "common/file.h"
+#include "common/tensors.h"
+
+#include <cblas.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct batch {
+	float *activations[LAYERS_LIMIT + 1]; /* [0]: inputs; [layers]: outputs */
+	float *deltas[LAYERS_LIMIT + 1];
+	float *labels, *ones;
+};
+
+int network_new(const struct network *shape, struct network **out, struct rounds_error *error)
+{
+	scoped(network_free) struct network *network = calloc(1, sizeof(*network));
+	float *next;
+
+	if (!network)
+		return error_no_memory(error);
+	*network = *shape;
+	network->values = network->gradient = NULL;
+	network->first = shape->standardize ? 2 * shape->widths[0] : 0;
+	network->count = network->first;
+	for (size_t i = 0; i < shape->layers; i++) {
+		size_t weights;
+
+		if (__builtin_mul_overflow(shape->widths[i], shape->widths[i + 1], &weights) || weights > SIZE_MAX / 64)
+			return error_set(error, ERROR_INVALID, "the model is too large");
+		network->count += weights + shape->widths[i + 1];
+	}
+	network->values = calloc(network->count, sizeof(float));
+	network->gradient = calloc(network->count, sizeof(float));
+	if (!network->values || !network->gradient)
+		return error_no_memory(error);
+	next = network->values + network->first;
+	for (size_t i = 0; i < shape->layers; i++) {
+		network->weights[i] = next;
+		network->biases[i] = next + shape->widths[i] * shape->widths[i + 1];
+		next = network->biases[i] + shape->widths[i + 1];
+	}
+	*out = network;
+	network = NULL;
+	return 0;
+}
+
+void network_free(struct network *network)
+{
+	if (!network)
+		return;
+	free(network->values);
+	free(network->gradient);
+	free(network);
+}
+
+void network_randomize(struct network *network, uint64_t seed)
+{
+	if (network->layers == 1)
+		return;
+	for (size_t i = 0; i < network->layers; i++) {
+		double bound = 1 / sqrt((double)network->widths[i]);
+		size_t count = network->widths[i] * network->widths[i + 1] + network->widths[i + 1];
+
+		for (size_t j = 0; j < count; j++)
+			network->weights[i][j] = (float)(bound * (2 * random_unit(&seed) - 1));
+	}
+}
+
+struct names {
+	struct tensor_plan plans[2 * LAYERS_LIMIT + 2];
+	uint64_t shapes[2 * LAYERS_LIMIT + 2][2];
+	char texts[2 * LAYERS_LIMIT + 2][24];
+	size_t count;
+};
+
+static void add_name(struct names *names, const char *text, size_t rank, size_t rows, size_t columns)
+{
+	size_t at = names->count++;
+
+	snprintf(names->texts[at], sizeof(names->texts[at]), "%s", text);
+	names->shapes[at][0] = rows;
+	names->shapes[at][1] = columns;
+	names->plans[at] = (struct tensor_plan){ names->texts[at], DTYPE_F32, rank, names->shapes[at] };
+}
+
+/* The tensors in the order of `values`. */
+static void name_tensors(const struct network *network, struct names *names)
+{
+	char text[24];
+
+	names->count = 0;
+	if (network->standardize) {
+		add_name(names, "input.mean", 1, network->widths[0], 0);
+		add_name(names, "input.scale", 1, network->widths[0], 0);
+	}
+	for (size_t i = 0; i < network->layers; i++) {
+		snprintf(text, sizeof(text), "layer%zu.weight", i);
+		add_name(names, text, 2, network->widths[i + 1], network->widths[i]);
+		snprintf(text, sizeof(text), "layer%zu.bias", i);
+		add_name(names, text, 1, network->widths[i + 1], 0);
+	}
+}
+
+static int misfit(struct rounds_error *error, const char *name, const char *what)
+{
+	return error_set(error, ERROR_INVALID, "the model does not fit the job's parameters and this site's data: \"%s\" %s", name,
+		what);
+}
+
+int network_read(struct network *network, const char *path, struct rounds_error *error)
+{
+	scoped(tensor_file_close) struct tensor_file file = { 0 };
+	struct names names;
+	float *next = network->values;
+
+	if (tensor_file_open(path, &file, error))
+		return -1;
+	name_tensors(network, &names);
+	for (size_t i = 0; i < names.count; i++) {
+		const struct tensor_plan *plan = &names.plans[i];
+		const struct tensor *tensor = tensors_find(file.tensors, plan->name);
+
+		if (!tensor)
+			return misfit(error, plan->name, "is missing");
+		if (tensor->dtype != DTYPE_F32)
+			return misfit(error, plan->name, "is not F32");
+		if (tensor->rank != plan->rank || memcmp(tensor->shape, plan->shape, plan->rank * sizeof(uint64_t)) != 0)
+			return misfit(error, plan->name, "has another shape");
+		memcpy(next, file.view.bytes + tensor->offset, tensor->size);
+		next += tensor->count;
+	}
+	if (file.tensors->count != names.count)
+		return misfit(error, "the file", "has more tensors");
+	return 0;
+}
+
+int network_write(const struct network *network, const char *path, struct rounds_error *error)
+{
+	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	scoped(free) void *header = NULL;
+	struct names names;
+	uint8_t *bytes;
+	size_t size;
+
+	if (fd < 0)
+		return error_errno(error, "cannot create %s", path);
+	name_tensors(network, &names);
+	if (tensors_header(names.plans, names.count, NULL, &bytes, &size, error))
+		return -1;
+	header = bytes;
+	return file_write_all(fd, bytes, size, error) ||
+			file_write_all(fd, network->values, network->count * sizeof(float), error)
+		? -1
+		: 0;
+}
+
+int batch_new(const struct network *network, size_t rows, struct batch **out, struct rounds_error *error)
+{
+	scoped(batch_free) struct batch *batch = calloc(1, sizeof(*batch));
+
+	if (!batch)
+		return error_no_memory(error);
+	for (size_t i = 0; i <= network->layers; i++) {
+		batch->activations[i] = calloc(rows * network->widths[i] + 1, sizeof(float));
+		batch->deltas[i] = calloc(rows * network->widths[i] + 1, sizeof(float));
+		if (!batch->activations[i] || !batch->deltas[i])
+			return error_no_memory(error);
+	}
+	batch->labels = calloc(rows + 1, sizeof(float));
+	batch->ones = calloc(rows + 1, sizeof(float));
+	if (!batch->labels || !batch->ones)
+		return error_no_memory(error);
+	for (size_t i = 0; i < rows; i++)
+		batch->ones[i] = 1;
+	*out = batch;
+	batch = NULL;
+	return 0;
+}
+
+void batch_free(struct batch *batch)
+{
+	if (!batch)
+		return;
+	for (size_t i = 0; i <= LAYERS_LIMIT; i++) {
+		free(batch->activations[i]);
+		free(batch->deltas[i]);
+	}
+	free(batch->labels);
+	free(batch->ones);
+	free(batch);
+}
+
+void batch_set(const struct network *network, struct batch *batch, size_t at, const float *features, float label)
+{
+	size_t width = network->widths[0];
+	const float *mean = network->values, *scale = network->values + width;
+	float *to = batch->activations[0] + at * width;
+
+	for (size_t i = 0; i < width; i++) {
+		bool missing = isnan(features[i]);
+
+		if (network->standardize)
+			to[i] = missing ? 0 : (features[i] - mean[i]) / scale[i];
+		else
+			to[i] = missing ? 0 : features[i];
+	}
+	batch->labels[at] = label;
+}
+
+const float *network_forward(const struct network *network, struct batch *batch, size_t rows)
+{
+	for (size_t i = 0; i < network->layers; i++) {
+		size_t in = network->widths[i], out = network->widths[i + 1];
+		float *to = batch->activations[i + 1];
+
+		for (size_t row = 0; row < rows; row++)
+			memcpy(to + row * out, network->biases[i], out * sizeof(float));
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)out, (blasint)in, 1,
+			batch->activations[i], (blasint)in, network->weights[i], (blasint)in, 1, to, (blasint)out);
+		if (i + 1 == network->layers)
+			break;
+		for (size_t j = 0; j < rows * out; j++)
+			to[j] = network->activation == ACTIVATION_TANH ? tanhf(to[j]) : to[j] > 0 ? to[j] : 0;
+	}
+	return batch->activations[network->layers];
+}
+
+static double log_sum_exp(const float *row, size_t count)
+{
+	double greatest = row[0], sum = 0;
+
+	for (size_t i = 1; i < count; i++)
+		greatest = row[i] > greatest ? row[i] : greatest;
+	for (size_t i = 0; i < count; i++)
+		sum += exp(row[i] - greatest);
+	return greatest + log(sum);
+}
+
+double network_loss(const struct network *network, const struct batch *batch, size_t rows)
+{
+	size_t outputs = network->widths[network->layers];
+	const float *out = batch->activations[network->layers];
+	double sum = 0;
+
+	for (size_t i = 0; i < rows; i++) {
+		double label = batch->labels[i], z = out[i * outputs];
+
+		if (network->loss == LOSS_SQUARED)
+			sum += (z - label) * (z - label);
+		else if (network->loss == LOSS_LOGISTIC)
+			sum += fmax(z, 0) - z * label + log1p(exp(-fabs(z)));
+		else
+			sum += log_sum_exp(out + i * outputs, outputs) - (double)out[i * outputs + (size_t)label];
+	}
+	return sum / (double)rows;
+}
+
+/* The loss's derivative by the outputs, over the number of rows. */
+static void output_deltas(const struct network *network, struct batch *batch, size_t rows)
+{
+	size_t outputs = network->widths[network->layers];
+	const float *out = batch->activations[network->layers];
+	float *delta = batch->deltas[network->layers];
+
+	for (size_t i = 0; i < rows; i++) {
+		double label = batch->labels[i], z = out[i * outputs], sum;
+
+		if (network->loss == LOSS_SQUARED) {
+			delta[i] = (float)(2 * (z - label) / (double)rows);
+		} else if (network->loss == LOSS_LOGISTIC) {
+			delta[i] = (float)((1 / (1 + exp(-z)) - label) / (double)rows);
+		} else {
+			sum = log_sum_exp(out + i * outputs, outputs);
+			for (size_t j = 0; j < outputs; j++)
+				delta[i * outputs + j] = (float)((exp(out[i * outputs + j] - sum) - (j == (size_t)label)) /
+					(double)rows);
+		}
+	}
+}
+
+void network_backward(struct network *network, struct batch *batch, size_t rows, double l2)
+{
+	output_deltas(network, batch, rows);
+	for (size_t i = network->layers; i-- > 0;) {
+		size_t in = network->widths[i], out = network->widths[i + 1];
+		float *weights = network->gradient + (network->weights[i] - network->values);
+		float *biases = network->gradient + (network->biases[i] - network->values);
+		float *delta = batch->deltas[i + 1], *below = batch->deltas[i];
+		const float *active = batch->activations[i];
+
+		memcpy(weights, network->weights[i], in * out * sizeof(float));
+		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)out, (blasint)in, (blasint)rows, 1, delta,
+			(blasint)out, active, (blasint)in, (float)l2, weights, (blasint)in);
+		cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)rows, (blasint)out, 1, delta, (blasint)out, batch->ones, 1, 0,
+			biases, 1);
+		if (i == 0)
+			break;
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)in, (blasint)out, 1, delta,
+			(blasint)out, network->weights[i], (blasint)in, 0, below, (blasint)in);
+		for (size_t j = 0; j < rows * in; j++)
+			below[j] *= network->activation == ACTIVATION_TANH ? 1 - active[j] * active[j] : active[j] > 0;
+	}
+}

@@ -1,0 +1,311 @@
+#include "client/trainers/training.h"
+
+#include "client/trainers/metrics.h"
+#include "client/trainers/network.h"
+#include "client/trainers/random.h"
+#include "common/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MEASURE_ROWS = 4096 };
+
+const struct field training_params[] = {
+	{ "model", FIELD_TEXT, "What is trained", .fallback = "\"logistic\"",
+		.choices = { "linear", "logistic", "softmax", "mlp" } },
+	{ "outputs", FIELD_INTEGER, "Classes of softmax and mlp; 0: as many as the dataset names", .fallback = "0", .min = 0,
+		.max = 1000000 },
+	{ "hidden", FIELD_INTEGER, "Width of the hidden layers of an mlp", .fallback = "64", .min = 1, .max = 1000000 },
+	{ "hidden_layers", FIELD_INTEGER, "How many hidden layers an mlp has", .fallback = "1", .min = 1, .max = 15 },
+	{ "loss", FIELD_TEXT, "Loss of an mlp", .fallback = "\"softmax\"", .choices = { "softmax", "logistic", "squared" } },
+	{ "activation", FIELD_TEXT, "Between the layers of an mlp", .fallback = "\"relu\"", .choices = { "relu", "tanh" } },
+	{ "standardize", FIELD_BOOL, "Scale the features by mean and deviation of the site that makes the model; they travel with it",
+		.fallback = "true" },
+	{ "epochs", FIELD_INTEGER, "Passes over the data in a round", .fallback = "1", .min = 1, .max = 100000 },
+	{ "batch_size", FIELD_INTEGER, "Rows of a step; 0: all", .fallback = "32", .min = 0, .max = 100000000 },
+	{ "optimizer", FIELD_TEXT, "How steps are made", .fallback = "\"sgd\"", .choices = { "sgd", "momentum", "adam" } },
+	{ "learning_rate", FIELD_NUMBER, "Length of a step", .fallback = "0.1", .min = 0, .max = 1e6, .exclusive = true },
+	{ "momentum", FIELD_NUMBER, "For momentum", .fallback = "0.9", .min = 0, .max = 1 },
+	{ "l2", FIELD_NUMBER, "Penalty on the weights' squares, l2/2 |W|^2", .fallback = "0.0", .min = 0, .max = 1e6 },
+	{ "validation", FIELD_NUMBER, "Share of the rows kept for validation", .fallback = "0.2", .min = 0, .max = 1 },
+	{ NULL },
+};
+
+struct training {
+	const json_t *task, *params;
+	const struct dataset *data;
+	progress_fn *progress;
+	struct network *network;
+	size_t *rows;             /* training rows, then validation rows */
+	size_t train_rows, validation_rows;
+};
+
+static int read_shape(const struct training *training, struct network *shape, struct rounds_error *error)
+{
+	const json_t *params = training->params;
+	const char *model = json_text_or(params, "model", ""), *loss = json_text_or(params, "loss", "");
+	bool mlp = !strcmp(model, "mlp");
+	bool softmax = !strcmp(model, "softmax") || (mlp && !strcmp(loss, "softmax"));
+	bool logistic = !strcmp(model, "logistic") || (mlp && !strcmp(loss, "logistic"));
+	size_t outputs = softmax ? (size_t)json_integer_or(params, "outputs", 0) : 1;
+	size_t hidden = mlp ? (size_t)json_integer_or(params, "hidden_layers", 1) : 0;
+
+	if (softmax && outputs == 0)
+		outputs = training->data->classes;
+	if (softmax && outputs < 2)
+		return error_field(error, "outputs", "give the number of classes, since the dataset names none");
+	*shape = (struct network){ .layers = hidden + 1, .standardize = json_bool_or(params, "standardize", true) };
+	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : LOSS_SQUARED;
+	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU : ACTIVATION_TANH;
+	shape->widths[0] = training->data->columns;
+	for (size_t i = 1; i <= hidden; i++)
+		shape->widths[i] = (size_t)json_integer_or(params, "hidden", 64);
+	shape->widths[hidden + 1] = outputs;
+	return 0;
+}
+
+/* Labels that the loss can take. */
+static int check_labels(const struct training *training, struct rounds_error *error)
+{
+	const struct network *network = training->network;
+	size_t classes = network->loss == LOSS_SOFTMAX ? network->widths[network->layers] : 2;
+
+	if (network->loss == LOSS_SQUARED)
+		return 0;
+	for (size_t i = 0; i < training->data->rows; i++) {
+		float label = training->data->labels[i];
+
+		if (label < 0 || label >= (float)classes || label != floorf(label))
+			return error_set(error, ERROR_INVALID,
+				"row %zu has the label %g, where whole numbers from 0 to %zu are expected", i + 1, (double)label,
+				classes - 1);
+	}
+	return 0;
+}
+
+static int split_rows(struct training *training, struct rounds_error *error)
+{
+	size_t rows = training->data->rows;
+	double share = json_number_or(training->params, "validation", 0.2);
+	uint64_t state = random_salted((uint64_t)json_integer_or(training->task, "seed", 1), 0);
+
+	training->rows = calloc(rows, sizeof(size_t));
+	if (!training->rows)
+		return error_no_memory(error);
+	for (size_t i = 0; i < rows; i++)
+		training->rows[i] = i;
+	random_shuffle(&state, training->rows, rows);
+	training->validation_rows = (size_t)(share * (double)rows + 0.5);
+	training->train_rows = rows - training->validation_rows;
+	return 0;
+}
+
+static void fill_row(const struct training *training, struct batch *batch, size_t at, size_t row)
+{
+	const struct dataset *data = training->data;
+
+	batch_set(training->network, batch, at, data->features + row * data->columns, data->labels[row]);
+}
+
+/* Mean and deviation of the training rows; a column that never changes has scale 1. */
+static void standardize(struct training *training)
+{
+	struct network *network = training->network;
+	size_t width = network->widths[0];
+
+	for (size_t column = 0; network->standardize && column < width; column++) {
+		double sum = 0, squares = 0;
+		size_t count = 0;
+
+		for (size_t i = 0; i < training->train_rows; i++) {
+			double value = training->data->features[training->rows[i] * width + column];
+
+			if (isnan(value))
+				continue;
+			sum += value;
+			squares += value * value;
+			count++;
+		}
+		double mean = count ? sum / (double)count : 0;
+		double variance = count ? squares / (double)count - mean * mean : 0;
+		network->values[column] = (float)mean;
+		network->values[width + column] = variance > 1e-12 * (1 + mean * mean) ? (float)sqrt(variance) : 1;
+	}
+}
+
+static int measure(const struct training *training, json_t *values, struct rounds_error *error)
+{
+	const struct network *network = training->network;
+	size_t outputs = network->widths[network->layers], done = 0, total = training->validation_rows;
+	scoped(batch_free) struct batch *batch = NULL;
+	scoped(metrics_free) struct metrics *metrics = NULL;
+
+	if (total == 0)
+		return 0;
+	if (batch_new(network, MEASURE_ROWS, &batch, error) || metrics_new(network->loss, outputs, total, &metrics, error))
+		return -1;
+	while (done < total) {
+		size_t count = total - done < MEASURE_ROWS ? total - done : MEASURE_ROWS;
+
+		for (size_t i = 0; i < count; i++)
+			fill_row(training, batch, i, training->rows[training->train_rows + done + i]);
+		const float *out = network_forward(network, batch, count);
+		for (size_t i = 0; i < count; i++)
+			metrics_add(metrics, out + i * outputs,
+				training->data->labels[training->rows[training->train_rows + done + i]]);
+		metrics_add_loss(metrics, network_loss(network, batch, count), count);
+		done += count;
+	}
+	metrics_finish(metrics, values);
+	return 0;
+}
+
+/* Steps as PyTorch makes them: SGD, SGD with momentum, Adam (Kingma and Ba, 2015). */
+struct optimizer {
+	enum { STEP_SGD, STEP_MOMENTUM, STEP_ADAM } kind;
+	double rate, momentum;
+	float *first, *second; /* moments */
+	uint64_t steps;
+};
+
+static int optimizer_open(struct optimizer *optimizer, const json_t *params, size_t count, struct rounds_error *error)
+{
+	const char *name = json_text_or(params, "optimizer", "");
+
+	optimizer->kind = !strcmp(name, "adam") ? STEP_ADAM : !strcmp(name, "momentum") ? STEP_MOMENTUM : STEP_SGD;
+	optimizer->rate = json_number_or(params, "learning_rate", 0.1);
+	optimizer->momentum = json_number_or(params, "momentum", 0.9);
+	optimizer->steps = 0;
+	optimizer->first = calloc(count, sizeof(float));
+	optimizer->second = calloc(count, sizeof(float));
+	if (optimizer->first && optimizer->second)
+		return 0;
+	return error_no_memory(error);
+}
+
+static void optimizer_close(struct optimizer *optimizer)
+{
+	free(optimizer->first);
+	free(optimizer->second);
+}
+
+static void optimizer_step(struct optimizer *optimizer, struct network *network)
+{
+	const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+	double correct1 = 1 - pow(beta1, (double)++optimizer->steps), correct2 = 1 - pow(beta2, (double)optimizer->steps);
+
+	for (size_t i = network->first; i < network->count; i++) {
+		double gradient = network->gradient[i], step = gradient;
+
+		if (optimizer->kind == STEP_MOMENTUM) {
+			optimizer->first[i] = (float)(optimizer->momentum * (double)optimizer->first[i] + gradient);
+			step = optimizer->first[i];
+		} else if (optimizer->kind == STEP_ADAM) {
+			optimizer->first[i] = (float)(beta1 * (double)optimizer->first[i] + (1 - beta1) * gradient);
+			optimizer->second[i] = (float)(beta2 * (double)optimizer->second[i] + (1 - beta2) * gradient * gradient);
+			step = (double)optimizer->first[i] / correct1 /
+				(sqrt((double)optimizer->second[i] / correct2) + epsilon);
+		}
+		network->values[i] = (float)((double)network->values[i] - optimizer->rate * step);
+	}
+}
+
+/* One pass in a new order; returns the mean loss of its batches. */
+static double epoch(struct training *training, struct optimizer *optimizer, struct batch *batch, size_t batch_rows,
+	size_t *order, uint64_t *random)
+{
+	struct network *network = training->network;
+	double l2 = json_number_or(training->params, "l2", 0), sum = 0;
+
+	if (batch_rows < training->train_rows)
+		random_shuffle(random, order, training->train_rows);
+	for (size_t done = 0; done < training->train_rows; done += batch_rows) {
+		size_t count = training->train_rows - done < batch_rows ? training->train_rows - done : batch_rows;
+
+		for (size_t i = 0; i < count; i++)
+			fill_row(training, batch, i, order[done + i]);
+		network_forward(network, batch, count);
+		sum += network_loss(network, batch, count) * (double)count;
+		network_backward(network, batch, count, l2);
+		optimizer_step(optimizer, network);
+	}
+	return sum / (double)training->train_rows;
+}
+
+static int fit(struct training *training, double *loss, struct rounds_error *error)
+{
+	struct optimizer optimizer;
+	scoped(batch_free) struct batch *batch = NULL;
+	scoped(free) void *order = calloc(training->train_rows, sizeof(size_t));
+	size_t batch_rows = (size_t)json_integer_or(training->params, "batch_size", 32);
+	int64_t epochs = json_integer_or(training->params, "epochs", 1);
+	uint64_t random = random_salted((uint64_t)json_integer_or(training->task, "seed", 1),
+		(uint64_t)json_integer_or(training->task, "round", 0) + 1);
+
+	if (batch_rows == 0 || batch_rows > training->train_rows)
+		batch_rows = training->train_rows;
+	if (!order || batch_new(training->network, batch_rows, &batch, error))
+		return error_no_memory(error);
+	if (optimizer_open(&optimizer, training->params, training->network->count, error)) {
+		optimizer_close(&optimizer);
+		return -1;
+	}
+	memcpy(order, training->rows, training->train_rows * sizeof(size_t));
+	for (int64_t i = 0; i < epochs; i++) {
+		*loss = epoch(training, &optimizer, batch, batch_rows, order, &random);
+		training->progress((double)(i + 1) / (double)epochs);
+	}
+	optimizer_close(&optimizer);
+	return 0;
+}
+
+static int do_kind(struct training *training, json_t *values, size_t *weight, struct rounds_error *error)
+{
+	const char *kind = json_text_or(training->task, "kind", ""), *output = json_text_or(training->task, "output", "");
+	const char *model = json_text_or(training->task, "model", NULL);
+	struct network *network = training->network;
+	double loss = NAN;
+
+	*weight = training->train_rows;
+	if (strcmp(kind, "evaluate") != 0 && training->train_rows == 0)
+		return error_set(error, ERROR_INVALID, "no rows are left to train on");
+	if (!strcmp(kind, "initialize")) {
+		standardize(training);
+		network_randomize(network, (uint64_t)json_integer_or(training->task, "seed", 1));
+		return network_write(network, output, error);
+	}
+	if (!model)
+		return error_set(error, ERROR_INVALID, "the task \"%s\" needs a model", kind);
+	if (network_read(network, model, error) || measure(training, values, error))
+		return -1;
+	if (!strcmp(kind, "evaluate")) {
+		*weight = training->validation_rows ? training->validation_rows : 1;
+		return 0;
+	}
+	if (strcmp(kind, "train") != 0)
+		return error_set(error, ERROR_INVALID, "this trainer does not know the task \"%.60s\"", kind);
+	if (fit(training, &loss, error))
+		return -1;
+	json_object_set_new(values, "train_loss", json_number_or_null(loss));
+	return network_write(network, output, error);
+}
+
+int training_do(const json_t *task, const json_t *params, const struct dataset *dataset, progress_fn *progress,
+	json_t **result, struct rounds_error *error)
+{
+	struct training training = { .task = task, .params = params, .data = dataset, .progress = progress };
+	json_auto_t *values = json_object();
+	struct network shape;
+	size_t weight = 0;
+	int failed;
+
+	failed = read_shape(&training, &shape, error) || network_new(&shape, &training.network, error) ||
+		check_labels(&training, error) || split_rows(&training, error) || do_kind(&training, values, &weight, error);
+	network_free(training.network);
+	free(training.rows);
+	if (failed)
+		return -1;
+	*result = json_pack("{s:I, s:O}", "weight", (json_int_t)weight, "metrics", values);
+	return *result ? 0 : error_no_memory(error);
+}
