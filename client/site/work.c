@@ -50,7 +50,7 @@ bool backoff_wait(struct backoff *backoff, const struct site *site)
 	int64_t until;
 
 	(void)RAND_bytes((unsigned char *)&random, sizeof(random));
-	backoff->seconds = backoff->seconds ? fmin(2 * backoff->seconds, 30) : 0.5;
+	backoff->seconds = backoff->seconds > 0 ? fmin(2 * backoff->seconds, 30) : 0.5;
 	until = clock_steady_us() + (int64_t)(backoff->seconds * (0.5 + random / 131072.0) * (double)SECOND_US);
 	while (!site_stopping(site) && clock_steady_us() < until)
 		nanosleep(&pause, NULL);

@@ -323,7 +323,7 @@ int job_end(struct engine *engine, struct store_tx *tx, const json_t *job, enum 
 	size_t i;
 	json_t *task;
 
-	if (state_check(&job_machine, json_text_or(job, "state", ""), state, error) ||
+	if (state_check(&job_machine, json_text_or(job, "state", ""), (int)state, error) ||
 		job_set_state(tx, id, name, reason, error) || timer_clear(tx, id, NULL, error) ||
 		job_free_sites(tx, id, error) || job_set_paused(tx, id, 0, false, error) ||
 		task_list_open(tx, id, -1, &tasks, error))
