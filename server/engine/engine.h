@@ -86,7 +86,7 @@ must_check int engine_blob_stored(struct engine *engine, const struct digest *di
 	const char *upload, struct rounds_error *error);
 
 /* A site was revoked: what it holds fails. */
-must_check int engine_site_gone(struct engine *engine, const char *site, struct rounds_error *error);
+void engine_site_gone(struct engine *engine, const char *site);
 bool engine_site_present(struct engine *engine, const char *site);
 /* Look at the queue soon: a site has come, or has other slots. */
 void engine_kick(struct engine *engine);

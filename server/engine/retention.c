@@ -7,7 +7,7 @@
 #include "server/store/blob_index.h"
 #include "server/store/rounds.h"
 
-/* A blob that nothing uses stays so long: an update that is about to be reported, a model that is about to be named. */
+/* A blob that nothing has used yet stays so long: an update that is about to be reported, a model that is about to be named. */
 #define UNUSED_US        (10 * 60 * SECOND_US)
 #define UNUSED_PEOPLE_US (24 * 3600 * SECOND_US)
 

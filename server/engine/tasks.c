@@ -378,42 +378,13 @@ int engine_release(struct engine *engine, const char *site, const char *task, st
 	return failed;
 }
 
-struct departure {
-	struct engine *engine;
-	const char *site;
-};
-
-/* Each of its open tasks fails for good; more than one job may be concerned. */
-static int depart(struct store_tx *tx, void *argument, struct rounds_error *error)
+/* Its tasks fail at the ticker's next turn, as do those that a workflow still issues to it. */
+void engine_site_gone(struct engine *engine, const char *site)
 {
-	struct departure *departure = argument;
-	json_auto_t *tasks = NULL;
-	size_t i;
-	json_t *task;
-
-	if (task_list_of_site(tx, departure->site, &tasks, error))
-		return -1;
-	json_array_foreach (tasks, i, task) {
-		json_auto_t *now = NULL;
-
-		if (task_find(tx, json_text_or(task, "id", ""), &now, error))
-			return -1;
-		if (!state_is_final(&task_machine, json_text_or(now, "state", "")) &&
-			task_failed_in(departure->engine, tx, now, true, "the site was removed", error))
-			return -1;
-	}
-	return 0;
-}
-
-int engine_site_gone(struct engine *engine, const char *site, struct rounds_error *error)
-{
-	struct departure departure = { engine, site };
 	char key[80];
 
 	presence_forget(engine->presence, site);
-	if (store_write(engine->options.store, depart, &departure, error))
-		return -1;
 	snprintf(key, sizeof(key), "site:%s", site);
 	engine->options.wake(engine->options.context, key);
-	return 0;
+	engine_kick(engine);
 }

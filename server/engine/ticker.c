@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define TICK_US  SECOND_US
-#define SWEEP_US (60 * SECOND_US)
+#define SWEEP_US (10 * SECOND_US)
 /* A job that paused for want of space goes on when so much is free. */
 #define SPACE_TO_RESUME (UINT64_C(64) << 20)
 
@@ -34,18 +34,41 @@ static int extend_moved(struct engine *engine, struct store_tx *tx, struct round
 	return 0;
 }
 
-static int expire_leases(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, bool for_good, const char *reason,
+	struct rounds_error *error)
 {
-	json_auto_t *tasks = NULL;
 	size_t i;
 	json_t *task;
 
+	json_array_foreach (tasks, i, task) {
+		json_auto_t *now = NULL;
+
+		/* The failure of one may have cancelled the next. */
+		if (task_find(tx, json_text_or(task, "id", ""), &now, error))
+			return -1;
+		if (!state_is_final(&task_machine, json_text_or(now, "state", "")) &&
+			task_failed_in(engine, tx, now, for_good, reason, error))
+			return -1;
+	}
+	return 0;
+}
+
+static int expire_leases(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *tasks = NULL;
+
 	if (task_list_expired(tx, clock_steady_us(), &tasks, error))
 		return -1;
-	json_array_foreach (tasks, i, task)
-		if (task_failed_in(engine, tx, task, false, "its lease ran out: nothing was heard of the site", error))
-			return -1;
-	return 0;
+	return fail_each(engine, tx, tasks, false, "its lease ran out: nothing was heard of the site", error);
+}
+
+static int fail_orphans(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *tasks = NULL;
+
+	if (task_list_orphaned(tx, &tasks, error))
+		return -1;
+	return fail_each(engine, tx, tasks, true, "the site was removed", error);
 }
 
 static int fire_timers(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
@@ -86,7 +109,7 @@ static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
 
-	return extend_moved(engine, tx, error) || expire_leases(engine, tx, error) || fire_timers(engine, tx, error) ||
+	return extend_moved(engine, tx, error) || expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) || fire_timers(engine, tx, error) ||
 			resume_held(engine, tx, error) || schedule(engine, tx, error)
 		? -1
 		: 0;

@@ -134,11 +134,11 @@ enum outcome site_delete(struct request *request, void *context)
 	struct site_query query = { .name = request_parameter(request, "site") };
 	int failed;
 
-	failed = store_write(app->store, remove_site, &query, &error) || auth_refresh(app->auth, &error) ||
-		engine_site_gone(app->engine, query.name, &error);
+	failed = store_write(app->store, remove_site, &query, &error) || auth_refresh(app->auth, &error);
 	json_decref(query.rows);
 	if (failed)
 		return reply_error(request, &error);
+	engine_site_gone(app->engine, query.name);
 	log_info("site removed", "site", query.name, "by", request_caller(request)->name, NULL);
 	return reply_empty(request, 204);
 }

@@ -189,9 +189,18 @@ static int take_first(struct app *app, struct upload_call *call, const char *byt
 		if (upload_end(upload, offset, error) || failed)
 			return -1;
 	}
-	return *offset == call->row.length
-		? complete(app, call->row.id, call->row.length, call->row.digest, call->row.owner, error)
-		: 0;
+	return 0;
+}
+
+/* All of it came at once: the upload is over before anyone could ask for it, and needs no row. */
+static int take_whole(struct app *app, const struct upload_call *call, struct rounds_error *error)
+{
+	struct digest wanted, digest;
+
+	if (upload_complete(app->blobs, call->row.id, call->row.length,
+		    call->row.digest && digest_parse(call->row.digest, &wanted) ? &wanted : NULL, &digest, error))
+		return -1;
+	return engine_blob_stored(app->engine, &digest, call->row.length, call->row.owner, NULL, error);
 }
 
 enum outcome upload_post(struct request *request, void *context)
@@ -209,9 +218,13 @@ enum outcome upload_post(struct request *request, void *context)
 	tus_headers(request);
 	caller_owner(request_caller(request), owner);
 	uuid_new(id);
-	if (check_creation(request, app, &call, &error) || store_write(app->store, insert_upload, &call, &error) ||
-		upload_create(app->blobs, id, &error) || take_first(app, &call, bytes, size, &offset, &error))
+	if (check_creation(request, app, &call, &error) ||
+		(size < call.row.length && store_write(app->store, insert_upload, &call, &error)) ||
+		upload_create(app->blobs, id, &error) || take_first(app, &call, bytes, size, &offset, &error) ||
+		(offset == call.row.length && take_whole(app, &call, &error))) {
+		upload_remove(app->blobs, id);
 		return reply_error(request, &error);
+	}
 	reply_header(request, "Location", "/api/v1/uploads/%s", id);
 	reply_header(request, "Upload-Offset", "%llu", (unsigned long long)offset);
 	if (offset < call.row.length)

@@ -7,7 +7,7 @@ int blob_index_add(struct store_tx *tx, const char *digest, uint64_t size, const
 {
 	if (db_run(tx, error,
 		    "INSERT INTO blob(digest, size, created_us) VALUES(?1, ?2, ?3)"
-		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us",
+		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0",
 		    "sii", digest, (int64_t)size, clock_wall_us()))
 		return -1;
 	return owner ? db_run(tx, error, "INSERT INTO blob_owner(digest, owner) VALUES(?1, ?2) ON CONFLICT DO NOTHING", "ss",
@@ -40,6 +40,8 @@ int blob_index_owned(struct store_tx *tx, const char *digest, const char *owner,
 int blob_use(struct store_tx *tx, const char *job, const char *digest, const char *role, int64_t round,
 	struct rounds_error *error)
 {
+	if (db_run(tx, error, "UPDATE blob SET used = 1 WHERE digest = ?1", "s", digest))
+		return -1;
 	return db_run(tx, error,
 		"INSERT INTO blob_use(job, digest, role, round) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", "sssi", job,
 		digest, role, round);
@@ -62,8 +64,8 @@ int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds
 int blob_index_unused(struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error)
 {
 	return db_rows(tx, error, blobs,
-		"SELECT digest FROM blob WHERE created_us < CASE WHEN EXISTS(SELECT 1 FROM blob_owner"
-		" WHERE blob_owner.digest = blob.digest AND owner LIKE 'person:%') THEN ?2 ELSE ?1 END"
+		"SELECT digest FROM blob WHERE (used OR created_us < CASE WHEN EXISTS(SELECT 1 FROM blob_owner"
+		" WHERE blob_owner.digest = blob.digest AND owner LIKE 'person:%') THEN ?2 ELSE ?1 END)"
 		" AND NOT EXISTS(SELECT 1 FROM blob_use WHERE blob_use.digest = blob.digest) LIMIT 500",
 		"ii", before_us, people_before_us);
 }
@@ -88,7 +90,8 @@ int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t *
 
 int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE upload SET blob = ?2 WHERE id = ?1", "ss", id, blob);
+	return db_run(tx, error, "UPDATE upload SET blob = ?2, expires_us = ?3 WHERE id = ?1", "ssi", id, blob,
+		clock_wall_us() + 600 * SECOND_US);
 }
 
 int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error)

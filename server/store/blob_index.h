@@ -21,7 +21,10 @@ must_check int blob_use(struct store_tx *tx, const char *job, const char *digest
 must_check int blob_unuse(struct store_tx *tx, const char *job, const char *role, int64_t before_round,
 	struct rounds_error *error);
 must_check int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds_error *error);
-/* Blobs that nothing uses, older than `before_us` (wall time), or `people_before_us` where a person uploaded it. */
+/*
+ * Blobs that nothing uses any more; those that nothing has used yet only if they are older than `before_us` (wall
+ * time), or `people_before_us` where a person uploaded them.
+ */
 must_check int blob_index_unused(struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs,
 	struct rounds_error *error);
 
@@ -35,6 +38,7 @@ must_check int upload_insert(struct store_tx *tx, const struct new_upload *uploa
 /* ERROR_NOT_FOUND for one that is not there or belongs to another. */
 must_check int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t **upload,
 	struct rounds_error *error);
+/* Its row stays for ten minutes, for a client that did not get the answer. */
 must_check int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error);
 must_check int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
 must_check int upload_list_expired(struct store_tx *tx, int64_t now_us, json_t **uploads, struct rounds_error *error);

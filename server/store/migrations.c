@@ -65,7 +65,8 @@ static const char *const migrations[] = {
 	" site TEXT NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY(job, round, site, name)) STRICT, WITHOUT ROWID;"
 
 	/* Which blobs are needed and by what; a blob that no row names is removed by the sweep. */
-	"CREATE TABLE blob(digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_us INTEGER NOT NULL)"
+	"CREATE TABLE blob(digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_us INTEGER NOT NULL,"
+	" used INTEGER NOT NULL DEFAULT 0)"
 	" STRICT, WITHOUT ROWID;"
 	"CREATE TABLE blob_owner(digest TEXT NOT NULL REFERENCES blob(digest) ON DELETE CASCADE, owner TEXT NOT NULL,"
 	" PRIMARY KEY(digest, owner)) STRICT, WITHOUT ROWID;"

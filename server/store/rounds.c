@@ -192,11 +192,12 @@ int verification_next(struct store_tx *tx, json_t **verification, struct rounds_
 
 int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed, struct rounds_error *error)
 {
-	if (db_run(tx, error,
-		    "INSERT INTO setting(name, value) VALUES(?1, ?2)"
-		    " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-		    "ss", name, value))
+	int64_t differs;
+
+	if (db_integer(tx, error, 0, &differs, "SELECT value <> ?2 FROM setting WHERE name = ?1", "ss", name, value))
 		return -1;
-	*changed = db_changes(tx) > 0;
-	return 0;
+	*changed = differs;
+	return db_run(tx, error,
+		"INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value", "ss", name,
+		value);
 }

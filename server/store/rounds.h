@@ -65,7 +65,7 @@ must_check int verification_find(struct store_tx *tx, const char *job, const cha
 	struct rounds_error *error);
 must_check int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error);
 
-/* Named facts about this database, such as the boot in which its steady times hold. */
+/* Named facts about this database, such as the boot in which its steady times hold; *changed: it had another value. */
 must_check int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed,
 	struct rounds_error *error);
 

@@ -49,10 +49,12 @@ int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, stru
 		"SELECT " COLUMNS " FROM task WHERE site = ?1 AND state = 'leased' ORDER BY id", "s", site);
 }
 
-int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
+int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task WHERE site = ?1 AND state IN ('pending', 'leased') ORDER BY id", "s", site);
+		"SELECT " COLUMNS " FROM site JOIN task ON task.site = site.name AND task.state IN ('pending', 'leased')"
+		" WHERE site.state <> 'active' LIMIT 200",
+		"");
 }
 
 int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)

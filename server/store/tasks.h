@@ -22,8 +22,8 @@ must_check int task_list(struct store_tx *tx, const char *job, int64_t round, js
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
 /* What the site holds a lease on, of any job. */
 must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
-/* All that it has not finished. */
-must_check int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+/* Unfinished tasks of sites that were removed. */
+must_check int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error);
 must_check int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
 must_check int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t **tasks,
 	struct rounds_error *error);
