@@ -12,16 +12,6 @@
 /* A file up to this size travels along with the creation of its upload: one round trip. */
 enum { SMALL = 1000 * 1000 };
 
-static int name_task(struct connection *connection, const struct transfer_options *options, struct rounds_error *error)
-{
-	char line[80];
-
-	if (!options->task)
-		return 0;
-	snprintf(line, sizeof(line), "Rounds-Task: %s", options->task);
-	return connection_header(connection, line, error);
-}
-
 static int check_and_keep(const char *part, const char *path, int fd, const struct digest *digest,
 	struct rounds_error *error)
 {
@@ -56,8 +46,6 @@ int transfer_download(struct connection *connection, const struct digest *digest
 	fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &status))
 		return error_errno(error, "cannot open %s", part);
-	if (name_task(connection, options, error))
-		return -1;
 	if (connection_download(connection, from, fd, (uint64_t)status.st_size, options->moved, options->context, error) &&
 		connection_status(connection) != 416) /* all of it had come before */
 		return -1;
@@ -78,8 +66,7 @@ static int create(struct connection *connection, int fd, uint64_t size, const st
 	if (connection_header(connection, line, error))
 		return -1;
 	snprintf(line, sizeof(line), "Upload-Length: %llu", (unsigned long long)size);
-	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error) ||
-		name_task(connection, options, error))
+	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error))
 		return -1;
 	if (connection_upload(connection, "POST", "/api/v1/uploads", fd, 0, along, options->moved, options->context, error))
 		return -1;
@@ -133,8 +120,7 @@ int transfer_upload(struct connection *connection, const char *path, const struc
 	if (offset > size)
 		return error_set(error, ERROR_INTERNAL, "the server has more bytes than the file");
 	snprintf(line, sizeof(line), "Upload-Offset: %llu", (unsigned long long)offset);
-	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error) ||
-		name_task(connection, options, error))
+	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error))
 		return -1;
 	if (connection_upload(connection, "PATCH", upload, fd, offset, size - offset, options->moved, options->context, error)) {
 		/* "complete" is what we wanted; its blob is there. */

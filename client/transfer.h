@@ -11,7 +11,6 @@
 #define UPLOAD_PATH_SIZE 128
 
 struct transfer_options {
-	const char *task; /* whose lease follows the bytes; NULL: none */
 	moved_fn *moved;  /* may be NULL */
 	void *context;
 };

@@ -66,17 +66,6 @@ static void wake(void *context, const char *key)
 		http_wake(app->http, key);
 }
 
-static void moved(struct request *request, void *context, size_t bytes)
-{
-	struct app *app = context;
-	const struct caller *caller = request_caller(request);
-	const char *task = request_header(request, "Rounds-Task");
-
-	(void)bytes;
-	if (task && caller->kind == CALLER_SITE && uuid_is_valid(task))
-		engine_moved(app->engine, caller->name, task);
-}
-
 static int open_lock(const char *directory, int *lock, struct rounds_error *error)
 {
 	scoped(text_free) char *path = NULL;
@@ -141,7 +130,6 @@ static int open_port(struct server *server, const json_t *config, struct rounds_
 		.connections = (unsigned)json_integer_or(config, "connections", 20000),
 		.routes = routes,
 		.guard = guard,
-		.moved = moved,
 		.app = &server->app,
 	};
 	const char *port_file = json_text_or(config, "port_file", NULL);

@@ -207,7 +207,8 @@ static int start_slots(struct site *site, struct rounds_error *error)
 
 		slot->site = site;
 		slot->number = i;
-		if (site_connect(site, site->stop, &slot->connection, error))
+		if (site_connect(site, site->stop, &slot->connection, error) ||
+			site_connect(site, site->stop, &slot->beats, error))
 			return -1;
 		if (pthread_create(&slot->thread, NULL, slot_run, slot))
 			return error_set(error, ERROR_UNAVAILABLE, "cannot start a thread");
@@ -227,6 +228,7 @@ static void stop_slots(struct site *site)
 		if (slot->runs)
 			pthread_join(slot->thread, NULL);
 		connection_free(slot->connection);
+		connection_free(slot->beats);
 		json_decref(slot->order);
 	}
 	free(site->slots);

@@ -31,7 +31,7 @@ struct slot {
 	/* Guarded by site->lock. */
 	json_t *order;   /* a task, or a spool entry to deliver; NULL: idle */
 	/* The thread's own. */
-	struct connection *connection;
+	struct connection *connection, *beats; /* beats: for heartbeats */
 	struct executor *executor; /* kept for the tasks of one job */
 	char executor_job[64], executor_name[64];
 };

@@ -23,8 +23,8 @@ struct work {
 	const char *id;
 	json_t *entry; /* of the spool, once there is a result */
 	int64_t beat_us, next_beat;
-	char stage[64];
 	bool called_off;
+	double size; /* bytes of the transfer under way */
 	char upload[UPLOAD_PATH_SIZE];
 };
 
@@ -64,13 +64,15 @@ static char *call_path(const struct work *work, const char *call)
 	return asprintf(&path, "/api/v1/tasks/%s/%s", work->id, call) < 0 ? NULL : path;
 }
 
+/* On a connection of its own, since the other may be in the middle of a transfer. */
 static void beat(struct work *work, const char *stage, double fraction)
 {
 	scoped(text_free) char *path = call_path(work, "heartbeat");
 	json_auto_t *body = json_pack("{s:s, s:o}", "stage", stage, "fraction", json_number_or_null(fraction));
 	struct rounds_error error = { 0 };
 
-	if (!path || !connection_call(work->slot->connection, "POST", path, body, 10, NULL, &error))
+	work->next_beat = clock_steady_us() + work->beat_us;
+	if (!path || !connection_call(work->slot->beats, "POST", path, body, 10, NULL, &error))
 		return;
 	if (!error_is_passing(&error)) {
 		work->called_off = true;
@@ -80,18 +82,15 @@ static void beat(struct work *work, const char *stage, double fraction)
 	}
 }
 
-/* While the executor works: a heartbeat now and then, sooner when it enters another stage. */
+/* While the executor works or bytes move: a heartbeat now and then, so that the lease follows the progress. */
 static bool watch(void *context, const char *stage, double fraction)
 {
 	struct work *work = context;
-	int64_t now = clock_steady_us();
 
 	if (site_stopping(work->slot->site))
 		return false;
-	if (now < work->next_beat)
-		return true;
-	work->next_beat = now + work->beat_us;
-	beat(work, stage, fraction);
+	if (clock_steady_us() >= work->next_beat)
+		beat(work, stage, fraction);
 	return !work->called_off;
 }
 
@@ -100,14 +99,13 @@ static bool transfer_moved(void *context, uint64_t bytes)
 	struct work *work = context;
 	struct rounds_error error;
 
-	(void)bytes;
 	/* As soon as the server has given the upload a name, it is written down: a restart then goes on with it. */
 	if (work->entry && work->upload[0] && strcmp(json_text_or(work->entry, "upload", ""), work->upload) != 0) {
 		json_object_set_new(work->entry, "upload", json_string(work->upload));
 		if (spool_update(work->slot->site->spool, work->entry, &error))
 			log_warn("cannot write down an upload", "reason", error.message, NULL);
 	}
-	return true;
+	return watch(work, work->entry ? "uploading" : "downloading", work->size > 0 ? (double)bytes / work->size : NAN);
 }
 
 /* Until it is there or will never be. */
@@ -115,7 +113,7 @@ static int fetch_model(struct work *work, char **path, struct rounds_error *erro
 {
 	struct site *site = work->slot->site;
 	const char *model = json_text_or(work->task, "model", NULL);
-	struct transfer_options options = { .task = work->id, .moved = transfer_moved, .context = work };
+	struct transfer_options options = { .moved = transfer_moved, .context = work };
 	struct backoff backoff = { 0 };
 	struct digest digest;
 
@@ -129,14 +127,14 @@ static int fetch_model(struct work *work, char **path, struct rounds_error *erro
 	if (utimensat(AT_FDCWD, *path, NULL, 0) == 0)
 		return 0; /* there, and used just now */
 	cache_trim(site->cache_directory, (uint64_t)json_integer_or(site->settings, "cache_mb", 20000) << 20);
-	beat(work, "downloading", NAN);
+	work->size = json_number_or(work->task, "model_size", 0);
 	while (transfer_download(work->slot->connection, &digest, *path, &options, error)) {
+		if (work->called_off)
+			return error_set(error, ERROR_CONFLICT, "the task was called off");
 		if (error->kind == ERROR_NO_SPACE || !error_is_passing(error) || !backoff_wait(&backoff, site))
 			return error_prefix(error, "cannot fetch the model");
 		log_warn("the download goes on", "task", work->id, "reason", error->message, NULL);
 		beat(work, "downloading", NAN);
-		if (work->called_off)
-			return error_set(error, ERROR_CONFLICT, "the task was called off");
 	}
 	return 0;
 }
@@ -292,14 +290,16 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 	scoped(text_free) char *file = spool_update_path(slot->site->spool, work->id);
 	scoped(text_free) char *path = call_path(work, "result");
 	json_auto_t *body = NULL, *answer = NULL;
-	struct transfer_options options = { .task = work->id, .moved = transfer_moved, .context = work };
+	struct transfer_options options = { .moved = transfer_moved, .context = work };
 	struct digest digest;
+	struct stat status;
 
 	if (!file || !path)
 		return error_no_memory(error);
 	if (update && !*uploaded) {
-		if (!digest_parse(update, &digest))
-			return error_set(error, ERROR_INVALID, "the kept result has no digest");
+		if (!digest_parse(update, &digest) || stat(file, &status))
+			return error_set(error, ERROR_INVALID, "the kept result is incomplete");
+		work->size = (double)status.st_size;
 		if (transfer_upload(slot->connection, file, &digest, work->upload, &options, error)) {
 			transfer_moved(work, 0); /* the upload may have been forgotten */
 			return -1;
@@ -320,6 +320,10 @@ static void deliver(struct work *work)
 
 	snprintf(work->upload, sizeof(work->upload), "%s", json_text_or(work->entry, "upload", ""));
 	while (deliver_once(work, &uploaded, &error)) {
+		if (work->called_off) {
+			spool_remove(site->spool, work->id);
+			return;
+		}
 		if (error.kind == ERROR_BLOB_MISSING) {
 			uploaded = false;
 			work->upload[0] = '\0';
@@ -346,7 +350,7 @@ void work_do(struct slot *slot, const json_t *order)
 	bool retry;
 
 	work.beat_us = json_integer_or(order, "lease_seconds", 60) * SECOND_US / 3;
-	work.next_beat = clock_steady_us() + (work.beat_us < SECOND_US ? work.beat_us : SECOND_US);
+	work.next_beat = clock_steady_us() + (work.beat_us < SECOND_US ? work.beat_us : SECOND_US); /* the first one soon */
 	work.entry = spool_find(slot->site->spool, work.id);
 	if (!work.entry) {
 		snprintf(round, sizeof(round), "%lld", (long long)json_integer_or(order, "round", 0));

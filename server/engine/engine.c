@@ -98,8 +98,3 @@ bool engine_site_present(struct engine *engine, const char *site)
 {
 	return presence_has(engine->presence, site);
 }
-
-void engine_moved(struct engine *engine, const char *site, const char *task)
-{
-	presence_task_moved(engine->presence, site, task);
-}

@@ -75,9 +75,6 @@ must_check int engine_failure(struct engine *engine, const char *site, const cha
 /* The site gives the task back without fault. */
 must_check int engine_release(struct engine *engine, const char *site, const char *task, struct rounds_error *error);
 
-/* Bytes of a task's transfer have moved: its lease goes on. Never blocks. */
-void engine_moved(struct engine *engine, const char *site, const char *task);
-
 /*
  * A blob's bytes are in place: makes it known, as `owner`'s ("site:NAME", "person:NAME" or NULL), and finishes the
  * upload that brought it (may be NULL).

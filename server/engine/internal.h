@@ -69,7 +69,7 @@ must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const str
 	const char *owner, struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);
 
-/* presence.c: who polls and which transfers move; in memory only. */
+/* presence.c: who polls; in memory only. */
 struct presence *presence_new(void);
 void presence_free(struct presence *presence);
 /* The site asks for work: its ticket from now on. 0 without memory. */
@@ -78,8 +78,5 @@ bool presence_is_newest(struct presence *presence, const char *site, uint64_t ti
 void presence_touch(struct presence *presence, const char *site);
 bool presence_has(struct presence *presence, const char *site);
 void presence_forget(struct presence *presence, const char *site);
-void presence_task_moved(struct presence *presence, const char *site, const char *task);
-/* {task: site} of all that moved since the last call: a new reference. */
-json_t *presence_take_moved(struct presence *presence);
 
 #endif

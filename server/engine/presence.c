@@ -11,7 +11,6 @@
 struct presence {
 	pthread_mutex_t lock;
 	json_t *sites; /* {name: {"seen", "ticket"}} */
-	json_t *moved; /* {task: site} */
 	uint64_t tickets;
 };
 
@@ -23,7 +22,6 @@ struct presence *presence_new(void)
 		return NULL;
 	pthread_mutex_init(&presence->lock, NULL);
 	presence->sites = json_object();
-	presence->moved = json_object();
 	return presence;
 }
 
@@ -32,7 +30,6 @@ void presence_free(struct presence *presence)
 	if (!presence)
 		return;
 	json_decref(presence->sites);
-	json_decref(presence->moved);
 	pthread_mutex_destroy(&presence->lock);
 	free(presence);
 }
@@ -92,27 +89,4 @@ void presence_forget(struct presence *presence, const char *site)
 	pthread_mutex_lock(&presence->lock);
 	json_object_del(presence->sites, site);
 	pthread_mutex_unlock(&presence->lock);
-}
-
-void presence_task_moved(struct presence *presence, const char *site, const char *task)
-{
-	json_t *entry;
-
-	pthread_mutex_lock(&presence->lock);
-	entry = json_object_get(presence->sites, site);
-	if (entry)
-		json_integer_set(json_object_get(entry, "seen"), clock_steady_us());
-	json_object_set_new(presence->moved, task, json_string(site));
-	pthread_mutex_unlock(&presence->lock);
-}
-
-json_t *presence_take_moved(struct presence *presence)
-{
-	json_t *moved;
-
-	pthread_mutex_lock(&presence->lock);
-	moved = presence->moved;
-	presence->moved = json_object();
-	pthread_mutex_unlock(&presence->lock);
-	return moved;
 }

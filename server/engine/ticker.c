@@ -4,35 +4,17 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "server/store/blob_index.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
 
-#include <math.h>
 #include <time.h>
 
 #define TICK_US  SECOND_US
 #define SWEEP_US (10 * SECOND_US)
-/* A job that paused for want of space goes on when so much is free. */
-#define SPACE_TO_RESUME (UINT64_C(64) << 20)
-
-static int extend_moved(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
-{
-	json_auto_t *moved = presence_take_moved(engine->presence);
-	const char *id;
-	json_t *site;
-
-	json_object_foreach (moved, id, site) {
-		json_auto_t *task = NULL;
-		struct rounds_error unknown;
-
-		if (task_find(tx, id, &task, &unknown) || !json_equal(json_object_get(task, "site"), site))
-			continue;
-		if (task_extend(tx, id, clock_steady_us() + json_integer_or(task, "lease_us", 0), NULL, NAN, error))
-			return -1;
-	}
-	return 0;
-}
+/* A job that paused for want of space goes on when its model would fit twice, and this. */
+#define SPACE_BESIDE (UINT64_C(4) << 20)
 
 static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, bool for_good, const char *reason,
 	struct rounds_error *error)
@@ -95,13 +77,19 @@ static int resume_held(struct engine *engine, struct store_tx *tx, struct rounds
 	size_t i;
 	json_t *job;
 
-	if (blobs_space(engine->options.blobs) < SPACE_TO_RESUME)
-		return 0;
 	if (job_list_held(tx, &jobs, error))
 		return -1;
-	json_array_foreach (jobs, i, job)
-		if (job_resume_in(engine, tx, job, "there is space again", error))
+	json_array_foreach (jobs, i, job) {
+		json_auto_t *model = NULL;
+		uint64_t size;
+
+		if (blob_index_find(tx, json_text_or(job, "model", ""), &model, error))
 			return -1;
+		size = (uint64_t)json_integer_or(model, "size", 0);
+		if (blobs_space(engine->options.blobs) >= 2 * size + SPACE_BESIDE &&
+			job_resume_in(engine, tx, job, "there is space again", error))
+			return -1;
+	}
 	return 0;
 }
 
@@ -109,7 +97,7 @@ static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
 
-	return extend_moved(engine, tx, error) || expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) || fire_timers(engine, tx, error) ||
+	return expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) || fire_timers(engine, tx, error) ||
 			resume_held(engine, tx, error) || schedule(engine, tx, error)
 		? -1
 		: 0;

@@ -73,7 +73,6 @@ static int collect(struct request *request, const char *bytes, size_t size, stru
 /* A piece of the body. After a refusal the rest is read and dropped, so that the client can read why. */
 static void take(struct request *request, const char *bytes, size_t size)
 {
-	struct http *http = request->http;
 	int failed;
 
 	if (request->refused)
@@ -84,8 +83,6 @@ static void take(struct request *request, const char *bytes, size_t size)
 		failed = collect(request, bytes, size, &request->refusal);
 	if (failed)
 		request->refused = true;
-	else if (request->route->sink && http->options.moved)
-		http->options.moved(request, http->options.app, size);
 }
 
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url, const char *method,

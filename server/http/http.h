@@ -68,8 +68,6 @@ struct http_options {
 	const struct route *routes; /* method NULL ends the table */
 	/* Runs before every handler, on an I/O thread: fills request_caller() or fails. */
 	int (*guard)(struct request *request, void *app, struct rounds_error *error);
-	/* Called with what came or went over the wire of a transfer, for whoever follows progress; may be NULL. */
-	void (*moved)(struct request *request, void *app, size_t bytes);
 	void *app;
 };
 

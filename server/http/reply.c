@@ -106,7 +106,6 @@ enum outcome reply_faults(struct request *request, const json_t *faults, struct 
 }
 
 struct file_part {
-	struct request *request;
 	int fd;
 	uint64_t begin, size;
 };
@@ -114,7 +113,6 @@ struct file_part {
 static ssize_t file_read_part(void *context, uint64_t position, char *buffer, size_t room)
 {
 	struct file_part *part = context;
-	const struct http_options *options = &part->request->http->options;
 	ssize_t got;
 
 	if (position >= part->size)
@@ -124,8 +122,6 @@ static ssize_t file_read_part(void *context, uint64_t position, char *buffer, si
 	got = pread(part->fd, buffer, room, (off_t)(part->begin + position));
 	if (got <= 0)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
-	if (options->moved)
-		options->moved(part->request, options->app, (size_t)got);
 	return got;
 }
 
@@ -145,7 +141,7 @@ enum outcome reply_file(struct request *request, int status, int fd, uint64_t be
 		close(fd);
 		return finish(request, 503, NULL);
 	}
-	*part = (struct file_part){ request, fd, begin, size };
+	*part = (struct file_part){ fd, begin, size };
 	return finish(request, status,
 		MHD_create_response_from_callback(size, FILE_BLOCK, file_read_part, part, file_part_free));
 }

@@ -1,0 +1,111 @@
+"""GUARANTEES rows 12, 17: the server's disk is full, its clock jumps."""
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+from harness.deployment import Problem, SiteClient, wait_until
+from harness.weights import save
+
+import numpy as np
+
+MB = 1 << 20
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+
+
+@pytest.fixture
+def small_disk(stopped, tmp_path):
+    """A server whose data directory is a disk of 24 MB."""
+    stopped.data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", stopped.data], check=True)
+    stopped.data.chmod(0o700)
+    stopped.start()
+    yield stopped
+    stopped.close()
+    subprocess.run(["umount", "-l", stopped.data], check=True)
+
+
+def fill(deployment, leave):
+    """A file that leaves so many bytes free."""
+    stat = __import__("os").statvfs(deployment.data)
+    ballast = deployment.data / "ballast"
+    ballast.write_bytes(b"\0" * max(0, stat.f_bavail * stat.f_frsize - leave))
+    return ballast
+
+
+def blobs_are_whole(deployment):
+    import hashlib
+    for path in (deployment.data / "blobs").glob("*/*"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.parent.name + path.name
+
+
+def test_full_while_uploading(small_disk):
+    rounds = small_disk
+    data = save({"w": np.zeros(2 * MB // 4, np.float32)})
+    created = rounds.api.raw("POST", "/api/v1/uploads", headers={
+        "Tus-Resumable": "1.0.0", "Upload-Length": str(len(data))})
+    ballast = fill(rounds, MB)
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    full = rounds.api.raw("PATCH", created.headers["Location"], headers=headers, data=data)
+    assert full.status_code == 507 and full.json()["type"].endswith("no-space")
+    with pytest.raises(Problem) as problem:
+        rounds.api.download("sha256:" + __import__("hashlib").sha256(data).hexdigest())
+    assert problem.value.status == 404
+    again = rounds.api.raw("POST", "/api/v1/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(len(data))})
+    assert again.status_code == 507, "a new upload is refused before a byte is sent"
+    ballast.unlink()
+    offset = rounds.api.raw("HEAD", created.headers["Location"], headers={"Tus-Resumable": "1.0.0"})
+    at = int(offset.headers["Upload-Offset"])
+    done = rounds.api.raw("PATCH", created.headers["Location"], data=data[at:], headers={**headers, "Upload-Offset": str(at)})
+    assert done.status_code == 204
+    blobs_are_whole(rounds)
+
+
+def test_full_while_aggregating_the_job_pauses_and_goes_on(small_disk):
+    rounds = small_disk
+    site = SiteClient(rounds, "a")
+    assert site.claim(wait=0) is None
+    model = np.zeros(4 * MB // 4, np.float32)
+    job = rounds.submit(sites=["a"], initial_model=rounds.api.upload(save({"w": model})),
+                        params={"rounds": 1, "evaluate_last": False})
+    task = site.claim()
+    update = site.upload(save({"w": model + 1}))
+    ballast = fill(rounds, MB)
+    site.result(task, update)
+    row = rounds.wait_for(job, "paused")
+    assert "space" in row["reason"].lower() and row["held"]
+    blobs_are_whole(rounds)
+    ballast.unlink()
+    assert rounds.wait_for(job, "completed", seconds=30)["model"] == update
+    blobs_are_whole(rounds)
+
+
+def test_the_servers_clock_jumps_a_day_either_way(stopped, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    rounds = stopped
+    rounds.start(env={"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+                      "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"})
+    rounds.start_site("a")
+    job = rounds.submit(params={"rounds": 8, "deadline_seconds": 60}, lease_seconds=30, trainer={"seconds": 0.5})
+    for jump in ("+1d", "-1d", "+0"):
+        at = rounds.job(job)["round"]
+        clock.write_text(jump)
+        wait_until(lambda: rounds.job(job)["round"] > at, 20, "a round under the changed clock")
+    row = rounds.wait_for(job, "completed")
+    assert row["round"] == 8
+    assert [t["failures"] for t in rounds.tasks(job)] == [0] * len(rounds.tasks(job))
+    days = {e["time"][:10] for e in rounds.events(job)}
+    assert len(days) >= 3, "the clock did jump"
+
+
+def test_a_certificate_of_another_time_says_so(stopped, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    rounds = stopped
+    rounds.start(env={"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+                      "DONT_FAKE_MONOTONIC": "1"})
+    site = rounds.start_site("a", env={"LD_PRELOAD": FAKETIME, "FAKETIME": "+3650d", "DONT_FAKE_MONOTONIC": "1"})
+    wait_until(lambda: "certificate has expired" in site.text(), 20, "the site to say that it is the certificate")
+    assert site.alive()
