@@ -1,0 +1,172 @@
+"""The contract: api/openapi.json, job.schema.json and the program say the same, and the examples run."""
+import json
+import os
+import re
+import subprocess
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+
+from harness.deployment import BUILD, TOP, Problem, SiteClient
+from harness.weights import save
+
+OPENAPI = json.loads((TOP / "api/openapi.json").read_text())
+
+
+def server_prints(what):
+    return json.loads(subprocess.check_output([BUILD / "server/rounds-server", what]))
+
+
+def test_openapi_is_valid_and_lists_exactly_the_servers_routes():
+    validate(OPENAPI)
+    routes = {(route["method"], route["path"]): route for route in server_prints("routes")}
+    documented = {(method.upper(), path): operation for path, item in OPENAPI["paths"].items()
+                  for method, operation in item.items() if method != "parameters"}
+    assert set(routes) == set(documented)
+    for key, operation in documented.items():
+        assert operation["summary"] == routes[key]["summary"], key
+        assert (operation.get("security") == []) == routes[key]["public"], key
+        assert re.findall(r"{(\w+)}", key[1]) == [p["name"] for p in OPENAPI["paths"][key[1]].get("parameters", [])]
+
+
+def test_the_served_files_are_the_repositorys(rounds):
+    assert rounds.api.get("/openapi.json") == OPENAPI
+    assert rounds.api.get("/job.schema.json") == json.loads((TOP / "api/job.schema.json").read_text())
+    assert server_prints("schema") == json.loads((TOP / "api/job.schema.json").read_text())
+
+
+def test_each_field_of_a_job_is_known_to_schema_server_and_documentation():
+    schema = server_prints("schema")
+    guide = (TOP / "api/README.md").read_text()
+    for name, field in schema["properties"].items():
+        assert f"`{name}`" in guide, f"api/README.md does not speak of {name}"
+        assert field["description"]
+    for rule in schema["allOf"]:
+        for name in rule["then"]["properties"]["params"]["properties"]:
+            assert f"`{name}`" in guide, f"api/README.md does not speak of params.{name}"
+
+
+def test_schema_and_server_judge_alike(rounds):
+    schema = rounds.api.get("/job.schema.json")
+    good = {"name": "x", "dataset": "d"}
+    for change in [{}, {"priority": 3}, {"priority": 101}, {"priority": "1"}, {"seed": -1}, {"sites": ["a", "b"]}, {"sites": ["a", "a"]},
+                   {"sites": ["-"]}, {"params": {"rounds": 3}}, {"params": {"rounds": 0}}, {"params": {"fraction": 0}},
+                   {"params": {"failure_policy": "fail"}}, {"params": {"failure_policy": "x"}}, {"unknown": 1}, {"name": ""},
+                   {"dataset": "../etc"}, {"workflow": "none"}, {"retention": {"models": 0}}, {"max_weight_share": 0.5},
+                   {"max_weight_share": 0}, {"initial_model": "x"}, {"trainer": {"free": [1]}}, {"trainer": 1}]:
+        spec = {**good, **change}
+        by_schema = jsonschema.Draft202012Validator(schema).is_valid(spec)
+        try:
+            rounds.api.post("/jobs", spec)
+            by_server = True
+        except Problem:
+            by_server = False
+        assert by_schema == by_server, change
+
+
+def resolve(schema):
+    return {"$ref": schema["$ref"], "components": OPENAPI["components"]} if "$ref" in schema else {
+        **schema, "components": OPENAPI["components"]}
+
+
+def check_answer(path, answer, status="200"):
+    schema = OPENAPI["paths"][path]["get"]["responses"][status]["content"]["application/json"]["schema"]
+    jsonschema.Draft202012Validator(resolve(schema)).validate(answer)
+
+
+def test_answers_are_as_documented(rounds):
+    rounds.start_site("a")
+    job = rounds.submit(params={"rounds": 2, "key_metric": "value"})
+    done = rounds.wait_for(job, "completed")
+    verification = rounds.api.post(f"/jobs/{job}/verifications")["id"]
+    rounds.login()
+    rounds.rounds("verify", job)
+    for path in [p for p, item in OPENAPI["paths"].items() if "get" in item]:
+        real = path.replace("{job}", job).replace("{site}", "a").replace("{digest}", done["model"]).replace(
+            "{verification}", verification)
+        answer = rounds.api.raw("GET", real)
+        assert answer.status_code == 200, (real, answer.text)
+        if "application/json" in OPENAPI["paths"][path]["get"]["responses"]["200"]["content"]:
+            check_answer(path, answer.json())
+
+
+@pytest.mark.parametrize("path", ["/jobs/nothing", "/sites/nobody", "/blobs/x", "/jobs/x/rounds", "/jobs/x/events"])
+def test_what_is_not_there_is_a_problem(rounds, path):
+    response = rounds.api.raw("GET", "/api/v1" + path)
+    assert response.status_code == 404 and response.headers["Content-Type"] == "application/problem+json"
+    jsonschema.Draft202012Validator(resolve({"$ref": "#/components/schemas/Problem"})).validate(response.json())
+
+
+def test_only_who_may_may(rounds):
+    """Walks every route as nobody, as a viewer and as a site: what is not public wants credentials."""
+    viewer = rounds.api.post("/tokens", {"name": "eve", "role": "viewer"})["token"]
+    site = SiteClient(rounds, "a")
+    for route in server_prints("routes"):
+        path = re.sub(r"{\w+}", "00000000-0000-7000-8000-000000000000", route["path"])
+        anyone = rounds.api.session.request(route["method"], rounds.url + path, headers={"Authorization": None})
+        assert (anyone.status_code == 401) == (not route["public"]), (route, anyone.status_code)
+        if route["public"]:
+            continue
+        seen = rounds.api.raw(route["method"], path, headers={"Authorization": f"Bearer {viewer}"})
+        reads = route["method"] == "GET" and not path.startswith(("/api/v1/tokens", "/api/v1/blobs")) or "verifications" in path
+        assert (seen.status_code == 403) == (not reads), (route, seen.status_code)
+        as_site = site.raw(route["method"], path)
+        for_sites = path.startswith(("/api/v1/tasks", "/api/v1/uploads", "/api/v1/blobs"))
+        assert (as_site.status_code == 403) == (not for_sites), (route, as_site.status_code)
+    wrong = rounds.api.raw("GET", "/api/v1/jobs", headers={"Authorization": "Bearer rounds_guess"})
+    assert wrong.status_code == 401 and "rounds_guess" not in wrong.text
+
+
+def test_a_job_is_submitted_once_under_one_key(rounds):
+    spec = {"name": "once", "dataset": "d"}
+    first = rounds.api.call("POST", "/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+    again = rounds.api.call("POST", "/jobs", json=spec, headers={"Idempotency-Key": "k1"})
+    assert again["id"] == first["id"] and len(rounds.api.get("/jobs")["items"]) == 1
+    with pytest.raises(Problem) as problem:
+        rounds.api.call("POST", "/jobs", json={**spec, "name": "other"}, headers={"Idempotency-Key": "k1"})
+    assert problem.value.status == 409
+
+
+def test_changes_need_the_present_version(rounds):
+    job = rounds.submit()
+    etag = rounds.api.raw("GET", f"/api/v1/jobs/{job}").headers["ETag"]
+    changed = rounds.api.raw("PATCH", f"/api/v1/jobs/{job}", json={"priority": 7}, headers={"If-Match": etag})
+    assert changed.json()["priority"] == 7 and changed.headers["ETag"] != etag
+    late = rounds.api.raw("PATCH", f"/api/v1/jobs/{job}", json={"priority": 9}, headers={"If-Match": etag})
+    assert late.status_code == 412 and rounds.job(job)["priority"] == 7
+
+
+def test_pages_follow_one_another(rounds):
+    jobs = [rounds.submit(name=f"job {i}") for i in range(25)]
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = rounds.api.get(f"/jobs?limit=10{'&cursor=' + cursor if cursor else ''}")
+        seen += [job["id"] for job in page["items"]]
+        cursor = page["next"]
+    assert seen == jobs[::-1]
+    assert [job["name"] for job in rounds.api.get("/jobs?q=JOB 1&limit=100")["items"]] == [
+        f"job {i}" for i in (19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 1)]
+
+
+def test_ranges_and_etags_of_a_blob(rounds):
+    data = save({"w": __import__("numpy").arange(1000, dtype="float32")})
+    digest = rounds.api.upload(data)
+    whole = rounds.api.raw("GET", f"/api/v1/blobs/{digest}")
+    assert whole.content == data and whole.headers["ETag"] == f'"{digest}"'
+    for header, begin, end in [("bytes=0-9", 0, 10), ("bytes=100-", 100, len(data)), ("bytes=-5", len(data) - 5, len(data)),
+                               ("bytes=10-999999", 10, len(data))]:
+        part = rounds.api.raw("GET", f"/api/v1/blobs/{digest}", headers={"Range": header})
+        assert (part.status_code, part.content) == (206, data[begin:end]), header
+        assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{len(data)}"
+    assert rounds.api.raw("GET", f"/api/v1/blobs/{digest}", headers={"Range": "bytes=9999999-"}).status_code == 416
+    assert rounds.api.raw("GET", f"/api/v1/blobs/{digest}", headers={"If-None-Match": f'"{digest}"'}).status_code == 304
+    assert rounds.api.raw("GET", f"/api/v1/blobs/{digest}", headers={"Range": "nonsense"}).content == data
+    assert rounds.api.get(f"/blobs/{digest}/tensors")["items"] == [
+        {"name": "w", "dtype": "F32", "shape": [1000], "bytes": 4000}]
+
+
+def test_a_whole_round_with_curl_and_a_shell(rounds):
+    done = subprocess.run([TOP / "api/examples/round.sh"], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "URL": rounds.url, "CA": str(rounds.data / "ca.pem"), "TOKEN": rounds.token})
+    assert done.returncode == 0 and done.stdout.endswith("Done.\n"), done.stdout + done.stderr
