@@ -46,6 +46,7 @@ static void become(const char *const *argv, char **environment, const char *dire
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (dup2(pipes[0], 0) < 0 || dup2(pipes[1], 1) < 0 || dup2(pipes[2], 2) < 0 || chdir(directory))
 		_exit(126);
+	close_range(3, ~0U, 0); /* the sockets of libcurl are not close-on-exec */
 	if ((memory->rlim_cur && setrlimit(RLIMIT_AS, memory)) || (cpu->rlim_cur && setrlimit(RLIMIT_CPU, cpu)))
 		_exit(126);
 	execvpe(argv[0], (char *const *)(uintptr_t)argv, environment);

@@ -280,7 +280,9 @@ static int do_kind(struct training *training, json_t *values, size_t *weight, st
 	if (network_read(network, model, error) || measure(training, values, error))
 		return -1;
 	if (!strcmp(kind, "evaluate")) {
-		*weight = training->validation_rows ? training->validation_rows : 1;
+		/* The same as in training, so that means over sites are of one kind. */
+		if (training->train_rows == 0)
+			*weight = training->validation_rows;
 		return 0;
 	}
 	if (strcmp(kind, "train") != 0)

@@ -28,7 +28,7 @@ const struct aggregator *aggregator_find(const char *name)
 struct aggregation {
 	const struct aggregator *aggregator;
 	struct tensor_file *files;
-	double *weights;
+	double *weights, *given;
 	size_t count;
 	int fd;          /* where to write, or -1 */
 	uint8_t *memory; /* or into this */
@@ -113,7 +113,8 @@ static int do_block(struct aggregation *work, uint64_t block, const uint8_t **in
 	uint64_t begin = (block - work->blocks_before[index]) * BLOCK;
 	size_t size = tensor->size - begin < BLOCK ? (size_t)(tensor->size - begin) : BLOCK;
 	uint64_t to = tensor->offset - first->header_size + begin;
-	struct stretch stretch = { tensor->dtype, inputs, work->weights, work->count, size / dtype_size(tensor->dtype),
+	struct stretch stretch = { tensor->dtype, inputs, work->weights, work->given, work->count,
+		size / dtype_size(tensor->dtype),
 		work->memory ? work->memory + to : buffer };
 
 	for (size_t i = 0; i < work->count; i++) {
@@ -165,6 +166,7 @@ static int open_inputs(struct aggregation *work, const struct aggregate_input *i
 	for (size_t i = 0; i < work->count; i++) {
 		if (tensor_file_open(inputs[i].path, &work->files[i], error))
 			return error_prefix(error, "input %zu", i + 1);
+		work->given[i] = inputs[i].weight;
 		sum += inputs[i].weight;
 	}
 	for (size_t i = 0; i < work->count; i++)
@@ -208,7 +210,8 @@ static int with_inputs(struct aggregation *work, const struct aggregate_input *i
 	if (work->count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to aggregate");
 	work->files = calloc(work->count, sizeof(*work->files));
-	work->weights = calloc(work->count, sizeof(double));
+	work->weights = calloc(2 * work->count, sizeof(double));
+	work->given = work->weights ? work->weights + work->count : NULL;
 	work->error = error;
 	pthread_mutex_init(&work->lock, NULL);
 	failed = work->files && work->weights ? aggregate(work, inputs, threads, error) : error_no_memory(error);

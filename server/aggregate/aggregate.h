@@ -23,7 +23,8 @@ struct aggregate_input {
 struct stretch {
 	enum dtype dtype;
 	const uint8_t *const *inputs;
-	const double *weights; /* they add up to 1 */
+	const double *weights; /* they add up to 1, nearly */
+	const double *given;   /* as they were given */
 	size_t inputs_count;
 	size_t count;          /* elements */
 	uint8_t *output;       /* room for them */

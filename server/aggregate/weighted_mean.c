@@ -55,15 +55,19 @@ static void mean_f32(const uint8_t *const *inputs, const double *weights, size_t
 /* Doubles are added in the 80-bit format, so that their mean is right to the last place as well. */
 static void mean_f64(const struct stretch *stretch)
 {
+	long double total = 0;
+
+	for (size_t i = 0; i < stretch->inputs_count; i++)
+		total += (long double)stretch->given[i];
 	for (size_t at = 0; at < stretch->count; at++) {
 		long double sum = 0;
 		double value;
 
 		for (size_t i = 0; i < stretch->inputs_count; i++) {
 			memcpy(&value, stretch->inputs[i] + at * sizeof(value), sizeof(value));
-			sum += (long double)stretch->weights[i] * (long double)value;
+			sum += (long double)stretch->given[i] * (long double)value;
 		}
-		value = (double)sum;
+		value = (double)(sum / total);
 		memcpy(stretch->output + at * sizeof(value), &value, sizeof(value));
 	}
 }

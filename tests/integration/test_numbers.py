@@ -1,0 +1,313 @@
+"""Every number against an independent float64 reference in NumPy: aggregation bit by bit, training step by step."""
+import itertools
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from harness.deployment import BUILD, DATA, WDBC, SiteClient
+from harness.weights import save
+
+
+def bf16(values):
+    """float64 to the nearest bfloat16, ties to even, as float64: by exact arithmetic on the 8-bit mantissa."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
+
+
+def federate(rounds, updates, weights, order=None, **spec):
+    """One round whose sites deliver these files in this order; returns the model's bytes."""
+    names = [f"s{i}" for i in range(len(updates))]
+    sites = [SiteClient(rounds, name) for name in names]
+    for site in sites:
+        site.claim(wait=0)
+    job = rounds.submit(sites=names, initial_model=rounds.api.upload(updates[0]),
+                        params={"rounds": 1, "evaluate_last": False}, **spec)
+    tasks = [site.claim() for site in sites]
+    for i in order or range(len(updates)):
+        sites[i].result(tasks[i], sites[i].upload(updates[i]), weight=weights[i])
+    return rounds.api.download(rounds.wait_for(job, "completed")["model"])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_weighted_mean_is_within_one_place_of_float64(rounds, dtype):
+    rng = np.random.default_rng(3)
+    shapes = {"a": (), "b": (1,), "c": (7,), "d": (33, 65), "e": (3, 5, 7), "big": (400_001,), "none": (0, 4)}
+    updates = [{name: rng.normal(scale=10.0 ** rng.integers(-3, 3), size=shape).astype(dtype) for name, shape in shapes.items()}
+               for _ in range(5)]
+    weights = [10, 1, 333.5, 7e5, 2]
+    model = safetensors.numpy.load(federate(rounds, [safetensors.numpy.save(u) for u in updates], weights))
+    for name in shapes:
+        exact = sum(np.longdouble(w) * u[name].astype(np.longdouble) for w, u in zip(weights, updates)) / sum(weights)
+        reference = exact.astype(np.float64).astype(dtype)
+        assert model[name].dtype == dtype and model[name].shape == shapes[name]
+        gap = np.abs(model[name].astype(np.longdouble) - reference.astype(np.longdouble))
+        assert np.all(gap <= np.spacing(np.abs(reference)).astype(np.longdouble)), name
+
+
+def test_bfloat16_and_integers_are_averaged_too(rounds):
+    rng = np.random.default_rng(4)
+    floats = [bf16(rng.normal(size=1001)) for _ in range(3)]
+    counts = [rng.integers(-1000, 1000, 50) for _ in range(3)]
+    flags = [rng.integers(0, 2, 50).astype(bool) for _ in range(3)]
+    updates = []
+    for f, c, b in zip(floats, counts, flags):
+        raw = (f.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        data = save({"count": c.astype(np.int64), "flag": b, "f": raw.astype(np.int16)})
+        updates.append(data.replace(b'"dtype": "I16"', b'"dtype":"BF16"'))
+    weights = [1, 2, 5]
+    model = federate(rounds, updates, weights)
+    header = json.loads(model[8:8 + int.from_bytes(model[:8], "little")])
+    raw = model[8 + int.from_bytes(model[:8], "little"):]
+
+    def tensor(name, dtype):
+        begin, end = header[name]["data_offsets"]
+        return np.frombuffer(raw[begin:end], dtype)
+    mean = sum(w * f for w, f in zip(weights, floats)) / 8
+    result = (tensor("f", np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    assert np.array_equal(result, bf16(mean))
+    assert np.array_equal(tensor("count", np.int64), np.rint(sum(w * c for w, c in zip(weights, counts)) / 8))
+    assert np.array_equal(tensor("flag", bool), sum(w * b for w, b in zip(weights, flags)) / 8 >= 0.5)
+
+
+def test_the_same_bits_in_any_order_and_with_any_threads(stopped):
+    rng = np.random.default_rng(5)
+    updates = [save({"w": rng.normal(size=700_003).astype(np.float32)}) for _ in range(4)]
+    weights = [3, 1, 4, 1.5]
+    models = set()
+    for threads, order in zip([1, 2, 3, 8], itertools.islice(itertools.permutations(range(4)), 3, None, 5)):
+        stopped.start("--aggregation-threads", str(threads))
+        models.add(federate(stopped, updates, weights, order))
+        stopped.server.stop()
+    assert len(models) == 1
+
+
+def test_what_the_safetensors_package_writes_and_reads(rounds):
+    rng = np.random.default_rng(6)
+    tensors = {name: (rng.normal(size=(4, 3)) * 50).astype(name) for name in
+               ("float64", "float32", "float16", "int64", "int32", "int16", "int8")}
+    tensors["uint8"] = rng.integers(0, 255, 9).astype(np.uint8)
+    tensors["bool"] = np.array([True, False])
+    data = safetensors.numpy.save(tensors, metadata={"made": "by the package"})
+    model = safetensors.numpy.load(federate(rounds, [data, data], [1, 1]))
+    for name, array in tensors.items():
+        assert np.array_equal(model[name], array) and model[name].dtype == array.dtype
+
+
+# The trainer
+
+
+class Trainer:
+    """rounds-trainer over its protocol."""
+
+    def __init__(self):
+        self.popen = subprocess.Popen([BUILD / "client/rounds-trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1):
+        task = {"type": "task", "protocol": 1, "kind": kind, "round": round, "seed": seed, "params": params, "dataset": dataset,
+                "model": str(model) if model else None, "output": str(output) if output else ""}
+        self.popen.stdin.write(json.dumps(task) + "\n")
+        self.popen.stdin.flush()
+        while (line := json.loads(self.popen.stdout.readline()))["type"] not in ("result", "error"):
+            pass
+        return line
+
+    def close(self):
+        self.popen.stdin.close()
+        assert self.popen.wait(10) == 0
+
+
+@pytest.fixture
+def trainer():
+    program = Trainer()
+    yield program
+    program.close()
+
+
+def table(features, labels, path):
+    np.save(path / "x.npy", features)
+    np.save(path / "y.npy", labels)
+    return {"name": "t", "path": str(path / "x.npy"), "labels": str(path / "y.npy")}
+
+
+class Reference:
+    """The same networks in float64, written from the textbook: loss and gradient by plain NumPy."""
+
+    def __init__(self, tensors, loss, activation):
+        self.mean, self.scale = tensors["input.mean"].astype(float), tensors["input.scale"].astype(float)
+        self.layers = [[tensors[f"layer{i}.weight"].astype(float), tensors[f"layer{i}.bias"].astype(float)]
+                       for i in range(sum(name.endswith(".weight") for name in tensors))]
+        self.loss_name, self.activation = loss, activation
+
+    def forward(self, x):
+        states = [(x - self.mean) / self.scale]
+        for i, (w, b) in enumerate(self.layers):
+            z = states[-1] @ w.T + b
+            if i + 1 < len(self.layers):
+                z = np.tanh(z) if self.activation == "tanh" else np.maximum(z, 0)
+            states.append(z)
+        return states
+
+    def loss(self, z, y):
+        if self.loss_name == "squared":
+            return np.mean((z[:, 0] - y) ** 2)
+        if self.loss_name == "logistic":
+            return np.mean(np.logaddexp(0, z[:, 0]) - y * z[:, 0])
+        return np.mean(np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z[np.arange(len(y)), y.astype(int)])
+
+    def gradients(self, x, y, l2):
+        states = self.forward(x)
+        z, n = states[-1], len(y)
+        if self.loss_name == "squared":
+            delta = 2 * (z - y[:, None]) / n
+        elif self.loss_name == "logistic":
+            delta = (1 / (1 + np.exp(-z)) - y[:, None]) / n
+        else:
+            e = np.exp(z - z.max(1, keepdims=True))
+            delta = (e / e.sum(1, keepdims=True) - np.eye(z.shape[1])[y.astype(int)]) / n
+        result = []
+        for i in reversed(range(len(self.layers))):
+            w = self.layers[i][0]
+            result.append([delta.T @ states[i] + l2 * w, delta.sum(0)])
+            delta = delta @ w
+            if i:
+                delta *= 1 - states[i] ** 2 if self.activation == "tanh" else states[i] > 0
+        return self.loss(z, y), result[::-1]
+
+    def train(self, x, y, steps, optimizer, rate, momentum=0.9, l2=0.0):
+        flat = [p for layer in self.layers for p in layer]
+        first, second = [np.zeros_like(p) for p in flat], [np.zeros_like(p) for p in flat]
+        for t in range(1, steps + 1):
+            loss, gradients = self.gradients(x, y, l2)
+            for k, g in enumerate(g for layer in gradients for g in layer):
+                if optimizer == "sgd":
+                    flat[k] -= rate * g
+                elif optimizer == "momentum":
+                    first[k] = momentum * first[k] + g
+                    flat[k] -= rate * first[k]
+                else:
+                    first[k] = 0.9 * first[k] + 0.1 * g
+                    second[k] = 0.999 * second[k] + 0.001 * g * g
+                    flat[k] -= rate * (first[k] / (1 - 0.9 ** t)) / (np.sqrt(second[k] / (1 - 0.999 ** t)) + 1e-8)
+        return loss
+
+
+CASES = [
+    ("linear", "squared", {"model": "linear"}),
+    ("logistic", "logistic", {"model": "logistic"}),
+    ("softmax", "softmax", {"model": "softmax", "outputs": 3}),
+    ("mlp", "softmax", {"model": "mlp", "outputs": 3, "hidden": 16, "hidden_layers": 2, "activation": "tanh"}),
+    ("mlp", "squared", {"model": "mlp", "loss": "squared", "hidden": 8}),
+    ("mlp", "logistic", {"model": "mlp", "loss": "logistic", "hidden": 8}),
+]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("name, loss, params", CASES)
+def test_twenty_full_batch_steps_agree_with_numpy(trainer, tmp_path, name, loss, params, optimizer):
+    rng = np.random.default_rng(8)
+    x = rng.normal(2.0, 3.0, size=(90, 5)).astype(np.float32)
+    y = {"squared": x @ rng.normal(size=5) * 0.1, "logistic": rng.integers(0, 2, 90),
+         "softmax": rng.integers(0, 3, 90)}[loss].astype(np.float32)
+    rate = 0.01 if optimizer == "adam" else 0.05
+    params = {**params, "optimizer": optimizer, "learning_rate": rate, "batch_size": 0, "epochs": 20, "validation": 0, "l2": 0.01}
+    data = table(x, y, tmp_path)
+    assert trainer.ask("initialize", data, params, output=tmp_path / "m0")["type"] == "result"
+    before = safetensors.numpy.load_file(tmp_path / "m0")
+    assert np.allclose(before["input.mean"], x.mean(0), rtol=1e-5) and np.allclose(before["input.scale"], x.std(0), rtol=1e-5)
+    answer = trainer.ask("train", data, params, model=tmp_path / "m0", output=tmp_path / "m1")
+    assert answer["type"] == "result" and answer["weight"] == 90, answer
+    reference = Reference(before, loss, params.get("activation", "relu"))
+    last_loss = reference.train(x.astype(float), y.astype(float), 20, optimizer, rate, l2=0.01)
+    assert answer["metrics"]["train_loss"] == pytest.approx(last_loss, rel=1e-5)
+    after = safetensors.numpy.load_file(tmp_path / "m1")
+    for i, (w, b) in enumerate(reference.layers):
+        for ours, theirs in ((after[f"layer{i}.weight"], w), (after[f"layer{i}.bias"], b)):
+            assert np.abs(ours - theirs).max() <= 1e-5 * max(1, np.abs(theirs).max())
+
+
+def test_metrics_agree_with_numpy(trainer, tmp_path):
+    rng = np.random.default_rng(9)
+    x = np.round(rng.normal(size=(200, 2)), 1).astype(np.float32)  # rounded, so that scores tie
+    y = (x[:, 0] + rng.normal(size=200) > 0).astype(np.float32)
+    params = {"model": "logistic", "validation": 1.0, "standardize": False}
+    weight = np.array([[0.7, -0.2]], np.float32)
+    safetensors.numpy.save_file({"layer0.weight": weight, "layer0.bias": np.array([0.1], np.float32)}, tmp_path / "m")
+    answer = trainer.ask("evaluate", table(x, y, tmp_path), params, model=tmp_path / "m")
+    z = (x @ weight.T)[:, 0] + np.float32(0.1)
+    positive, negative = z[y == 1], z[y == 0]
+    auc = np.mean((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative))
+    assert answer["weight"] == 200
+    assert answer["metrics"]["auc"] == pytest.approx(auc, rel=1e-12)
+    assert answer["metrics"]["accuracy"] == np.mean((z > 0) == (y == 1))
+    assert answer["metrics"]["loss"] == pytest.approx(np.mean(np.logaddexp(0, z.astype(float)) - y * z), rel=1e-6)
+
+
+def test_batches_and_shuffles_repeat_by_seed_and_differ_by_round(trainer, tmp_path):
+    rng = np.random.default_rng(10)
+    x, y = rng.normal(size=(64, 3)).astype(np.float32), rng.integers(0, 2, 64).astype(np.float32)
+    data = table(x, y, tmp_path)
+    params = {"model": "logistic", "batch_size": 8, "epochs": 2}
+    trainer.ask("initialize", data, params, output=tmp_path / "m0")
+
+    def train(name, **how):
+        trainer.ask("train", data, params, model=tmp_path / "m0", output=tmp_path / name, **how)
+        return (tmp_path / name).read_bytes()
+    assert train("a", round=1) == train("b", round=1) != train("c", round=2)
+    assert train("d", round=1, seed=2) != train("a", round=1)
+
+
+def csv(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def test_csv_with_missing_values_categories_and_quotes(trainer, tmp_path):
+    path = csv(tmp_path, 'id,"age, years",sex,score,out\n1,50,f,1.5,yes\n2,,m,NA,no\n3,70,?,2.5,yes\n4,60,f,3.5,\n')
+    data = {"name": "t", "path": path, "label": "out", "classes": ["no", "yes"], "ignore": ["id"],
+            "categories": {"sex": ["f", "m"]}}
+    params = {"model": "logistic", "validation": 0}
+    assert trainer.ask("initialize", data, params, output=tmp_path / "m")["weight"] == 3, "the row without a label is left out"
+    model = safetensors.numpy.load_file(tmp_path / "m")
+    assert np.allclose(model["input.mean"], [60, 0.5, 0.5, 2.0])
+    assert np.allclose(model["input.scale"], [10, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("text, words", [
+    ("a,out\n1,2\nx,3\n", 'record 3, column "a": is not a number'),
+    ("a,out\n1\n", "fewer fields than the header"),
+    ("a,out\n1,2,3\n", "more fields than the header"),
+    ("a,b\n1,2\n", 'there is no label column "out"'),
+    ("a,out\n", "has no rows"),
+    ("", "has no rows"),
+    ("a,a,out\n1,2,3\n", 'two columns named "a"'),
+    ('a,out\n"1,2\n', "record 2"),
+    ("a,out\n1,0.5\n", "whole numbers from 0 to 1"),
+    ("a,out\n1\0,1\n", "NUL byte"),
+    ("a,out\ninf,1\n", "is not a number"),
+])
+def test_a_wrong_table_says_where(trainer, tmp_path, text, words):
+    data = {"name": "t", "path": csv(tmp_path, text), "label": "out"}
+    answer = trainer.ask("initialize", data, {"model": "logistic"}, output=tmp_path / "m")
+    assert answer["type"] == "error" and words in answer["message"] and not answer["retry"], answer
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\xff\xff{}", b"x" * 100,
+                                  b"\x93NUMPY\x01\x00\x46\x00{'descr': '>f4', 'fortran_order': False, 'shape': (1, 1), }" + b" " * 12 + b"0000"])
+def test_a_wrong_npy_is_refused(trainer, tmp_path, data):
+    (tmp_path / "x.npy").write_bytes(data)
+    np.save(tmp_path / "y.npy", np.zeros(1))
+    answer = trainer.ask("initialize", {"name": "t", "path": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")}, {})
+    assert answer["type"] == "error" and "NPY" in answer["message"], answer
+
+
+def test_wrong_parameters_and_models_are_named(trainer, tmp_path):
+    data = {"name": "wdbc", "path": str(DATA / "wdbc/test.csv"), **WDBC}
+    answer = trainer.ask("train", data, {"model": "forest", "epochs": -1})
+    assert "trainer.model" in answer["message"] and "(and 1 more)" in answer["message"]
+    safetensors.numpy.save_file({"w": np.zeros(3, np.float32)}, tmp_path / "m")
+    answer = trainer.ask("train", data, {}, model=tmp_path / "m", output=tmp_path / "n")
+    assert answer["type"] == "error" and '"input.mean" is missing' in answer["message"]

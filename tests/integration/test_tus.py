@@ -1,0 +1,95 @@
+"""tus 1.0.0: by the official client from npm, and rule by rule."""
+import base64
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+
+from harness.deployment import TOP
+from harness.weights import digest_of
+
+VERSION = {"Tus-Resumable": "1.0.0"}
+PART = {**VERSION, "Content-Type": "application/offset+octet-stream"}
+
+
+def test_the_official_client_uploads_stops_and_resumes(rounds, tmp_path):
+    data = os.urandom((8 << 20) + 12345)
+    (tmp_path / "file").write_bytes(data)
+    done = subprocess.run(["node", TOP / "tests/integration/tus_client.mjs", rounds.url, rounds.token, tmp_path / "file",
+                           digest_of(data)], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "NODE_EXTRA_CA_CERTS": str(rounds.data / "ca.pem")})
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["resumedAt"] >= 3 << 20, "it went on where it had stopped"
+    assert rounds.api.download(digest_of(data)) == data
+
+
+def create(rounds, length, **headers):
+    return rounds.api.raw("POST", "/api/v1/uploads", headers={**VERSION, "Upload-Length": str(length), **headers})
+
+
+def test_what_it_speaks(rounds):
+    options = rounds.api.raw("OPTIONS", "/api/v1/uploads")
+    assert options.status_code == 204 and options.headers["Tus-Version"] == "1.0.0"
+    assert set(options.headers["Tus-Extension"].split(",")) == {
+        "creation", "creation-with-upload", "checksum", "expiration", "termination"}
+    assert rounds.api.raw("POST", "/api/v1/uploads", headers={"Upload-Length": "1"}).status_code == 412
+    assert create(rounds, "x").status_code == 400
+    assert create(rounds, 1 << 40).status_code == 413
+    created = create(rounds, 3)
+    assert created.status_code == 201 and "Upload-Expires" in created.headers
+
+
+def test_offsets_checksums_and_the_end(rounds):
+    data = b"0123456789"
+    created = create(rounds, len(data), **{"Upload-Metadata": "digest " + base64.b64encode(digest_of(data).encode()).decode()})
+    at = created.headers["Location"]
+    assert rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "5"}, data=data[5:]).status_code == 409
+    assert rounds.api.raw("PATCH", at, headers={**VERSION, "Upload-Offset": "0"}, data=data).status_code == 415
+    right = "sha256 " + base64.b64encode(hashlib.sha256(data[:5]).digest()).decode()
+    wrong = "sha1 " + base64.b64encode(hashlib.sha1(b"other").digest()).decode()
+    refused = rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0", "Upload-Checksum": wrong}, data=data[:5])
+    assert refused.status_code == 460
+    head = rounds.api.raw("HEAD", at, headers=VERSION)
+    assert head.headers["Upload-Offset"] == "0" and head.headers["Upload-Length"] == "10"
+    for bad in ("md5 AAAA", "sha256", "sha256 !!!"):
+        assert rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0", "Upload-Checksum": bad}, data=b"x").status_code == 400
+    sent = rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0", "Upload-Checksum": right}, data=data[:5])
+    assert sent.status_code == 204 and sent.headers["Upload-Offset"] == "5"
+    assert rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "5"}, data=data[5:]).status_code == 204
+    assert rounds.api.download(digest_of(data)) == data
+    assert rounds.api.raw("HEAD", at, headers=VERSION).headers["Upload-Offset"] == "10"
+    assert rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "10"}, data=b"").status_code == 409
+
+
+def test_a_wrong_digest_is_discarded(rounds):
+    meta = "digest " + base64.b64encode(digest_of(b"other").encode()).decode()
+    at = create(rounds, 4, **{"Upload-Metadata": meta}).headers["Location"]
+    assert rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0"}, data=b"this").status_code == 460
+    assert rounds.api.raw("HEAD", at, headers=VERSION).status_code == 404
+    assert not list((rounds.data / "uploads").iterdir())
+
+
+def test_all_in_one_request(rounds):
+    data = b"small enough"
+    done = rounds.api.raw("POST", "/api/v1/uploads", headers={**PART, "Upload-Length": str(len(data))}, data=data)
+    assert done.status_code == 201 and done.headers["Upload-Offset"] == str(len(data))
+    assert rounds.api.download(digest_of(data)) == data
+    empty = create(rounds, 0)
+    assert empty.status_code == 201 and rounds.api.download(digest_of(b"")) == b""
+
+
+def test_given_up(rounds):
+    at = create(rounds, 4).headers["Location"]
+    assert rounds.api.raw("DELETE", at, headers=VERSION).status_code == 204
+    assert rounds.api.raw("HEAD", at, headers=VERSION).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
+def test_anothers_upload_is_unknown(rounds, method):
+    at = create(rounds, 4).headers["Location"]
+    other = rounds.api.post("/tokens", {"name": "other", "role": "admin"})["token"]
+    seen = rounds.api.raw(method, at, headers={**PART, "Upload-Offset": "0", "Authorization": f"Bearer {other}"})
+    assert seen.status_code == 404
