@@ -203,7 +203,8 @@ static void keep_row(struct reading *reading)
 		}
 		reading->rows_room = room;
 	}
-	memcpy(dataset->features + dataset->rows * dataset->columns, reading->row, dataset->columns * sizeof(float));
+	if (dataset->columns > 0)
+		memcpy(dataset->features + dataset->rows * dataset->columns, reading->row, dataset->columns * sizeof(float));
 	dataset->labels[dataset->rows++] = reading->label;
 }
 

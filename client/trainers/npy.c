@@ -46,7 +46,7 @@ static int parse_header(const char *header, struct npy *npy, struct rounds_error
 
 	if (!descr || !order || !shape)
 		return refuse(error, "its header is incomplete");
-	while (type < ARRAY_SIZE(types) && strncmp(descr + 1, types[type].descr, 3) != 0)
+	while (type < ARRAY_SIZE(types) && (!*descr || strncmp(descr + 1, types[type].descr, 3) != 0))
 		type++;
 	if (type == ARRAY_SIZE(types))
 		return refuse(error, "its elements must be little-endian numbers");

@@ -1,0 +1,65 @@
+/* What a site keeps on its own disk. */
+#include "tests/unit/test.h"
+
+#include "client/site/cache.h"
+#include "client/site/spool.h"
+#include "common/json.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void results_survive_and_come_oldest_first(void **state)
+{
+	struct spool *spool;
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(spool_open(in(state, "spool"), &spool, &error), 0);
+	write_file(in(state, "update"), "weights", 7);
+	json_auto_t *late = json_pack("{s:s}", "task", "0002"), *early = json_pack("{s:s}", "task", "0001");
+	assert_int_equal(spool_put(spool, late, in(state, "update"), &error), 0);
+	assert_int_equal(spool_put(spool, early, NULL, &error), 0);
+	assert_int_equal(spool_put(spool, early, in(state, "gone"), &error), -1);
+	spool_free(spool);
+
+	assert_int_equal(spool_open(in(state, "spool"), &spool, &error), 0);
+	json_auto_t *list = spool_list(spool);
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(json_text_or(json_array_get(list, 0), "task", ""), "0001");
+	scoped(text_free) char *path = spool_update_path(spool, "0002");
+	assert_int_equal(access(path, F_OK), 0);
+	assert_null(spool_find(spool, "0003"));
+	write_file(in(state, "spool/0009.json"), "{half", 5); /* a torn entry is passed over, and said */
+	json_auto_t *again = spool_list(spool);
+	assert_int_equal(json_array_size(again), 2);
+	spool_remove(spool, "0002");
+	assert_int_equal(access(path, F_OK), -1);
+	spool_free(spool);
+}
+
+static void the_oldest_models_leave_first(void **state)
+{
+	const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	const struct timespec older[2] = { { .tv_sec = 10 }, { .tv_sec = 10 } };
+
+	write_file(in(state, "old"), "12345", 5);
+	write_file(in(state, "older"), "12345", 5);
+	write_file(in(state, "new"), "12345", 5);
+	utimensat(AT_FDCWD, in(state, "old"), old, 0);
+	utimensat(AT_FDCWD, in(state, "older"), older, 0);
+	cache_trim(*state, 12);
+	assert_int_equal(access(in(state, "older"), F_OK), -1);
+	assert_int_equal(access(in(state, "old"), F_OK), 0);
+	cache_trim(*state, 0);
+	assert_int_equal(access(in(state, "old"), F_OK), -1);
+	assert_int_equal(access(in(state, "new"), F_OK), 0); /* in use */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		unit_test_in_directory(results_survive_and_come_oldest_first),
+		unit_test_in_directory(the_oldest_models_leave_first),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+/* States, weights, aggregation and the check of updates, without a server. */
+#include "tests/unit/test.h"
+
+#include "server/aggregate/aggregate.h"
+#include "server/aggregate/update_check.h"
+#include "server/auth/auth.h"
+#include "server/engine/states.h"
+
+#include <math.h>
+
+static void moves_are_checked(void **state)
+{
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(state_check(&job_machine, "queued", JOB_RUNNING, &error), 0);
+	assert_int_equal(state_check(&job_machine, "completed", JOB_RUNNING, &error), -1);
+	assert_string_equal(error.message, "the job is completed; it cannot become running");
+	assert_int_equal(state_check(&task_machine, "done", TASK_PENDING, &error), -1);
+	assert_int_equal(state_check(&task_machine, "pending", TASK_DONE, &error), 0);
+	assert_int_equal(state_check(&round_machine, "done", ROUND_AGGREGATING, &error), -1);
+	assert_int_equal(state_check(&job_machine, "unheard of", JOB_RUNNING, &error), -1);
+	assert_true(state_is_final(&job_machine, "aborted") && !state_is_final(&job_machine, "paused"));
+}
+
+static double sum(const double *weights, size_t count)
+{
+	double total = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += weights[i];
+	return total;
+}
+
+static void no_weight_is_more_than_its_share(void **state)
+{
+	double one[] = { 1e12, 1, 1 }, fair[] = { 3, 2, 1 }, many[] = { 100, 90, 1, 1, 1 }, few[] = { 5, 1 };
+
+	weights_cap(one, 3, 0.5);
+	assert_true(fabs(one[0] / sum(one, 3) - 0.5) < 1e-12 && one[1] == 1);
+	weights_cap(fair, 3, 0.5);
+	assert_true(fair[0] == 3 && fair[1] == 2 && fair[2] == 1);
+	weights_cap(many, 5, 0.3);
+	for (int i = 0; i < 5; i++)
+		assert_true(many[i] / sum(many, 5) <= 0.3 + 1e-12);
+	assert_true(many[4] == 1);
+	weights_cap(few, 2, 0.1); /* not possible with two: they become equal */
+	assert_true(few[0] == few[1]);
+}
+
+/* A file of one float32 tensor. */
+static void weights_file(const char *path, const char *name, size_t count, const float *values)
+{
+	const uint64_t shape[] = { count };
+	const struct tensor_plan plan = { name, DTYPE_F32, 1, shape };
+	struct rounds_error error;
+	uint8_t *header, *all;
+	size_t size;
+
+	assert_int_equal(tensors_header(&plan, 1, NULL, &header, &size, &error), 0);
+	all = malloc(size + count * sizeof(float));
+	memcpy(all, header, size);
+	memcpy(all + size, values, count * sizeof(float));
+	write_file(path, all, size + count * sizeof(float));
+	free(header);
+	free(all);
+}
+
+static void a_mean_is_the_same_with_any_threads(void **state)
+{
+	enum { COUNT = 500001 };
+	float *values = malloc(COUNT * sizeof(float));
+	struct aggregate_input inputs[3];
+	struct rounds_error error = { 0 };
+	char *first, *other;
+	size_t size;
+	uint32_t random = 1;
+
+	for (int i = 0; i < 3; i++) {
+		for (size_t j = 0; j < COUNT; j++)
+			values[j] = (float)((random = random * 1664525u + 1013904223u) / 1e6 - 2000);
+		weights_file(in(state, (const char *[]){ "a", "b", "c" }[i]), "w", COUNT, values);
+	}
+	free(values);
+	for (int i = 0; i < 3; i++)
+		inputs[i] = (struct aggregate_input){ strdup(in(state, (const char *[]){ "a", "b", "c" }[i])), 1.0 + i };
+	for (unsigned threads = 1; threads <= 5; threads += 2) {
+		assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 3, threads, in(state, "out"), &error), 0);
+		assert_int_equal(file_read(in(state, "out"), 10 << 20, &other, &size, &error), 0);
+		if (threads == 1)
+			first = other;
+		else
+			assert_memory_equal(first, other, size);
+		if (threads != 1)
+			free(other);
+	}
+	free(first);
+	for (int i = 0; i < 3; i++)
+		free((void *)(uintptr_t)inputs[i].path);
+}
+
+static void unlike_inputs_are_refused(void **state)
+{
+	const float values[] = { 1, 2, 3, 4 };
+	struct rounds_error error = { 0 };
+	struct aggregate_input inputs[2];
+
+	weights_file(in(state, "a"), "w", 4, values);
+	weights_file(in(state, "b"), "w", 3, values);
+	weights_file(in(state, "c"), "v", 4, values);
+	inputs[0] = (struct aggregate_input){ in(state, "a"), 1 };
+	inputs[1] = (struct aggregate_input){ in(state, "b"), 1 };
+	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_string_equal(error.field, "w");
+	assert_int_equal(access(in(state, "out"), F_OK), -1);
+	inputs[1].path = in(state, "c");
+	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	inputs[1].path = in(state, "none");
+	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_says(error, "input 2");
+	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 0, 1, in(state, "out"), &error), -1);
+	assert_null(aggregator_find("median"));
+}
+
+static void an_updates_distance_is_measured(void **state)
+{
+	const float model[] = { 0, 0, 0 }, update[] = { 3, 0, 4 }, bad[] = { 0, INFINITY, 0 };
+	struct rounds_error error = { 0 };
+	double distance;
+
+	weights_file(in(state, "m"), "w", 3, model);
+	weights_file(in(state, "u"), "w", 3, update);
+	weights_file(in(state, "x"), "w", 3, bad);
+	assert_int_equal(update_check(in(state, "u"), in(state, "m"), 0, &distance, &error), 0);
+	assert_true(distance == 5);
+	assert_int_equal(update_check(in(state, "u"), NULL, 5, &distance, &error), 0);
+	assert_int_equal(update_check(in(state, "u"), in(state, "m"), 4.9, &distance, &error), -1);
+	assert_says(error, "at most 4.9");
+	assert_int_equal(update_check(in(state, "x"), in(state, "m"), 0, &distance, &error), -1);
+	assert_string_equal(error.field, "w");
+}
+
+static void roles(void **state)
+{
+	assert_true(role_may("admin", TOKEN_MANAGE) && role_may("viewer", JOB_READ));
+	assert_false(role_may("viewer", JOB_WRITE) || role_may("nobody", ANYONE) || role_may("admin", TASK_DO));
+	assert_true(site_may(TASK_DO) && !site_may(JOB_READ));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(moves_are_checked),
+		cmocka_unit_test(no_weight_is_more_than_its_share),
+		unit_test_in_directory(a_mean_is_the_same_with_any_threads),
+		unit_test_in_directory(unlike_inputs_are_refused),
+		unit_test_in_directory(an_updates_distance_is_measured),
+		cmocka_unit_test(roles),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,234 @@
+#include "tests/unit/test.h"
+
+#include "common/json.h"
+#include "server/blobs/blobs.h"
+#include "server/store/jobs.h"
+#include "server/store/rounds.h"
+#include "server/store/store.h"
+#include "server/store/tasks.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+static struct store *open_store(void **state)
+{
+	struct store *store;
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	return store;
+}
+
+static int add_job(struct store_tx *tx, void *id, struct rounds_error *error)
+{
+	json_auto_t *spec = json_pack("{s:s, s:s}", "name", "x", "workflow", "fedavg");
+	struct new_job job = { .id = id, .submitted_by = "me", .spec = spec, .rounds = 1 };
+
+	return job_insert(tx, &job, error);
+}
+
+static int find_job(struct store_tx *tx, void *id, struct rounds_error *error)
+{
+	json_auto_t *job = NULL;
+
+	return job_find(tx, id, &job, error);
+}
+
+static int add_and_fail(struct store_tx *tx, void *id, struct rounds_error *error)
+{
+	return add_job(tx, id, error) ? -1 : error_set(error, ERROR_CONFLICT, "on purpose");
+}
+
+static int nest(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct rounds_error inner = { 0 };
+
+	if (add_job(tx, "outer", error))
+		return -1;
+	assert_int_equal(store_nested(tx, add_and_fail, "inner", &inner), -1);
+	assert_int_equal(inner.kind, ERROR_CONFLICT);
+	return add_job(tx, "after", error);
+}
+
+static void a_write_that_fails_undoes_itself_alone(void **state)
+{
+	struct store *store = open_store(state);
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(store_write(store, add_job, "kept", &error), 0);
+	assert_int_equal(store_write(store, add_and_fail, "gone", &error), -1);
+	assert_string_equal(error.message, "on purpose");
+	assert_int_equal(store_read(store, find_job, "kept", &error), 0);
+	assert_int_equal(store_read(store, find_job, "gone", &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
+	assert_int_equal(store_write(store, nest, NULL, &error), 0);
+	assert_int_equal(store_read(store, find_job, "outer", &error), 0);
+	assert_int_equal(store_read(store, find_job, "after", &error), 0);
+	assert_int_equal(store_read(store, find_job, "inner", &error), -1);
+	store_close(store);
+}
+
+static void *write_many(void *argument)
+{
+	struct store *store = ((void **)argument)[0];
+	const char *name = ((void **)argument)[1];
+	struct rounds_error error;
+
+	for (int i = 0; i < 50; i++) {
+		char id[40];
+
+		snprintf(id, sizeof(id), "%s-%d", name, i);
+		assert_int_equal(store_write(store, add_job, id, &error), 0);
+	}
+	return NULL;
+}
+
+static int list_jobs(struct store_tx *tx, void *list, struct rounds_error *error)
+{
+	struct job_filter filter = { .limit = 100000 };
+
+	return job_list(tx, &filter, list, error);
+}
+
+static void writers_at_once_share_commits_and_lose_nothing(void **state)
+{
+	struct store *store = open_store(state);
+	pthread_t threads[8];
+	char names[8][4];
+	void *arguments[8][2];
+	struct store_counters counters;
+	struct rounds_error error;
+	json_t *jobs = NULL;
+
+	for (int i = 0; i < 8; i++) {
+		snprintf(names[i], sizeof(names[i]), "t%d", i);
+		arguments[i][0] = store;
+		arguments[i][1] = names[i];
+		assert_int_equal(pthread_create(&threads[i], NULL, write_many, arguments[i]), 0);
+	}
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	store_counters(store, &counters);
+	assert_int_equal(counters.writes, 400);
+	assert_true(counters.commits < 400);
+	assert_int_equal(store_read(store, list_jobs, &jobs, &error), 0);
+	assert_int_equal(json_array_size(jobs), 400);
+	json_decref(jobs);
+	store_close(store);
+	store = open_store(state); /* and after a restart */
+	jobs = NULL;
+	assert_int_equal(store_read(store, list_jobs, &jobs, &error), 0);
+	assert_int_equal(json_array_size(jobs), 400);
+	json_decref(jobs);
+	store_close(store);
+}
+
+static int task_twice(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct new_task task = { .job = "j", .kind = "train", .site = "a", .round = 1, .lease_us = 1 };
+
+	return task_insert(tx, &task, error) || task_insert(tx, &task, error) ? -1 : 0;
+}
+
+static void there_is_one_task_for_a_job_round_and_site(void **state)
+{
+	struct store *store = open_store(state);
+	struct rounds_error error;
+
+	assert_int_equal(store_write(store, add_job, "j", &error), 0);
+	assert_int_equal(store_write(store, task_twice, NULL, &error), -1);
+	assert_says(error, "UNIQUE");
+	store_close(store);
+}
+
+static void a_newer_database_is_left_untouched(void **state)
+{
+	struct store *store = open_store(state);
+	struct rounds_error error = { 0 };
+	sqlite3 *db;
+
+	store_close(store);
+	assert_int_equal(sqlite3_open(in(state, "db"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 999", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(store_open(in(state, "db"), &store, &error), -1);
+	assert_says(error, "install a newer rounds-server");
+	write_file(in(state, "db"), "this is no database, whatever it says", 37);
+	assert_int_equal(store_open(in(state, "db"), &store, &error), -1);
+}
+
+static void blobs_appear_whole_or_not_at_all(void **state)
+{
+	struct blobs *blobs;
+	struct upload *upload;
+	struct digest digest, wrong = { { 1 } };
+	struct rounds_error error = { 0 };
+	uint64_t offset, size;
+	int fd;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	assert_int_equal(upload_create(blobs, "u", &error), 0);
+	assert_int_equal(upload_begin(blobs, "u", 0, 6, &upload, &error), 0);
+	struct upload *second;
+	assert_int_equal(upload_begin(blobs, "u", 0, 6, &second, &error), -1);
+	assert_int_equal(error.kind, ERROR_CONFLICT);
+	assert_int_equal(upload_write(upload, "abc", 3, &error), 0);
+	assert_int_equal(upload_write(upload, "defg", 4, &error), -1);
+	assert_int_equal(error.kind, ERROR_TOO_LARGE);
+	assert_int_equal(upload_end(upload, &offset, &error), 0);
+	assert_int_equal(offset, 3);
+	assert_int_equal(upload_begin(blobs, "u", 2, 6, &upload, &error), -1);
+	assert_int_equal(upload_begin(blobs, "u", 3, 6, &upload, &error), 0);
+	assert_int_equal(upload_write(upload, "def", 3, &error), 0);
+	assert_int_equal(upload_end(upload, &offset, &error), 0);
+	digest_of("abcdef", 6, &digest);
+	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
+	assert_int_equal(upload_complete(blobs, "u", 6, &digest, &digest, &error), 0);
+	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), 0);
+	assert_int_equal(size, 6);
+	close(fd);
+	assert_int_equal(blob_verify(blobs, &digest, &error), 0);
+	assert_int_equal(blob_open(blobs, &wrong, &fd, &size, &error), -1);
+	blob_remove(blobs, &digest);
+	blob_remove(blobs, &digest);
+	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
+	blobs_close(blobs);
+}
+
+static void a_changed_bit_is_found(void **state)
+{
+	struct blobs *blobs;
+	struct digest digest;
+	struct rounds_error error = { 0 };
+	uint64_t size;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	char *scratch = blob_scratch(blobs);
+	write_file(scratch, "weights", 7);
+	assert_int_equal(blob_adopt(blobs, scratch, &digest, &size, &error), 0);
+	assert_int_equal(access(scratch, F_OK), -1);
+	char *path = blob_path(blobs, &digest);
+	assert_int_equal(chmod(path, 0600), 0);
+	write_file(path, "weighty", 7);
+	assert_int_equal(blob_verify(blobs, &digest, &error), -1);
+	assert_int_equal(error.kind, ERROR_CHECKSUM);
+	free(path);
+	free(scratch);
+	blobs_close(blobs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		unit_test_in_directory(a_write_that_fails_undoes_itself_alone),
+		unit_test_in_directory(writers_at_once_share_commits_and_lose_nothing),
+		unit_test_in_directory(there_is_one_task_for_a_job_round_and_site),
+		unit_test_in_directory(a_newer_database_is_left_untouched),
+		unit_test_in_directory(blobs_appear_whole_or_not_at_all),
+		unit_test_in_directory(a_changed_bit_is_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
