@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-int authority_fetch(const char *url, const char *fingerprint, const char *proxy, char **pem, struct rounds_error *error)
+int authority_fetch(
+	const char *url, const char *fingerprint, const char *proxy, char **pem, struct rounds_error *error)
 {
 	scoped(connection_free) struct connection *connection = NULL;
 	struct connection_options options = { .url = url, .proxy = proxy, .unverified = true };

@@ -6,7 +6,7 @@
 #include "common/digest.h"
 
 /* The authority's certificate (PEM; the caller frees) if it has that fingerprint; ERROR_FORBIDDEN if another. */
-must_check int authority_fetch(const char *url, const char *fingerprint, const char *proxy, char **pem,
-	struct rounds_error *error);
+must_check int authority_fetch(
+	const char *url, const char *fingerprint, const char *proxy, char **pem, struct rounds_error *error);
 
 #endif

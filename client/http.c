@@ -153,12 +153,12 @@ int connection_new(const struct connection_options *options, struct connection *
 	size_t length = strlen(options->url);
 
 	if (strncmp(options->url, "https://", 8) != 0)
-		return error_set(error, ERROR_INVALID, "the server's address must begin with https://, not \"%.100s\"",
-			options->url);
+		return error_set(error, ERROR_INVALID,
+			"the server's address must begin with https://, not \"%.100s\"", options->url);
 	while (length > 0 && options->url[length - 1] == '/')
 		length--;
-	if (!connection || !(connection->curl = curl_easy_init()) || !(connection->url = strndup(options->url, length)) ||
-		!(connection->answer_headers = json_object()))
+	if (!connection || !(connection->curl = curl_easy_init()) ||
+		!(connection->url = strndup(options->url, length)) || !(connection->answer_headers = json_object()))
 		return error_no_memory(error);
 	if (options->token && asprintf(&connection->authorization, "Authorization: Bearer %s", options->token) < 0) {
 		connection->authorization = NULL;
@@ -229,11 +229,13 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 
 	if (connection->body_size && !json_parse(connection->body, connection->body_size, &problem, &ignored) &&
 		(type = json_text_or(problem, "type", NULL)) && (slug = strrchr(type, '/'))) {
-		error_set(error, error_kind_from_slug(slug + 1), "%s", json_text_or(problem, "detail", "the server refused"));
+		error_set(error, error_kind_from_slug(slug + 1), "%s",
+			json_text_or(problem, "detail", "the server refused"));
 		snprintf(error->field, sizeof(error->field), "%s", json_text_or(problem, "field", ""));
 		return -1;
 	}
-	return error_set(error, connection->status >= 500 || connection->status == 429 ? ERROR_UNAVAILABLE : ERROR_INTERNAL,
+	return error_set(error,
+		connection->status >= 500 || connection->status == 429 ? ERROR_UNAVAILABLE : ERROR_INTERNAL,
 		"the server answered with status %ld", connection->status);
 }
 
@@ -274,12 +276,14 @@ static int perform(struct connection *connection, const char *method, const char
 	stopped = connection->stop && *connection->stop;
 	if (code != CURLE_OK && connection->status < 400)
 		return error_set(error, ERROR_UNAVAILABLE, "%s: %s", connection->url,
-			stopped ? "stopped" : connection->reason[0] ? connection->reason : curl_easy_strerror(code));
+			stopped                 ? "stopped"
+			: connection->reason[0] ? connection->reason
+						: curl_easy_strerror(code));
 	return connection->status >= 400 ? answer_error(connection, error) : 0;
 }
 
-int connection_call(struct connection *connection, const char *method, const char *path, const json_t *body, long seconds,
-	json_t **answer, struct rounds_error *error)
+int connection_call(struct connection *connection, const char *method, const char *path, const json_t *body,
+	long seconds, json_t **answer, struct rounds_error *error)
 {
 	scoped(text_free) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	CURL *curl = connection->curl;
@@ -304,8 +308,8 @@ int connection_call(struct connection *connection, const char *method, const cha
 	if (!answer || connection->body_size == 0)
 		return 0;
 	return json_parse(connection->body, connection->body_size, answer, error)
-		? error_prefix(error, "the server's answer")
-		: 0;
+		       ? error_prefix(error, "the server's answer")
+		       : 0;
 }
 
 static void begin_transfer(struct connection *connection, int fd, moved_fn *moved, void *context)
@@ -350,7 +354,7 @@ int connection_upload(struct connection *connection, const char *method, const c
 	curl_easy_setopt(connection->curl, CURLOPT_UPLOAD, 1L);
 	curl_easy_setopt(connection->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
 	failed = connection_header(connection, "Content-Type: application/offset+octet-stream", error) ||
-		perform(connection, method, path, error);
+		 perform(connection, method, path, error);
 	curl_easy_setopt(connection->curl, CURLOPT_UPLOAD, 0L);
 	connection->transfer.fd = -1;
 	return failed ? -1 : 0;

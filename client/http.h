@@ -17,20 +17,20 @@
 struct connection;
 
 struct connection_options {
-	const char *url;                  /* https://host:port */
-	const char *ca_file;              /* whom to trust; NULL: the system's authorities */
-	const char *cert_file, *key_file; /* a site's; NULL: none */
-	const char *token;                /* a person's; NULL: none */
-	const char *proxy;                /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
-	bool unverified;                  /* only to fetch an authority, whose fingerprint is checked afterwards */
+	const char *url;                   /* https://host:port */
+	const char *ca_file;               /* whom to trust; NULL: the system's authorities */
+	const char *cert_file, *key_file;  /* a site's; NULL: none */
+	const char *token;                 /* a person's; NULL: none */
+	const char *proxy;                 /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
+	bool unverified;                   /* only to fetch an authority, whose fingerprint is checked afterwards */
 	const volatile sig_atomic_t *stop; /* ends calls under way when it becomes true; may be NULL */
 };
 
 /* Once per process, before threads. */
 void http_global_init(void);
 
-must_check int connection_new(const struct connection_options *options, struct connection **connection,
-	struct rounds_error *error);
+must_check int connection_new(
+	const struct connection_options *options, struct connection **connection, struct rounds_error *error);
 void connection_free(struct connection *connection);
 DEFINE_CLEANUP(struct connection *, connection_free);
 
@@ -38,8 +38,8 @@ DEFINE_CLEANUP(struct connection *, connection_free);
  * A JSON call. `body` may be NULL (borrowed). *answer is a new reference, or NULL if there was no JSON; it may be NULL.
  * `seconds` is how long the server may take.
  */
-must_check int connection_call(struct connection *connection, const char *method, const char *path, const json_t *body,
-	long seconds, json_t **answer, struct rounds_error *error);
+must_check int connection_call(struct connection *connection, const char *method, const char *path,
+	const json_t *body, long seconds, json_t **answer, struct rounds_error *error);
 
 /* One header for the next call only, such as "Idempotency-Key: ...". */
 must_check int connection_header(struct connection *connection, const char *line, struct rounds_error *error);

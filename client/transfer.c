@@ -12,8 +12,8 @@
 /* A file up to this size travels along with the creation of its upload: one round trip. */
 enum { SMALL = 1000 * 1000 };
 
-static int check_and_keep(const char *part, const char *path, int fd, const struct digest *digest,
-	struct rounds_error *error)
+static int check_and_keep(
+	const char *part, const char *path, int fd, const struct digest *digest, struct rounds_error *error)
 {
 	struct digest actual;
 	struct stat status;
@@ -46,7 +46,8 @@ int transfer_download(struct connection *connection, const struct digest *digest
 	fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &status))
 		return error_errno(error, "cannot open %s", part);
-	if (connection_download(connection, from, fd, (uint64_t)status.st_size, options->moved, options->context, error) &&
+	if (connection_download(
+		    connection, from, fd, (uint64_t)status.st_size, options->moved, options->context, error) &&
 		connection_status(connection) != 416) /* all of it had come before */
 		return -1;
 	return check_and_keep(part, path, fd, digest, error);
@@ -66,9 +67,11 @@ static int create(struct connection *connection, int fd, uint64_t size, const st
 	if (connection_header(connection, line, error))
 		return -1;
 	snprintf(line, sizeof(line), "Upload-Length: %llu", (unsigned long long)size);
-	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error))
+	if (connection_header(connection, line, error) ||
+		connection_header(connection, "Tus-Resumable: 1.0.0", error))
 		return -1;
-	if (connection_upload(connection, "POST", "/api/v1/uploads", fd, 0, along, options->moved, options->context, error))
+	if (connection_upload(
+		    connection, "POST", "/api/v1/uploads", fd, 0, along, options->moved, options->context, error))
 		return -1;
 	location = connection_answer_header(connection, "location");
 	if (!location || strlen(location) >= UPLOAD_PATH_SIZE || location[0] != '/')
@@ -78,8 +81,8 @@ static int create(struct connection *connection, int fd, uint64_t size, const st
 }
 
 /* How much the server has; a forgotten upload begins anew. */
-static int ask_offset(struct connection *connection, char upload[UPLOAD_PATH_SIZE], uint64_t *offset,
-	struct rounds_error *error)
+static int ask_offset(
+	struct connection *connection, char upload[UPLOAD_PATH_SIZE], uint64_t *offset, struct rounds_error *error)
 {
 	const char *text;
 
@@ -120,9 +123,11 @@ int transfer_upload(struct connection *connection, const char *path, const struc
 	if (offset > size)
 		return error_set(error, ERROR_INTERNAL, "the server has more bytes than the file");
 	snprintf(line, sizeof(line), "Upload-Offset: %llu", (unsigned long long)offset);
-	if (connection_header(connection, line, error) || connection_header(connection, "Tus-Resumable: 1.0.0", error))
+	if (connection_header(connection, line, error) ||
+		connection_header(connection, "Tus-Resumable: 1.0.0", error))
 		return -1;
-	if (connection_upload(connection, "PATCH", upload, fd, offset, size - offset, options->moved, options->context, error)) {
+	if (connection_upload(connection, "PATCH", upload, fd, offset, size - offset, options->moved,
+		    options->context, error)) {
 		/* "complete" is what we wanted; its blob is there. */
 		if (error->kind == ERROR_CONFLICT && offset == size)
 			return 0;

@@ -11,7 +11,7 @@
 #define UPLOAD_PATH_SIZE 128
 
 struct transfer_options {
-	moved_fn *moved;  /* may be NULL */
+	moved_fn *moved; /* may be NULL */
 	void *context;
 };
 

@@ -14,8 +14,8 @@
  * and for a FIELD_BOOL `--key` alone. What is not a flag goes, in order, to `words` (a JSON array, or NULL if
  * the program takes none). *config is a new reference; a wrong key or value is an error that says which.
  */
-must_check int config_read(const struct field *fields, int argc, char **argv, int first, json_t *words, json_t **config,
-	struct rounds_error *error);
+must_check int config_read(const struct field *fields, int argc, char **argv, int first, json_t *words,
+	json_t **config, struct rounds_error *error);
 
 /* Prints the table as a help text, two spaces before each line. */
 void config_help(const struct field *fields);

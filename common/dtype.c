@@ -8,9 +8,15 @@ static const struct {
 	size_t size;
 	bool is_float;
 } dtypes[DTYPE_COUNT] = {
-	[DTYPE_F64] = { "F64", 8, true },   [DTYPE_F32] = { "F32", 4, true },  [DTYPE_F16] = { "F16", 2, true },
-	[DTYPE_BF16] = { "BF16", 2, true }, [DTYPE_I64] = { "I64", 8, false }, [DTYPE_I32] = { "I32", 4, false },
-	[DTYPE_I16] = { "I16", 2, false },  [DTYPE_I8] = { "I8", 1, false },   [DTYPE_U8] = { "U8", 1, false },
+	[DTYPE_F64] = { "F64", 8, true },
+	[DTYPE_F32] = { "F32", 4, true },
+	[DTYPE_F16] = { "F16", 2, true },
+	[DTYPE_BF16] = { "BF16", 2, true },
+	[DTYPE_I64] = { "I64", 8, false },
+	[DTYPE_I32] = { "I32", 4, false },
+	[DTYPE_I16] = { "I16", 2, false },
+	[DTYPE_I8] = { "I8", 1, false },
+	[DTYPE_U8] = { "U8", 1, false },
 	[DTYPE_BOOL] = { "BOOL", 1, false },
 };
 
@@ -96,12 +102,12 @@ static double clamp_round(double value, double low, double high)
 	return value <= low ? low : value >= high ? high : nearbyint(value);
 }
 
-#define LOAD(type, expression)                                                                               \
-	for (size_t i = 0; i < count; i++) {                                                                 \
-		type element;                                                                                \
-		memcpy(&element, (const char *)bytes + i * sizeof(type), sizeof(type));                      \
-		values[i] = (expression);                                                                    \
-	}                                                                                                    \
+#define LOAD(type, expression)                                                                                       \
+	for (size_t i = 0; i < count; i++) {                                                                         \
+		type element;                                                                                        \
+		memcpy(&element, (const char *)bytes + i * sizeof(type), sizeof(type));                              \
+		values[i] = (expression);                                                                            \
+	}                                                                                                            \
 	break
 
 void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *values)
@@ -132,12 +138,12 @@ void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *value
 	}
 }
 
-#define STORE(type, expression)                                                                              \
-	for (size_t i = 0; i < count; i++) {                                                                 \
-		double value = values[i];                                                                    \
-		type element = (type)(expression);                                                           \
-		memcpy((char *)bytes + i * sizeof(type), &element, sizeof(type));                            \
-	}                                                                                                    \
+#define STORE(type, expression)                                                                                      \
+	for (size_t i = 0; i < count; i++) {                                                                         \
+		double value = values[i];                                                                            \
+		type element = (type)(expression);                                                                   \
+		memcpy((char *)bytes + i * sizeof(type), &element, sizeof(type));                                    \
+	}                                                                                                            \
 	break
 
 void dtype_store(enum dtype dtype, const double *values, size_t count, void *bytes)

@@ -11,7 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_I32, DTYPE_I16, DTYPE_I8, DTYPE_U8, DTYPE_BOOL, DTYPE_COUNT };
+enum dtype {
+	DTYPE_F64,
+	DTYPE_F32,
+	DTYPE_F16,
+	DTYPE_BF16,
+	DTYPE_I64,
+	DTYPE_I32,
+	DTYPE_I16,
+	DTYPE_I8,
+	DTYPE_U8,
+	DTYPE_BOOL,
+	DTYPE_COUNT
+};
 
 const char *dtype_name(enum dtype dtype);
 size_t dtype_size(enum dtype dtype);

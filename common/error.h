@@ -16,18 +16,18 @@ enum error_kind {
 	ERROR_UNAUTHENTICATED, /* who are you? */
 	ERROR_FORBIDDEN,       /* we know, and you may not */
 	ERROR_NOT_FOUND,
-	ERROR_METHOD,          /* the path exists, the method does not */
-	ERROR_CONFLICT,        /* right in itself, but not in this state */
-	ERROR_GONE,            /* it was here and has expired */
-	ERROR_PRECONDITION,    /* If-Match did not match */
+	ERROR_METHOD,       /* the path exists, the method does not */
+	ERROR_CONFLICT,     /* right in itself, but not in this state */
+	ERROR_GONE,         /* it was here and has expired */
+	ERROR_PRECONDITION, /* If-Match did not match */
 	ERROR_TOO_LARGE,
 	ERROR_MEDIA_TYPE,
-	ERROR_CHECKSUM,        /* bytes do not have the digest that was announced */
-	ERROR_BLOB_MISSING,    /* names a blob that has not been uploaded, or no longer is there */
-	ERROR_UNPROCESSABLE,   /* an update that does not fit its model */
-	ERROR_TOO_MANY,        /* slow down */
-	ERROR_UPGRADE,         /* the other end speaks a protocol version that this one does not */
-	ERROR_UNAVAILABLE,     /* try again later */
+	ERROR_CHECKSUM,      /* bytes do not have the digest that was announced */
+	ERROR_BLOB_MISSING,  /* names a blob that has not been uploaded, or no longer is there */
+	ERROR_UNPROCESSABLE, /* an update that does not fit its model */
+	ERROR_TOO_MANY,      /* slow down */
+	ERROR_UPGRADE,       /* the other end speaks a protocol version that this one does not */
+	ERROR_UNAVAILABLE,   /* try again later */
 	ERROR_NO_SPACE,
 	ERROR_NO_MEMORY,
 	ERROR_IO,
@@ -37,7 +37,7 @@ enum error_kind {
 
 struct rounds_error {
 	enum error_kind kind;
-	char field[160];    /* the field at fault, as a JSON path such as `params.rounds`; empty if none */
+	char field[160]; /* the field at fault, as a JSON path such as `params.rounds`; empty if none */
 	char message[600];
 };
 

@@ -44,8 +44,8 @@ int fields_error(const json_t *faults, struct rounds_error *error)
 
 	if (more > 0)
 		snprintf(rest, sizeof(rest), " (and %zu more)", more);
-	return error_field(error, json_text_or(first, "field", ""), "%s%s", json_text_or(first, "message", "is wrong"),
-		rest);
+	return error_field(
+		error, json_text_or(first, "field", ""), "%s%s", json_text_or(first, "message", "is wrong"), rest);
 }
 
 const struct field *fields_find(const struct field *fields, const char *name)
@@ -258,8 +258,8 @@ static json_t *type_schema(const struct field *field)
 		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)field->min, "maximum",
 			(json_int_t)field->max);
 	case FIELD_NUMBER:
-		return json_pack("{s:s, s:f, s:f}", "type", "number", field->exclusive ? "exclusiveMinimum" : "minimum",
-			field->min, "maximum", field->max);
+		return json_pack("{s:s, s:f, s:f}", "type", "number",
+			field->exclusive ? "exclusiveMinimum" : "minimum", field->min, "maximum", field->max);
 	case FIELD_TEXT:
 		return text_schema(field);
 	case FIELD_NAME:
@@ -272,7 +272,8 @@ static json_t *type_schema(const struct field *field)
 	case FIELD_OBJECT:
 		return field->nested ? fields_schema(field->nested) : json_pack("{s:s}", "type", "object");
 	case FIELD_MAP:
-		return json_pack("{s:s, s:o}", "type", "object", "additionalProperties", fields_schema(field->nested));
+		return json_pack(
+			"{s:s, s:o}", "type", "object", "additionalProperties", fields_schema(field->nested));
 	}
 	return json_object();
 }

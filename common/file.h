@@ -20,7 +20,8 @@ must_check int file_write_all(int fd, const void *bytes, size_t size, struct rou
 must_check int file_pwrite_all(int fd, const void *bytes, size_t size, uint64_t offset, struct rounds_error *error);
 
 /* Old or new, never a mix: writes a neighbour, syncs it, renames it over `path`, syncs the directory. */
-must_check int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error);
+must_check int file_replace(
+	const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error);
 
 /* Makes renames and new names in a directory durable. */
 must_check int directory_sync(const char *path, struct rounds_error *error);

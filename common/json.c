@@ -61,8 +61,8 @@ char *json_canonical(const json_t *value)
 	return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 }
 
-static int member(const json_t *object, const char *key, bool required, const json_t **out,
-	struct rounds_error *error)
+static int member(
+	const json_t *object, const char *key, bool required, const json_t **out, struct rounds_error *error)
 {
 	if (!json_is_object(object))
 		return error_set(error, ERROR_INVALID, "a JSON object is needed");
@@ -99,7 +99,8 @@ int json_get_integer(const json_t *object, const char *key, bool required, int64
 	if (!value)
 		return 0;
 	if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-		return error_field(error, key, "must be a whole number from %lld to %lld", (long long)min, (long long)max);
+		return error_field(
+			error, key, "must be a whole number from %lld to %lld", (long long)min, (long long)max);
 	*out = json_integer_value(value);
 	return 0;
 }

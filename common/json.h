@@ -21,12 +21,12 @@ must_check int json_parse_file(const char *path, json_t **value, struct rounds_e
 char *json_canonical(const json_t *value);
 
 /* A required or optional member of an object; a missing optional one leaves *out as it was. */
-must_check int json_get_text(const json_t *object, const char *key, bool required, const char **out,
-	struct rounds_error *error);
+must_check int json_get_text(
+	const json_t *object, const char *key, bool required, const char **out, struct rounds_error *error);
 must_check int json_get_integer(const json_t *object, const char *key, bool required, int64_t min, int64_t max,
 	int64_t *out, struct rounds_error *error);
-must_check int json_get_number(const json_t *object, const char *key, bool required, double *out,
-	struct rounds_error *error);
+must_check int json_get_number(
+	const json_t *object, const char *key, bool required, double *out, struct rounds_error *error);
 
 /* What is known to be well-formed (our own rows, a checked spec): the value or the fallback. */
 const char *json_text_or(const json_t *object, const char *key, const char *fallback);

@@ -17,11 +17,11 @@
 #define scoped(function) __attribute__((cleanup(function##_cleanup)))
 
 /* Declares how a variable of `type` (a pointer) is freed; `function` must accept NULL. */
-#define DEFINE_CLEANUP(type, function)                                                                       \
-	static inline void function##_cleanup(type *variable)                                                \
-	{                                                                                                    \
-		function(*variable);                                                                         \
-	}                                                                                                    \
+#define DEFINE_CLEANUP(type, function)                                                                               \
+	static inline void function##_cleanup(type *variable)                                                        \
+	{                                                                                                            \
+		function(*variable);                                                                                 \
+	}                                                                                                            \
 	struct cleanup_semicolon_##function
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

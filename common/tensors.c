@@ -54,8 +54,8 @@ static int parse_shape(const json_t *shape, struct tensor *tensor, uint64_t *roo
 	return 0;
 }
 
-static int parse_tensor(const char *name, const json_t *entry, uint64_t data_size, uint64_t *room, struct tensor *tensor,
-	struct rounds_error *error)
+static int parse_tensor(const char *name, const json_t *entry, uint64_t data_size, uint64_t *room,
+	struct tensor *tensor, struct rounds_error *error)
 {
 	const json_t *offsets = json_object_get(entry, "data_offsets");
 	const char *dtype = json_string_value(json_object_get(entry, "dtype"));
@@ -143,7 +143,8 @@ static int check_layout(struct tensors *tensors, uint64_t data_size, struct roun
 	return 0;
 }
 
-int tensors_parse(const uint8_t *bytes, size_t size, uint64_t file_size, struct tensors **out, struct rounds_error *error)
+int tensors_parse(
+	const uint8_t *bytes, size_t size, uint64_t file_size, struct tensors **out, struct rounds_error *error)
 {
 	scoped(tensors_free) struct tensors *tensors = calloc(1, sizeof(*tensors));
 	uint64_t length = 0;
@@ -202,8 +203,9 @@ json_t *tensors_describe(const struct tensors *tensors)
 
 		for (size_t j = 0; j < tensor->rank; j++)
 			json_array_append_new(shape, json_integer((json_int_t)tensor->shape[j]));
-		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "name", tensor->name, "dtype",
-			dtype_name(tensor->dtype), "shape", shape, "bytes", (json_int_t)tensor->size));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:o, s:I}", "name", tensor->name, "dtype",
+				      dtype_name(tensor->dtype), "shape", shape, "bytes", (json_int_t)tensor->size));
 	}
 	return list;
 }
@@ -226,8 +228,8 @@ void tensor_file_close(struct tensor_file file)
 	tensors_free(file.tensors);
 }
 
-int tensors_header(const struct tensor_plan *plan, size_t count, const json_t *metadata, uint8_t **bytes, size_t *size,
-	struct rounds_error *error)
+int tensors_header(const struct tensor_plan *plan, size_t count, const json_t *metadata, uint8_t **bytes,
+	size_t *size, struct rounds_error *error)
 {
 	json_auto_t *header = json_object();
 	scoped(text_free) char *text = NULL;
@@ -245,8 +247,9 @@ int tensors_header(const struct tensor_plan *plan, size_t count, const json_t *m
 			end *= plan[i].shape[j];
 		}
 		end += at;
-		json_object_set_new(header, plan[i].name, json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(plan[i].dtype),
-			"shape", shape, "data_offsets", (json_int_t)at, (json_int_t)end));
+		json_object_set_new(header, plan[i].name,
+			json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype_name(plan[i].dtype), "shape", shape,
+				"data_offsets", (json_int_t)at, (json_int_t)end));
 		at = end;
 	}
 	text = json_dumps(header, JSON_COMPACT);

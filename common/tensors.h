@@ -30,16 +30,16 @@ struct tensor {
 
 struct tensors {
 	size_t count;
-	struct tensor *list;      /* in the order of their bytes */
-	struct tensor **by_name;  /* the same, sorted by name */
-	uint64_t header_size;     /* bytes before the first tensor's */
-	json_t *header;           /* owns names; "__metadata__" stays inside */
-	uint64_t *shapes;         /* all shapes, one behind the other */
+	struct tensor *list;     /* in the order of their bytes */
+	struct tensor **by_name; /* the same, sorted by name */
+	uint64_t header_size;    /* bytes before the first tensor's */
+	json_t *header;          /* owns names; "__metadata__" stays inside */
+	uint64_t *shapes;        /* all shapes, one behind the other */
 };
 
 /* `bytes` holds at least the file's header; `file_size` is that of the whole file. */
-must_check int tensors_parse(const uint8_t *bytes, size_t size, uint64_t file_size, struct tensors **tensors,
-	struct rounds_error *error);
+must_check int tensors_parse(
+	const uint8_t *bytes, size_t size, uint64_t file_size, struct tensors **tensors, struct rounds_error *error);
 void tensors_free(struct tensors *tensors);
 DEFINE_CLEANUP(struct tensors *, tensors_free);
 

@@ -88,8 +88,9 @@ static int certificate_begin(X509 *certificate, int64_t days)
 	serial[0] = (unsigned char)((serial[0] & 0x3f) | 0x20);
 	number = BN_bin2bn(serial, sizeof(serial), NULL);
 	done = number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) &&
-		X509_set_version(certificate, X509_VERSION_3) && X509_gmtime_adj(X509_getm_notBefore(certificate), -300) &&
-		X509_time_adj_ex(X509_getm_notAfter(certificate), (int)days, 0, NULL);
+	       X509_set_version(certificate, X509_VERSION_3) &&
+	       X509_gmtime_adj(X509_getm_notBefore(certificate), -300) &&
+	       X509_time_adj_ex(X509_getm_notAfter(certificate), (int)days, 0, NULL);
 	BN_free(number);
 	return done;
 }
@@ -185,7 +186,8 @@ int certificate_issue(const struct certificate_order *order, char **cert_pem, st
 		return -1;
 	if (!authority || !authority_key || !certificate || !names || !certificate_begin(certificate, order->days) ||
 		!name_fill(X509_get_subject_name(certificate), order->name) ||
-		!X509_set_issuer_name(certificate, X509_get_subject_name(authority)) || !X509_set_pubkey(certificate, key) ||
+		!X509_set_issuer_name(certificate, X509_get_subject_name(authority)) ||
+		!X509_set_pubkey(certificate, key) ||
 		!extension_add(certificate, authority, NID_basic_constraints, "critical,CA:FALSE") ||
 		!extension_add(certificate, authority, NID_key_usage, "critical,digitalSignature") ||
 		!extension_add(certificate, authority, NID_ext_key_usage, purpose) ||
@@ -214,8 +216,8 @@ int certificate_read(const char *cert_pem, struct certificate_facts *facts, stru
 
 	if (!certificate)
 		return crypto_error(error, "not a certificate");
-	if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, facts->name,
-		    sizeof(facts->name)) < 0)
+	if (X509_NAME_get_text_by_NID(
+		    X509_get_subject_name(certificate), NID_commonName, facts->name, sizeof(facts->name)) < 0)
 		return error_set(error, ERROR_INVALID, "the certificate has no common name");
 	number = ASN1_INTEGER_to_BN(X509_get_serialNumber(certificate), NULL);
 	serial = number ? BN_bn2hex(number) : NULL;
@@ -227,7 +229,8 @@ int certificate_read(const char *cert_pem, struct certificate_facts *facts, stru
 	return 0;
 }
 
-int certificate_check(const char *cert_pem, const char *authority_pem, const char *key_pem, struct rounds_error *error)
+int certificate_check(
+	const char *cert_pem, const char *authority_pem, const char *key_pem, struct rounds_error *error)
 {
 	scoped(X509_free) X509 *certificate = certificate_parse(cert_pem);
 	scoped(X509_free) X509 *authority = certificate_parse(authority_pem);

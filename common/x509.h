@@ -16,10 +16,12 @@
 must_check int key_new(char **key_pem, struct rounds_error *error);
 
 /* A self-signed authority that may sign end certificates only. */
-must_check int authority_new(const char *name, const char *key_pem, int days, char **cert_pem, struct rounds_error *error);
+must_check int authority_new(
+	const char *name, const char *key_pem, int days, char **cert_pem, struct rounds_error *error);
 
 /* A request (PKCS #10) for `name`, signed with the key. */
-must_check int certificate_request(const char *name, const char *key_pem, char **request_pem, struct rounds_error *error);
+must_check int certificate_request(
+	const char *name, const char *key_pem, char **request_pem, struct rounds_error *error);
 
 enum certificate_use { CERTIFICATE_SERVER, CERTIFICATE_SITE };
 
@@ -35,18 +37,18 @@ struct certificate_order {
 
 struct certificate_facts {
 	char name[64];
-	char serial[SERIAL_TEXT_SIZE]; /* hexadecimal */
+	char serial[SERIAL_TEXT_SIZE];       /* hexadecimal */
 	int64_t not_before_us, not_after_us; /* wall time */
 };
 
-must_check int certificate_issue(const struct certificate_order *order, char **cert_pem, struct certificate_facts *facts,
-	struct rounds_error *error);
+must_check int certificate_issue(const struct certificate_order *order, char **cert_pem,
+	struct certificate_facts *facts, struct rounds_error *error);
 
 must_check int certificate_read(const char *cert_pem, struct certificate_facts *facts, struct rounds_error *error);
 
 /* Signed by the authority, and the key belongs to it. Times are not looked at. */
-must_check int certificate_check(const char *cert_pem, const char *authority_pem, const char *key_pem,
-	struct rounds_error *error);
+must_check int certificate_check(
+	const char *cert_pem, const char *authority_pem, const char *key_pem, struct rounds_error *error);
 
 /* `sha256:` and the digest of the certificate's DER bytes. */
 must_check int certificate_fingerprint(const char *cert_pem, char *text, size_t size, struct rounds_error *error);

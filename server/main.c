@@ -16,21 +16,26 @@
 #include <unistd.h>
 
 static const struct field settings[] = {
-	{ "data_dir", FIELD_TEXT, "Where everything is kept", .fallback = "\"/var/lib/rounds\"", .min = 1, .max = 1000 },
+	{ "data_dir", FIELD_TEXT, "Where everything is kept", .fallback = "\"/var/lib/rounds\"", .min = 1,
+		.max = 1000 },
 	{ "address", FIELD_TEXT, "The address to listen on", .fallback = "\"0.0.0.0\"", .min = 1, .max = 63 },
-	{ "port", FIELD_INTEGER, "The port to listen on; 0: any free one", .fallback = "8443", .min = 0, .max = 65535 },
+	{ "port", FIELD_INTEGER, "The port to listen on; 0: any free one", .fallback = "8443", .min = 0,
+		.max = 65535 },
 	{ "hosts", FIELD_TEXTS, "Names and addresses by which sites reach this server, for its certificate",
 		.fallback = "[\"localhost\", \"127.0.0.1\"]", .min = 1, .max = 100 },
 	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
 	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
-	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16, .max = 1000000 },
-	{ "aggregation_threads", FIELD_INTEGER, "Threads of an aggregation; 0: one per processor", .fallback = "0", .min = 0,
-		.max = 64 },
-	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736", .min = 1024,
-		.max = 1e15 },
-	{ "drain_seconds", FIELD_INTEGER, "How long a stop waits for uploads", .fallback = "10", .min = 0, .max = 3600 },
+	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16,
+		.max = 1000000 },
+	{ "aggregation_threads", FIELD_INTEGER, "Threads of an aggregation; 0: one per processor", .fallback = "0",
+		.min = 0, .max = 64 },
+	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736",
+		.min = 1024, .max = 1e15 },
+	{ "drain_seconds", FIELD_INTEGER, "How long a stop waits for uploads", .fallback = "10", .min = 0,
+		.max = 3600 },
 	{ "port_file", FIELD_TEXT, "Where to write the port once the server listens", .min = 1, .max = 1000 },
-	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"", .choices = { "debug", "info", "warn", "error" } },
+	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
+		.choices = { "debug", "info", "warn", "error" } },
 	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
 	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
 	{ NULL },
@@ -245,7 +250,8 @@ static int init(const json_t *config)
 	if (authority_create(directory, &error) ||
 		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
 		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		auth_token_new(auth, "admin", "admin", 0, secret, id, &error) || write_token(directory, secret, &error)) {
+		auth_token_new(auth, "admin", "admin", 0, secret, id, &error) ||
+		write_token(directory, secret, &error)) {
 		authority_free(&authority);
 		return say(&error);
 	}
@@ -253,8 +259,10 @@ static int init(const json_t *config)
 	       "  Start it:     rounds-server --data-dir %s\n"
 	       "  Log in:       rounds login https://localhost:%lld --ca-fingerprint %s < %s/admin.token\n"
 	       "  Invite sites: rounds site invite NAME\n\n"
-	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged in.\n",
-		directory, directory, (long long)json_integer_or(config, "port", 8443), authority.fingerprint, directory);
+	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged "
+	       "in.\n",
+		directory, directory, (long long)json_integer_or(config, "port", 8443), authority.fingerprint,
+		directory);
 	authority_free(&authority);
 	return 0;
 }
@@ -265,9 +273,9 @@ static int print_routes(void)
 	json_auto_t *list = json_array();
 
 	for (const struct route *route = routes; route->method; route++)
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:b}", "method", route->method, "path", route->path, "summary", route->summary,
-				"public", route->permission == ANYONE));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s, s:b}", "method", route->method, "path", route->path,
+				      "summary", route->summary, "public", route->permission == ANYONE));
 	json_dumpf(list, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return 0;

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 const struct field login_flags[] = {
-	{ "ca_fingerprint", FIELD_DIGEST, "The fingerprint of the server's authority, as `rounds-server init` printed it; without it the system's authorities are trusted" },
+	{ "ca_fingerprint", FIELD_DIGEST,
+		"The fingerprint of the server's authority, as `rounds-server init` printed it; without it the "
+		"system's authorities are trusted" },
 	{ NULL },
 };
 
@@ -89,7 +91,8 @@ int version(struct cli *cli, struct rounds_error *error)
 int token_create(struct cli *cli, struct rounds_error *error)
 {
 	json_auto_t *answer = NULL, *body = json_pack("{s:s, s:O, s:O}", "name", cli_word(cli, 0), "role",
-		json_object_get(cli->options, "role"), "expires_days", json_object_get(cli->options, "expires_days"));
+					    json_object_get(cli->options, "role"), "expires_days",
+					    json_object_get(cli->options, "expires_days"));
 
 	if (cli_post(cli, "/api/v1/tokens", body, &answer, error))
 		return -1;
@@ -153,8 +156,10 @@ int completion(struct cli *cli, struct rounds_error *error)
 		puts("\" ;;");
 	}
 	puts("    job\\ submit) COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); return ;;\n"
-	     "    job\\ *|verify) words=\"last $(rounds job list -o json 2>/dev/null | grep -o '\"id\": \"[^\"]*' | cut -c8-)\" ;;\n"
-	     "    site\\ show|site\\ remove) words=\"$(rounds site list -o json 2>/dev/null | grep -o '\"name\": \"[^\"]*' | cut -c10-)\" ;;\n"
+	     "    job\\ *|verify) words=\"last $(rounds job list -o json 2>/dev/null | grep -o '\"id\": \"[^\"]*' | "
+	     "cut -c8-)\" ;;\n"
+	     "    site\\ show|site\\ remove) words=\"$(rounds site list -o json 2>/dev/null | grep -o '\"name\": "
+	     "\"[^\"]*' | cut -c10-)\" ;;\n"
 	     "    esac\n"
 	     "    COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
 	     "}\n"

@@ -8,8 +8,8 @@
 /* Exit codes, as the help lists them. */
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_FAILED = 1,      /* the server or this program could not do it */
-	EXIT_USAGE = 2,       /* the command line or the job is wrong */
+	EXIT_FAILED = 1, /* the server or this program could not do it */
+	EXIT_USAGE = 2,  /* the command line or the job is wrong */
 	EXIT_NOT_FOUND = 3,
 	EXIT_DENIED = 4,      /* not logged in, or not allowed */
 	EXIT_UNREACHABLE = 5, /* no answer from the server */
@@ -18,22 +18,22 @@ enum exit_code {
 
 /* A command at work. */
 struct cli {
-	const json_t *options; /* flags, checked */
-	const json_t *words;   /* what follows the command's own words */
+	const json_t *options;         /* flags, checked */
+	const json_t *words;           /* what follows the command's own words */
 	struct connection *connection; /* NULL for commands that need no server */
-	bool json;             /* -o json */
+	bool json;                     /* -o json */
 };
 
 typedef int command_fn(struct cli *cli, struct rounds_error *error); /* an exit code, or -1 with an error */
 
 struct command {
-	const char *words;   /* "job submit" */
-	const char *usage;   /* what follows them */
+	const char *words; /* "job submit" */
+	const char *usage; /* what follows them */
 	const char *help;
 	const struct field *flags; /* beside the global ones; NULL: none */
 	command_fn *run;
-	int least, most;     /* arguments */
-	bool offline;        /* needs no server */
+	int least, most; /* arguments */
+	bool offline;    /* needs no server */
 };
 
 extern const struct command commands[];
@@ -41,7 +41,8 @@ extern const struct command commands[];
 /* main.c */
 const char *cli_word(const struct cli *cli, size_t at); /* NULL: not given */
 must_check int cli_get(struct cli *cli, const char *path, json_t **answer, struct rounds_error *error);
-must_check int cli_post(struct cli *cli, const char *path, const json_t *body, json_t **answer, struct rounds_error *error);
+must_check int cli_post(
+	struct cli *cli, const char *path, const json_t *body, json_t **answer, struct rounds_error *error);
 /* Ids may be given by their beginning, and "last" is the newest job: fills `id` (40 bytes). */
 must_check int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error *error);
 
@@ -58,8 +59,8 @@ void print_json(const json_t *value);
 char *value_text(const json_t *value);
 
 /* context.c: named servers in ~/.config/rounds/contexts.json */
-must_check int context_save(const char *name, const char *url, const char *token, const char *ca_pem,
-	struct rounds_error *error);
+must_check int context_save(
+	const char *name, const char *url, const char *token, const char *ca_pem, struct rounds_error *error);
 must_check int context_connect(const char *name, struct connection **connection, struct rounds_error *error);
 
 /* The commands. */

@@ -15,7 +15,8 @@ static char *directory(void)
 
 	if (own)
 		return strdup(own);
-	if (config ? asprintf(&path, "%s/rounds", config) < 0 : asprintf(&path, "%s/.config/rounds", home ? home : ".") < 0)
+	if (config ? asprintf(&path, "%s/rounds", config) < 0
+		   : asprintf(&path, "%s/.config/rounds", home ? home : ".") < 0)
 		return NULL;
 	return path;
 }
@@ -69,7 +70,8 @@ int context_connect(const char *name, struct connection **connection, struct rou
 		return -1;
 	context = json_object_get(contexts, name);
 	if (!context)
-		return error_set(error, ERROR_UNAUTHENTICATED, "there is no login named \"%s\"; see rounds login --help", name);
+		return error_set(error, ERROR_UNAUTHENTICATED,
+			"there is no login named \"%s\"; see rounds login --help", name);
 	options.url = json_text_or(context, "url", "");
 	options.token = json_text_or(context, "token", NULL);
 	options.ca_file = json_text_or(context, "ca_file", NULL);

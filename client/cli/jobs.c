@@ -149,9 +149,10 @@ int job_list(struct cli *cli, struct rounds_error *error)
 	char path[120];
 
 	if (state && strspn(state, "abcdefghijklmnopqrstuvwxyz") != strlen(state))
-		return error_field(error, "--state", "must be one of submitted, queued, running, paused, completed, failed, aborted");
-	snprintf(path, sizeof(path), "/api/v1/jobs?limit=%lld%s%s", (long long)json_integer_or(cli->options, "limit", 20),
-		state ? "&state=" : "", state ? state : "");
+		return error_field(error, "--state",
+			"must be one of submitted, queued, running, paused, completed, failed, aborted");
+	snprintf(path, sizeof(path), "/api/v1/jobs?limit=%lld%s%s",
+		(long long)json_integer_or(cli->options, "limit", 20), state ? "&state=" : "", state ? state : "");
 	if (cli_get(cli, path, &answer, error))
 		return -1;
 	if (cli->json) {
@@ -167,8 +168,9 @@ int job_show(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column fields[] = { { "job", "id" }, { "name", "name" }, { "workflow", "workflow" },
 		{ "state", "state" }, { "reason", "reason" }, { "round", "progress" }, { "priority", "priority" },
-		{ "submitted", "created" }, { "by", "submitted_by" }, { "started", "started" }, { "finished", "finished" },
-		{ "model", "model" }, { "best model", "best" }, { "best round", "best_round" }, { NULL, NULL } };
+		{ "submitted", "created" }, { "by", "submitted_by" }, { "started", "started" },
+		{ "finished", "finished" }, { "model", "model" }, { "best model", "best" },
+		{ "best round", "best_round" }, { NULL, NULL } };
 	json_auto_t *job = NULL, *list = json_array();
 	char id[40];
 
@@ -259,8 +261,8 @@ int job_delete(struct cli *cli, struct rounds_error *error)
 }
 
 /* The digest that the options mean: of a round, the best or the last. */
-static int choose_model(struct cli *cli, const char *id, const json_t *job, struct digest *digest,
-	struct rounds_error *error)
+static int choose_model(
+	struct cli *cli, const char *id, const json_t *job, struct digest *digest, struct rounds_error *error)
 {
 	const json_t *round = json_object_get(cli->options, "round");
 	const char *text = json_text_or(job, json_bool_or(cli->options, "best", false) ? "best" : "model", NULL);
@@ -280,8 +282,8 @@ static int choose_model(struct cli *cli, const char *id, const json_t *job, stru
 	}
 	if (text && digest_parse(text, digest))
 		return 0;
-	return error_set(error, ERROR_NOT_FOUND, round ? "the model of that round is not kept"
-						       : "the job has no such model (yet)");
+	return error_set(error, ERROR_NOT_FOUND,
+		round ? "the model of that round is not kept" : "the job has no such model (yet)");
 }
 
 int job_download(struct cli *cli, struct rounds_error *error)
@@ -305,8 +307,8 @@ int job_download(struct cli *cli, struct rounds_error *error)
 static void print_report(const json_t *report)
 {
 	static const struct column columns[] = { { "ROUND", "round" }, { "GOOD", "good" }, { "INPUTS", "inputs" },
-		{ "RECOMPUTED", "recomputed" }, { "MODEL KEPT", "model_kept" }, { "MODEL", "model" }, { "FAULT", "fault" },
-		{ NULL, NULL } };
+		{ "RECOMPUTED", "recomputed" }, { "MODEL KEPT", "model_kept" }, { "MODEL", "model" },
+		{ "FAULT", "fault" }, { NULL, NULL } };
 
 	print_table(json_object_get(report, "rounds"), columns);
 	puts(json_bool_or(report, "good", false) ? "The lineage is sound." : "THE LINEAGE IS BROKEN.");

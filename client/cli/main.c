@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A table is read by its columns. */
+/* clang-format off */
 const struct command commands[] = {
 	{ "login", "URL < TOKEN", "Keep a server's address and a token; the token is read from standard input", login_flags,
 		login, 1, 1, true },
@@ -36,10 +38,12 @@ const struct command commands[] = {
 	{ "version", "", "Versions of this program and of the server", NULL, version, 0, 0, true },
 	{ NULL },
 };
+/* clang-format on */
 
 static const struct field global_flags[] = {
 	{ "context", FIELD_NAME, "Which login to use", .fallback = "\"default\"" },
-	{ "output", FIELD_TEXT, "table, or json for scripts (also -o)", .fallback = "\"table\"", .choices = { "table", "json" } },
+	{ "output", FIELD_TEXT, "table, or json for scripts (also -o)", .fallback = "\"table\"",
+		.choices = { "table", "json" } },
 	{ NULL },
 };
 
@@ -75,16 +79,17 @@ int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error
 
 		/* Ids begin with the time, so the end tells them apart sooner. */
 		if (!last && strncmp(known, given, strlen(given)) != 0 &&
-			(strlen(given) < 4 || strcmp(known + strlen(known) - (strlen(given) < 36 ? strlen(given) : 36), given) != 0))
+			(strlen(given) < 4 ||
+				strcmp(known + strlen(known) - (strlen(given) < 36 ? strlen(given) : 36), given) !=
+					0))
 			continue;
 		snprintf(id, 40, "%s", known);
 		found++;
 	}
 	if (found == 1)
 		return 0;
-	return error_set(error, found ? ERROR_INVALID : ERROR_NOT_FOUND, found ? "\"%.60s\" means %zu jobs; give more of the id"
-									       : "there is no job \"%.60s\"",
-		given, found);
+	return error_set(error, found ? ERROR_INVALID : ERROR_NOT_FOUND,
+		found ? "\"%.60s\" means %zu jobs; give more of the id" : "there is no job \"%.60s\"", given, found);
 }
 
 static int exit_of(const struct rounds_error *error)
@@ -122,9 +127,11 @@ static int help(void)
 		snprintf(line, sizeof(line), "%s %s", command->words, command->usage);
 		printf("  rounds %-24s %s\n", line, command->help);
 	}
-	puts("\nA JOB is an id, its beginning or end, or `last`. `rounds COMMAND --help` lists a command's options. For all:");
+	puts("\nA JOB is an id, its beginning or end, or `last`. `rounds COMMAND --help` lists a command's options. "
+	     "For all:");
 	config_help(global_flags);
-	puts("\nExit codes: 0 done; 1 failed; 2 wrong usage or job; 3 not found; 4 not allowed; 5 no answer from the server;\n"
+	puts("\nExit codes: 0 done; 1 failed; 2 wrong usage or job; 3 not found; 4 not allowed; 5 no answer from the "
+	     "server;\n"
 	     "6 the watched job failed or the verified lineage is broken.");
 	return EXIT_DONE;
 }
@@ -147,7 +154,8 @@ static int matches(const struct command *command, int argc, char **argv)
 	while (*at) {
 		size_t length = strcspn(at, " ");
 
-		if (count + 1 >= argc || strlen(argv[count + 1]) != length || strncmp(argv[count + 1], at, length) != 0)
+		if (count + 1 >= argc || strlen(argv[count + 1]) != length ||
+			strncmp(argv[count + 1], at, length) != 0)
 			return 0;
 		count++;
 		at += length + (at[length] == ' ');

@@ -11,8 +11,8 @@ const struct field remove_flags[] = {
 
 int site_list(struct cli *cli, struct rounds_error *error)
 {
-	static const struct column columns[] = { { "SITE", "name" }, { "CONNECTED", "connected" }, { "STATE", "state" },
-		{ "SLOTS", "slots" }, { "DATASETS", "datasets" }, { "VERSION", "version" },
+	static const struct column columns[] = { { "SITE", "name" }, { "CONNECTED", "connected" },
+		{ "STATE", "state" }, { "SLOTS", "slots" }, { "DATASETS", "datasets" }, { "VERSION", "version" },
 		{ "CERTIFICATE UNTIL", "certificate_expires" }, { NULL, NULL } };
 	json_auto_t *answer = NULL;
 
@@ -32,10 +32,10 @@ static void site_path(const struct cli *cli, char *path, size_t size)
 
 int site_show(struct cli *cli, struct rounds_error *error)
 {
-	static const struct column fields[] = { { "site", "name" }, { "state", "state" }, { "connected", "connected" },
-		{ "seen", "seen" }, { "version", "version" }, { "slots", "slots" }, { "datasets", "datasets" },
-		{ "executors", "executors" }, { "joined", "created" }, { "certificate", "serial" },
-		{ "valid until", "certificate_expires" }, { NULL, NULL } };
+	static const struct column fields[] = { { "site", "name" }, { "state", "state" },
+		{ "connected", "connected" }, { "seen", "seen" }, { "version", "version" }, { "slots", "slots" },
+		{ "datasets", "datasets" }, { "executors", "executors" }, { "joined", "created" },
+		{ "certificate", "serial" }, { "valid until", "certificate_expires" }, { NULL, NULL } };
 	json_auto_t *site = NULL;
 	char path[120];
 
@@ -60,7 +60,9 @@ int site_invite(struct cli *cli, struct rounds_error *error)
 		return EXIT_DONE;
 	}
 	/* The invitation alone on standard output, so that it can be piped; what to do with it beside it. */
-	fprintf(stderr, "At the site, run `rounds-site join URL` and give it this invitation, which is good once, until %s:\n",
+	fprintf(stderr,
+		"At the site, run `rounds-site join URL` and give it this invitation, which is good once, until "
+		"%s:\n",
 		json_text_or(answer, "expires", ""));
 	printf("%s\n", json_text_or(answer, "invitation", ""));
 	return EXIT_DONE;

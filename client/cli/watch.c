@@ -17,8 +17,8 @@ enum { WAIT_SECONDS = 20, BAR = 24, METRICS_SHOWN = 4 };
 struct view {
 	struct cli *cli;
 	const char *id;
-	bool live;      /* on a terminal */
-	int drawn;      /* lines to go back over */
+	bool live; /* on a terminal */
+	int drawn; /* lines to go back over */
 	int64_t cursor, begun;
 	int64_t round_said; /* the last round whose line was printed */
 	json_t *job, *tasks, *metrics;
@@ -44,7 +44,8 @@ static int refresh(struct view *view, struct rounds_error *error)
 	if (fetch(view, "", &view->job, error))
 		return -1;
 	snprintf(tasks, sizeof(tasks), "/tasks?round=%lld", (long long)json_integer_or(view->job, "round", 0));
-	return fetch(view, tasks, &view->tasks, error) || fetch(view, "/metrics?site=", &view->metrics, error) ? -1 : 0;
+	return fetch(view, tasks, &view->tasks, error) || fetch(view, "/metrics?site=", &view->metrics, error) ? -1
+													       : 0;
 }
 
 static bool has_ended(const json_t *job)
@@ -79,7 +80,8 @@ static int64_t measured_round(const struct view *view)
 	json_t *metric;
 
 	json_array_foreach (json_object_get(view->metrics, "items"), i, metric)
-		if (strncmp(json_text_or(metric, "name", ""), "train_", 6) != 0 && json_integer_or(metric, "round", -1) > last)
+		if (strncmp(json_text_or(metric, "name", ""), "train_", 6) != 0 &&
+			json_integer_or(metric, "round", -1) > last)
 			last = json_integer_or(metric, "round", -1);
 	return last;
 }
@@ -102,7 +104,8 @@ static void draw_sites(struct view *view)
 	json_array_foreach (json_object_get(view->tasks, "items"), i, task) {
 		const char *state = json_text_or(task, "state", "");
 		bool leased = !strcmp(state, "leased");
-		scoped(text_free) char *stage = value_text(leased ? json_object_get(task, "stage") : json_object_get(task, "state"));
+		scoped(text_free) char *stage = value_text(
+			leased ? json_object_get(task, "stage") : json_object_get(task, "state"));
 
 		printf("\033[K  %-24.24s ", json_text_or(task, "site", ""));
 		draw_bar(!strcmp(state, "done") ? 1 : leased ? json_number_or(task, "fraction", 0) : 0);
@@ -122,8 +125,8 @@ static void draw(struct view *view)
 	if (view->drawn)
 		printf("\033[%dA", view->drawn);
 	view->drawn = 2;
-	printf("\033[K%s: %s  round %lld of %lld  ", name ? name : "", json_text_or(view->job, "state", ""), (long long)round,
-		(long long)rounds);
+	printf("\033[K%s: %s  round %lld of %lld  ", name ? name : "", json_text_or(view->job, "state", ""),
+		(long long)round, (long long)rounds);
 	draw_bar(has_ended(view->job) ? 1 : (double)(round > 0 ? round - 1 : 0) / (double)rounds);
 	printf("  %lld:%02lld\n", (long long)(seconds / 60), (long long)(seconds % 60));
 	metrics_text(view, measured_round(view), metrics, sizeof(metrics));

@@ -131,7 +131,8 @@ static json_t *holding(struct site *site)
 		const json_t *order = site->slots[j].order;
 
 		if (order)
-			json_array_append_new(held, json_string(json_text_or(order, "id", json_text_or(order, "task", ""))));
+			json_array_append_new(
+				held, json_string(json_text_or(order, "id", json_text_or(order, "task", ""))));
 	}
 	pthread_mutex_unlock(&site->lock);
 	json_array_foreach (kept, i, entry)
@@ -141,9 +142,10 @@ static json_t *holding(struct site *site)
 
 static json_t *claim_body(struct site *site)
 {
-	return json_pack("{s:i, s:s, s:O, s:o, s:o, s:o}", "protocol", PROTOCOL_VERSION, "version", ROUNDS_VERSION, "slots",
-		json_object_get(site->settings, "slots"), "datasets", names_of(json_object_get(site->settings, "datasets")),
-		"executors", names_of(json_object_get(site->settings, "executors")), "holding", holding(site));
+	return json_pack("{s:i, s:s, s:O, s:o, s:o, s:o}", "protocol", PROTOCOL_VERSION, "version", ROUNDS_VERSION,
+		"slots", json_object_get(site->settings, "slots"), "datasets",
+		names_of(json_object_get(site->settings, "datasets")), "executors",
+		names_of(json_object_get(site->settings, "executors")), "holding", holding(site));
 }
 
 /* Results of an earlier run go out before new work comes in. */
@@ -261,14 +263,16 @@ static int open_state(struct site *site, struct rounds_error *error)
 	site->cache_directory = state_path(settings, "cache");
 	if (!site->name || !site->url || !site->cert_path || access(site->cert_path, R_OK))
 		return error_set(error, ERROR_INVALID,
-			"this site has not joined a server yet: ask its operator for an invitation and run `rounds-site join URL`");
+			"this site has not joined a server yet: ask its operator for an invitation and run "
+			"`rounds-site join URL`");
 	if (!spool || !site->key_path || !site->ca_path || !site->work_directory || !site->cache_directory)
 		return error_no_memory(error);
 	directory_remove(site->work_directory);
-	return directory_make(site->work_directory, 0700, error) || directory_make(site->cache_directory, 0700, error) ||
-			spool_open(spool, &site->spool, error)
-		? -1
-		: 0;
+	return directory_make(site->work_directory, 0700, error) ||
+			       directory_make(site->cache_directory, 0700, error) ||
+			       spool_open(spool, &site->spool, error)
+		       ? -1
+		       : 0;
 }
 
 static void close_state(struct site *site)
@@ -310,7 +314,8 @@ int site_run(const json_t *settings, const volatile sig_atomic_t *stop, struct r
 	pthread_condattr_destroy(&steady);
 	if (directory_make(json_text_or(settings, "state_dir", ""), 0700, error) || lock_state(&site, &lock, error))
 		return -1;
-	failed = open_state(&site, error) || site_connect(&site, stop, &connection, error) || start_slots(&site, error);
+	failed = open_state(&site, error) || site_connect(&site, stop, &connection, error) ||
+		 start_slots(&site, error);
 	if (!failed) {
 		log_info("ready", "site", site.name, "server", site.url, "version", ROUNDS_VERSION, NULL);
 		poll_for_work(&site, connection);

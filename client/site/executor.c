@@ -105,7 +105,8 @@ static int spawn(struct executor *executor, const json_t *settings, const char *
 	if (ready) {
 		executor->pid = fork();
 		if (executor->pid == 0)
-			become(argv, (char **)(uintptr_t)environment, directory, (int[]){ in[0], out[1], err[1] }, &memory, &cpu);
+			become(argv, (char **)(uintptr_t)environment, directory, (int[]){ in[0], out[1], err[1] },
+				&memory, &cpu);
 	}
 	free(argv);
 	free(environment);
@@ -143,7 +144,8 @@ int executor_start(const json_t *settings, const char *directory, struct executo
 
 static void reap(struct executor *executor, int options)
 {
-	if (!executor->exited && executor->pid > 0 && waitpid(executor->pid, &executor->status, options) == executor->pid)
+	if (!executor->exited && executor->pid > 0 &&
+		waitpid(executor->pid, &executor->status, options) == executor->pid)
 		executor->exited = true;
 }
 
@@ -206,7 +208,8 @@ static void last_words(const struct executor *executor, char *text, size_t size)
 	for (char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ')
 			*c = *c == '\n' ? '|' : ' ';
-	for (size_t length = strlen(text); length > 0 && (text[length - 1] == '|' || text[length - 1] == ' '); length--)
+	for (size_t length = strlen(text); length > 0 && (text[length - 1] == '|' || text[length - 1] == ' ');
+		length--)
 		text[length - 1] = '\0';
 }
 
@@ -219,8 +222,9 @@ static int say_exit(struct executor *executor, struct rounds_error *error)
 	reap(executor, 0);
 	last_words(executor, words, sizeof(words));
 	if (WIFSIGNALED(executor->status))
-		return error_set(error, ERROR_IO, "the executor was killed by signal %d (%s)%s%s", WTERMSIG(executor->status),
-			strsignal(WTERMSIG(executor->status)), words[0] ? ": " : "", words);
+		return error_set(error, ERROR_IO, "the executor was killed by signal %d (%s)%s%s",
+			WTERMSIG(executor->status), strsignal(WTERMSIG(executor->status)), words[0] ? ": " : "",
+			words);
 	return error_set(error, ERROR_IO, "the executor ended with status %d before it gave a result%s%s",
 		WEXITSTATUS(executor->status), words[0] ? ": " : "", words);
 }
@@ -251,7 +255,8 @@ static enum heard hear(struct executor *executor, const char *line, size_t size,
 		return HEARD_RESULT;
 	} else if (!strcmp(type, "error")) {
 		*retry = json_bool_or(said, "retry", false);
-		error_set(error, ERROR_INVALID, "%s", json_text_or(said, "message", "the executor failed without a message"));
+		error_set(error, ERROR_INVALID, "%s",
+			json_text_or(said, "message", "the executor failed without a message"));
 		return HEARD_ERROR;
 	}
 	return HEARD_NOTHING; /* of a later protocol */

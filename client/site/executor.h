@@ -18,8 +18,8 @@
 struct executor;
 
 /* `settings` is the executor's part of site.json. The program runs in `directory`. */
-must_check int executor_start(const json_t *settings, const char *directory, struct executor **executor,
-	struct rounds_error *error);
+must_check int executor_start(
+	const json_t *settings, const char *directory, struct executor **executor, struct rounds_error *error);
 /* Kills it if it still runs. */
 void executor_free(struct executor *executor);
 DEFINE_CLEANUP(struct executor *, executor_free);
@@ -31,7 +31,7 @@ typedef bool executor_watch_fn(void *context, const char *stage, double fraction
  * Hands over a task document and waits for its result: *result is {"weight", "metrics"} (a new reference). On failure
  * *retry says whether another try makes sense; the message ends with the program's last words.
  */
-must_check int executor_run(struct executor *executor, const json_t *task, int64_t timeout_us, executor_watch_fn *watch,
-	void *context, json_t **result, bool *retry, struct rounds_error *error);
+must_check int executor_run(struct executor *executor, const json_t *task, int64_t timeout_us,
+	executor_watch_fn *watch, void *context, json_t **result, bool *retry, struct rounds_error *error);
 
 #endif

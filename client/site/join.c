@@ -26,7 +26,8 @@ static int read_fingerprint(const char *invitation, char fingerprint[DIGEST_TEXT
 
 	snprintf(fingerprint, DIGEST_TEXT_SIZE, "sha256:%.64s", dot ? dot + 1 : "");
 	if (!dot || !digest_parse(fingerprint, &digest) || strlen(dot + 1) != 64)
-		return error_set(error, ERROR_INVALID, "this is not an invitation: copy the whole text that `rounds site invite` printed");
+		return error_set(error, ERROR_INVALID,
+			"this is not an invitation: copy the whole text that `rounds site invite` printed");
 	return 0;
 }
 
@@ -61,14 +62,17 @@ int join(const json_t *settings, const char *url, const char *invitation, struct
 	if (!cert_path || !ca_path)
 		return error_no_memory(error);
 	if (access(cert_path, F_OK) == 0)
-		return error_set(error, ERROR_CONFLICT, "this site has joined already: %s is there; remove it to join anew", cert_path);
+		return error_set(error, ERROR_CONFLICT,
+			"this site has joined already: %s is there; remove it to join anew", cert_path);
 	if (read_fingerprint(invitation, fingerprint, error) ||
 		directory_make(json_text_or(settings, "state_dir", ""), 0700, error) ||
 		authority_fetch(url, fingerprint, json_text_or(settings, "proxy", NULL), &authority, error) ||
 		keep(settings, "ca.pem", authority, 0644, error) || key_new(&key, error) ||
-		ask_certificate(settings, url, json_text_or(settings, "ca_file", ca_path), invitation, key, &answer, error) ||
+		ask_certificate(
+			settings, url, json_text_or(settings, "ca_file", ca_path), invitation, key, &answer, error) ||
 		json_get_text(answer, "certificate", true, &certificate, error) ||
-		json_get_text(answer, "site", true, &name, error) || certificate_check(certificate, authority, key, error) ||
+		json_get_text(answer, "site", true, &name, error) ||
+		certificate_check(certificate, authority, key, error) ||
 		keep(settings, "site.key", key, 0600, error) || keep(settings, "site.name", name, 0644, error) ||
 		keep(settings, "server", url, 0644, error) || keep(settings, "site.pem", certificate, 0644, error))
 		return -1;

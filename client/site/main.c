@@ -54,7 +54,8 @@ static int do_join(const json_t *settings, const json_t *words, struct rounds_er
 
 	if (!url || json_array_size(words) != 2)
 		return error_set(error, ERROR_INVALID, "usage: rounds-site join URL < INVITATION");
-	return read_invitation(invitation, sizeof(invitation), error) || join(settings, url, invitation, error) ? -1 : 0;
+	return read_invitation(invitation, sizeof(invitation), error) || join(settings, url, invitation, error) ? -1
+														: 0;
 }
 
 static int run(const json_t *settings, const json_t *words, struct rounds_error *error)

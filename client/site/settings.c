@@ -10,28 +10,34 @@ static const struct field dataset_fields[] = {
 	{ "path", FIELD_TEXT, "The file: CSV with a header, or NPY", .required = true, .min = 1, .max = 4096 },
 	{ "label", FIELD_TEXT, "CSV: the column to be predicted", .min = 1, .max = 200 },
 	{ "labels", FIELD_TEXT, "NPY: the file of labels", .min = 1, .max = 4096 },
-	{ "ignore", FIELD_TEXTS, "CSV: columns that are no features, such as a patient's number", .fallback = "[]", .min = 0,
-		.max = 10000 },
-	{ "categories", FIELD_OBJECT, "CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
+	{ "ignore", FIELD_TEXTS, "CSV: columns that are no features, such as a patient's number", .fallback = "[]",
+		.min = 0, .max = 10000 },
+	{ "categories", FIELD_OBJECT,
+		"CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
 		.fallback = "{}" },
-	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0, .max = 10000 },
+	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0,
+		.max = 10000 },
 	{ NULL },
 };
 
 static const struct field executor_fields[] = {
 	{ "command", FIELD_TEXTS, "The program and its arguments", .required = true, .min = 1, .max = 100 },
 	{ "keep", FIELD_BOOL, "Keep it running between the tasks of a job", .fallback = "true" },
-	{ "memory_mb", FIELD_INTEGER, "Most memory it may use; 0: no limit", .fallback = "0", .min = 0, .max = 100000000 },
-	{ "cpu_seconds", FIELD_INTEGER, "Most processor time it may use; 0: no limit", .fallback = "0", .min = 0, .max = 1e9 },
-	{ "environment", FIELD_TEXTS, "NAME=value for its environment, which is else empty but for PATH, HOME and LANG",
-		.fallback = "[]", .min = 0, .max = 100 },
+	{ "memory_mb", FIELD_INTEGER, "Most memory it may use; 0: no limit", .fallback = "0", .min = 0,
+		.max = 100000000 },
+	{ "cpu_seconds", FIELD_INTEGER, "Most processor time it may use; 0: no limit", .fallback = "0", .min = 0,
+		.max = 1e9 },
+	{ "environment", FIELD_TEXTS,
+		"NAME=value for its environment, which is else empty but for PATH, HOME and LANG", .fallback = "[]",
+		.min = 0, .max = 100 },
 	{ NULL },
 };
 
 const struct field site_settings[] = {
-	{ "server", FIELD_TEXT, "The server's address, https://HOST:PORT; `join` writes it down", .min = 9, .max = 300 },
-	{ "state_dir", FIELD_TEXT, "Key, certificate, kept models and results", .fallback = "\"/var/lib/rounds-site\"",
-		.min = 1, .max = 1000 },
+	{ "server", FIELD_TEXT, "The server's address, https://HOST:PORT; `join` writes it down", .min = 9,
+		.max = 300 },
+	{ "state_dir", FIELD_TEXT, "Key, certificate, kept models and results",
+		.fallback = "\"/var/lib/rounds-site\"", .min = 1, .max = 1000 },
 	{ "ca_file", FIELD_TEXT, "Whom to trust as the server; else the authority that it was joined with", .min = 1,
 		.max = 4096 },
 	{ "proxy", FIELD_TEXT, "Proxy; else HTTPS_PROXY and NO_PROXY of the environment", .min = 1, .max = 300 },
@@ -40,7 +46,8 @@ const struct field site_settings[] = {
 	{ "datasets", FIELD_MAP, "The data that jobs may name", .fallback = "{}", .nested = dataset_fields },
 	{ "executors", FIELD_MAP, "The programs that jobs may name; \"trainer\" is rounds-trainer unless given",
 		.fallback = "{}", .nested = executor_fields },
-	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"", .choices = { "debug", "info", "warn", "error" } },
+	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
+		.choices = { "debug", "info", "warn", "error" } },
 	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
 	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
 	{ NULL },
@@ -97,8 +104,8 @@ int settings_complete(json_t *settings, const char *program, struct rounds_error
 
 	if (!json_object_get(executors, "trainer"))
 		json_object_set_new(executors, "trainer",
-			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(program), "keep", 1, "memory_mb", 0,
-				"cpu_seconds", 0, "environment"));
+			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(program), "keep", 1,
+				"memory_mb", 0, "cpu_seconds", 0, "environment"));
 	json_object_foreach (json_object_get(settings, "datasets"), name, dataset) {
 		json_object_set_new(dataset, "name", json_string(name));
 		if (make_absolute(dataset, name, "path", error) || make_absolute(dataset, name, "labels", error))

@@ -29,16 +29,16 @@ struct slot {
 	pthread_t thread;
 	bool runs;
 	/* Guarded by site->lock. */
-	json_t *order;   /* a task, or a spool entry to deliver; NULL: idle */
+	json_t *order; /* a task, or a spool entry to deliver; NULL: idle */
 	/* The thread's own. */
 	struct connection *connection, *beats; /* beats: for heartbeats */
-	struct executor *executor; /* kept for the tasks of one job */
+	struct executor *executor;             /* kept for the tasks of one job */
 	char executor_job[64], executor_name[64];
 };
 
 /* A connection with the site's identity; `stop` NULL: it goes through even when the daemon stops. */
-must_check int site_connect(const struct site *site, const volatile sig_atomic_t *stop, struct connection **connection,
-	struct rounds_error *error);
+must_check int site_connect(const struct site *site, const volatile sig_atomic_t *stop,
+	struct connection **connection, struct rounds_error *error);
 bool site_stopping(const struct site *site);
 
 /* work.c: an order from beginning to end; errors are reported to the server and logged. */

@@ -19,7 +19,8 @@ void spool_free(struct spool *spool);
 DEFINE_CLEANUP(struct spool *, spool_free);
 
 /* Moves the update (NULL: none) into the spool and writes the entry, durably. */
-must_check int spool_put(struct spool *spool, const json_t *entry, const char *update_path, struct rounds_error *error);
+must_check int spool_put(
+	struct spool *spool, const json_t *entry, const char *update_path, struct rounds_error *error);
 /* Writes a changed entry. */
 must_check int spool_update(struct spool *spool, const json_t *entry, struct rounds_error *error);
 void spool_remove(struct spool *spool, const char *task);

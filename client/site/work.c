@@ -105,7 +105,8 @@ static bool transfer_moved(void *context, uint64_t bytes)
 		if (spool_update(work->slot->site->spool, work->entry, &error))
 			log_warn("cannot write down an upload", "reason", error.message, NULL);
 	}
-	return watch(work, work->entry ? "uploading" : "downloading", work->size > 0 ? (double)bytes / work->size : NAN);
+	return watch(
+		work, work->entry ? "uploading" : "downloading", work->size > 0 ? (double)bytes / work->size : NAN);
 }
 
 /* Until it is there or will never be. */
@@ -166,14 +167,16 @@ static int get_executor(struct slot *slot, const json_t *task, struct rounds_err
 static json_t *task_document(const struct work *work, const char *model, const char *scratch, const char *output)
 {
 	const json_t *task = work->task, *settings = work->slot->site->settings;
-	const json_t *dataset = json_object_get(json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
+	const json_t *dataset = json_object_get(
+		json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
 
-	return json_pack("{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s, s:s}", "type", "task",
-		"protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
-		json_object_get(task, "job_name"), "round", json_object_get(task, "round"), "rounds",
-		json_object_get(task, "rounds"), "kind", json_object_get(task, "kind"), "site", work->slot->site->name, "seed",
-		json_object_get(task, "seed"), "params", json_object_get(task, "trainer"), "dataset", dataset, "model", model,
-		"scratch", scratch, "output", output);
+	return json_pack("{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s, s:s}", "type",
+		"task", "protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job",
+		json_object_get(task, "job"), "job_name", json_object_get(task, "job_name"), "round",
+		json_object_get(task, "round"), "rounds", json_object_get(task, "rounds"), "kind",
+		json_object_get(task, "kind"), "site", work->slot->site->name, "seed", json_object_get(task, "seed"),
+		"params", json_object_get(task, "trainer"), "dataset", dataset, "model", model, "scratch", scratch,
+		"output", output);
 }
 
 /* The result becomes a spool entry: what comes now survives a restart. */
@@ -188,14 +191,15 @@ static int keep_result(struct work *work, const json_t *result, const char *outp
 
 	if (has_update) {
 		if (fd < 0 || fstat(fd, &status))
-			return error_set(error, ERROR_INVALID, "the executor gave a result but wrote no file %s", output);
+			return error_set(
+				error, ERROR_INVALID, "the executor gave a result but wrote no file %s", output);
 		if (digest_file(fd, (uint64_t)status.st_size, &digest, error))
 			return -1;
 		digest_format(&digest, text);
 	}
-	entry = json_pack("{s:s, s:O, s:s?, s:O*, s:O*, s:s}", "task", work->id, "kind", json_object_get(work->task, "kind"),
-		"update", has_update ? text : NULL, "weight", json_object_get(result, "weight"), "metrics",
-		json_object_get(result, "metrics"), "upload", "");
+	entry = json_pack("{s:s, s:O, s:s?, s:O*, s:O*, s:s}", "task", work->id, "kind",
+		json_object_get(work->task, "kind"), "update", has_update ? text : NULL, "weight",
+		json_object_get(result, "weight"), "metrics", json_object_get(result, "metrics"), "upload", "");
 	if (!entry)
 		return error_no_memory(error);
 	if (spool_put(work->slot->site->spool, entry, has_update ? output : NULL, error))
@@ -216,7 +220,8 @@ static int run_executor(struct work *work, const char *model, bool *retry, struc
 
 	if (get_executor(slot, work->task, error))
 		return -1;
-	if (!json_object_get(json_object_get(slot->site->settings, "datasets"), json_text_or(work->task, "dataset", ""))) {
+	if (!json_object_get(
+		    json_object_get(slot->site->settings, "datasets"), json_text_or(work->task, "dataset", ""))) {
 		*retry = false;
 		return error_set(error, ERROR_INVALID, "this site has no dataset \"%.63s\"",
 			json_text_or(work->task, "dataset", ""));
@@ -234,7 +239,8 @@ static int run_executor(struct work *work, const char *model, bool *retry, struc
 			  : error_no_memory(error);
 	if (!failed)
 		failed = keep_result(work, result, output, error);
-	keep = json_bool_or(json_object_get(json_object_get(slot->site->settings, "executors"), slot->executor_name), "keep", true);
+	keep = json_bool_or(json_object_get(json_object_get(slot->site->settings, "executors"), slot->executor_name),
+		"keep", true);
 	if (failed || !keep) {
 		executor_free(slot->executor);
 		slot->executor = NULL;
@@ -306,8 +312,8 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 		}
 		*uploaded = true;
 	}
-	body = json_pack("{s:O*, s:O*, s:O*}", "update", update ? json_object_get(work->entry, "update") : NULL, "weight",
-		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
+	body = json_pack("{s:O*, s:O*, s:O*}", "update", update ? json_object_get(work->entry, "update") : NULL,
+		"weight", json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
 	return connection_call(slot->connection, "POST", path, body, 600, &answer, error);
 }
 
@@ -328,7 +334,7 @@ static void deliver(struct work *work)
 			uploaded = false;
 			work->upload[0] = '\0';
 		} else if (!error_is_passing(&error) && error.kind != ERROR_CHECKSUM &&
-			!(error.kind == ERROR_CONFLICT && !uploaded)) {
+			   !(error.kind == ERROR_CONFLICT && !uploaded)) {
 			log_warn("the server refused the result", "task", work->id, "reason", error.message, "field",
 				error.field[0] ? error.field : NULL, NULL);
 			spool_remove(site->spool, work->id);
@@ -344,13 +350,16 @@ static void deliver(struct work *work)
 
 void work_do(struct slot *slot, const json_t *order)
 {
-	struct work work = { .slot = slot, .task = order, .id = json_text_or(order, "id", json_text_or(order, "task", "")) };
+	struct work work = {
+		.slot = slot, .task = order, .id = json_text_or(order, "id", json_text_or(order, "task", ""))
+	};
 	struct rounds_error error = { 0 };
 	char round[24];
 	bool retry;
 
 	work.beat_us = json_integer_or(order, "lease_seconds", 60) * SECOND_US / 3;
-	work.next_beat = clock_steady_us() + (work.beat_us < SECOND_US ? work.beat_us : SECOND_US); /* the first one soon */
+	work.next_beat = clock_steady_us() +
+			 (work.beat_us < SECOND_US ? work.beat_us : SECOND_US); /* the first one soon */
 	work.entry = spool_find(slot->site->spool, work.id);
 	if (!work.entry) {
 		snprintf(round, sizeof(round), "%lld", (long long)json_integer_or(order, "round", 0));

@@ -37,8 +37,8 @@ static void fail(struct reading *reading, const char *what, const char *field)
 	if (reading->failed)
 		return;
 	reading->failed = true;
-	error_set(reading->error, ERROR_INVALID, "record %zu, column \"%.80s\": %s%s%.80s%s", reading->line, column, what,
-		field ? " \"" : "", field ? field : "", field ? "\"" : "");
+	error_set(reading->error, ERROR_INVALID, "record %zu, column \"%.80s\": %s%s%.80s%s", reading->line, column,
+		what, field ? " \"" : "", field ? field : "", field ? "\"" : "");
 }
 
 static bool lists(const json_t *names, const char *name)
@@ -192,7 +192,8 @@ static void keep_row(struct reading *reading)
 
 	if (dataset->rows == reading->rows_room) {
 		size_t room = reading->rows_room ? 2 * reading->rows_room : 256;
-		float *features = realloc(dataset->features, room * (dataset->columns ? dataset->columns : 1) * sizeof(float));
+		float *features = realloc(
+			dataset->features, room * (dataset->columns ? dataset->columns : 1) * sizeof(float));
 		float *labels = features ? realloc(dataset->labels, room * sizeof(float)) : NULL;
 
 		dataset->features = features ? features : dataset->features;
@@ -204,7 +205,8 @@ static void keep_row(struct reading *reading)
 		reading->rows_room = room;
 	}
 	if (dataset->columns > 0)
-		memcpy(dataset->features + dataset->rows * dataset->columns, reading->row, dataset->columns * sizeof(float));
+		memcpy(dataset->features + dataset->rows * dataset->columns, reading->row,
+			dataset->columns * sizeof(float));
 	dataset->labels[dataset->rows++] = reading->label;
 }
 
@@ -228,7 +230,8 @@ static void take_end_of_record(int terminator, void *context)
 
 		reading->at = reading->column_count;
 		if (!has_label_column(reading))
-			fail(reading, *label ? "there is no label column" : "the dataset names no label column", *label ? label : NULL);
+			fail(reading, *label ? "there is no label column" : "the dataset names no label column",
+				*label ? label : NULL);
 	} else if (reading->at != reading->column_count) {
 		fail(reading, "the record has fewer fields than the header", NULL);
 	} else if (!reading->has_label) {
@@ -249,11 +252,13 @@ static int parse(FILE *file, struct csv_parser *parser, struct reading *reading,
 
 	while (!reading->failed && (got = fread(block, 1, sizeof(block), file)) > 0)
 		if (csv_parse(parser, block, got, take_field, take_end_of_record, reading) != got)
-			return error_set(error, ERROR_INVALID, "record %zu: %s", reading->line, csv_strerror(csv_error(parser)));
+			return error_set(error, ERROR_INVALID, "record %zu: %s", reading->line,
+				csv_strerror(csv_error(parser)));
 	if (ferror(file))
 		return error_errno(error, "cannot be read");
 	if (!reading->failed && csv_fini(parser, take_field, take_end_of_record, reading))
-		return error_set(error, ERROR_INVALID, "record %zu: %s", reading->line, csv_strerror(csv_error(parser)));
+		return error_set(
+			error, ERROR_INVALID, "record %zu: %s", reading->line, csv_strerror(csv_error(parser)));
 	return reading->failed ? -1 : 0;
 }
 

@@ -68,16 +68,17 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 	json_auto_t *none = json_object();
 
 	if (json_integer_or(task, "protocol", 0) != PROTOCOL)
-		return error_set(error, ERROR_INVALID, "this trainer speaks version %d of the executor protocol", PROTOCOL);
+		return error_set(
+			error, ERROR_INVALID, "this trainer speaks version %d of the executor protocol", PROTOCOL);
 	params = fields_apply(training_params, given ? given : none, "trainer", faults);
 	if (!params)
 		return fields_error(faults, error);
 	if (!json_is_object(json_object_get(task, "dataset")))
 		return error_set(error, ERROR_INVALID, "the task names no dataset");
 	return get_dataset(json_object_get(task, "dataset"), kept, error) ||
-			training_do(task, params, kept->dataset, say_progress, result, error)
-		? -1
-		: 0;
+			       training_do(task, params, kept->dataset, say_progress, result, error)
+		       ? -1
+		       : 0;
 }
 
 static void serve_line(const char *line, size_t size, struct kept *kept)
@@ -97,7 +98,8 @@ static void serve_line(const char *line, size_t size, struct kept *kept)
 static int help(void)
 {
 	puts("rounds-trainer: trains on a site's data; rounds-site starts it.\n\n"
-	     "It reads tasks as JSON lines on standard input; client/README.md describes them. What a job may say in\n"
+	     "It reads tasks as JSON lines on standard input; client/README.md describes them. What a job may say "
+	     "in\n"
 	     "\"trainer\":");
 	config_help(training_params);
 	return 0;

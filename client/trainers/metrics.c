@@ -86,7 +86,8 @@ static double area_under_curve(struct metrics *metrics)
 	}
 	if (positives == 0 || positives == rows)
 		return NAN;
-	return (rank_sum - (double)positives * (double)(positives + 1) / 2) / ((double)positives * (double)(rows - positives));
+	return (rank_sum - (double)positives * (double)(positives + 1) / 2) /
+	       ((double)positives * (double)(rows - positives));
 }
 
 void metrics_finish(struct metrics *metrics, json_t *values)

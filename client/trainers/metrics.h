@@ -9,8 +9,8 @@
 struct metrics;
 
 /* For at most `rows` rows of `outputs` outputs. */
-must_check int metrics_new(enum loss loss, size_t outputs, size_t rows, struct metrics **metrics,
-	struct rounds_error *error);
+must_check int metrics_new(
+	enum loss loss, size_t outputs, size_t rows, struct metrics **metrics, struct rounds_error *error);
 void metrics_free(struct metrics *metrics);
 DEFINE_CLEANUP(struct metrics *, metrics_free);
 

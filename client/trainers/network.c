@@ -31,7 +31,8 @@ int network_new(const struct network *shape, struct network **out, struct rounds
 	for (size_t i = 0; i < shape->layers; i++) {
 		size_t weights;
 
-		if (__builtin_mul_overflow(shape->widths[i], shape->widths[i + 1], &weights) || weights > SIZE_MAX / 64)
+		if (__builtin_mul_overflow(shape->widths[i], shape->widths[i + 1], &weights) ||
+			weights > SIZE_MAX / 64)
 			return error_set(error, ERROR_INVALID, "the model is too large");
 		network->count += weights + shape->widths[i + 1];
 	}
@@ -109,8 +110,8 @@ static void name_tensors(const struct network *network, struct names *names)
 
 static int misfit(struct rounds_error *error, const char *name, const char *what)
 {
-	return error_set(error, ERROR_INVALID, "the model does not fit the job's parameters and this site's data: \"%s\" %s", name,
-		what);
+	return error_set(error, ERROR_INVALID,
+		"the model does not fit the job's parameters and this site's data: \"%s\" %s", name, what);
 }
 
 int network_read(struct network *network, const char *path, struct rounds_error *error)
@@ -130,7 +131,8 @@ int network_read(struct network *network, const char *path, struct rounds_error 
 			return misfit(error, plan->name, "is missing");
 		if (tensor->dtype != DTYPE_F32)
 			return misfit(error, plan->name, "is not F32");
-		if (tensor->rank != plan->rank || memcmp(tensor->shape, plan->shape, plan->rank * sizeof(uint64_t)) != 0)
+		if (tensor->rank != plan->rank ||
+			memcmp(tensor->shape, plan->shape, plan->rank * sizeof(uint64_t)) != 0)
 			return misfit(error, plan->name, "has another shape");
 		memcpy(next, file.view.bytes + tensor->offset, tensor->size);
 		next += tensor->count;
@@ -155,9 +157,9 @@ int network_write(const struct network *network, const char *path, struct rounds
 		return -1;
 	header = bytes;
 	return file_write_all(fd, bytes, size, error) ||
-			file_write_all(fd, network->values, network->count * sizeof(float), error)
-		? -1
-		: 0;
+			       file_write_all(fd, network->values, network->count * sizeof(float), error)
+		       ? -1
+		       : 0;
 }
 
 int batch_new(const struct network *network, size_t rows, struct batch **out, struct rounds_error *error)
@@ -278,8 +280,9 @@ static void output_deltas(const struct network *network, struct batch *batch, si
 		} else {
 			sum = log_sum_exp(out + i * outputs, outputs);
 			for (size_t j = 0; j < outputs; j++)
-				delta[i * outputs + j] = (float)((exp(out[i * outputs + j] - sum) - (j == (size_t)label)) /
-					(double)rows);
+				delta[i * outputs + j] = (float)((exp(out[i * outputs + j] - sum) -
+									 (j == (size_t)label)) /
+								 (double)rows);
 		}
 	}
 }
@@ -295,15 +298,16 @@ void network_backward(struct network *network, struct batch *batch, size_t rows,
 		const float *active = batch->activations[i];
 
 		memcpy(weights, network->weights[i], in * out * sizeof(float));
-		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)out, (blasint)in, (blasint)rows, 1, delta,
-			(blasint)out, active, (blasint)in, (float)l2, weights, (blasint)in);
-		cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)rows, (blasint)out, 1, delta, (blasint)out, batch->ones, 1, 0,
-			biases, 1);
+		cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)out, (blasint)in, (blasint)rows, 1,
+			delta, (blasint)out, active, (blasint)in, (float)l2, weights, (blasint)in);
+		cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)rows, (blasint)out, 1, delta, (blasint)out,
+			batch->ones, 1, 0, biases, 1);
 		if (i == 0)
 			break;
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)in, (blasint)out, 1, delta,
-			(blasint)out, network->weights[i], (blasint)in, 0, below, (blasint)in);
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)in, (blasint)out, 1,
+			delta, (blasint)out, network->weights[i], (blasint)in, 0, below, (blasint)in);
 		for (size_t j = 0; j < rows * in; j++)
-			below[j] *= network->activation == ACTIVATION_TANH ? 1 - active[j] * active[j] : active[j] > 0;
+			below[j] *= network->activation == ACTIVATION_TANH ? 1 - active[j] * active[j]
+									   : active[j] > 0;
 	}
 }

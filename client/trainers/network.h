@@ -24,10 +24,10 @@ struct network {
 	enum loss loss;
 	enum activation activation;
 	bool standardize;
-	size_t count;           /* of all values */
-	float *values;          /* [mean scale] then, layer by layer, weight and bias */
-	float *gradient;        /* of the same length; zero for mean and scale */
-	size_t first;           /* where what is trained begins */
+	size_t count;                                        /* of all values */
+	float *values;                                       /* [mean scale] then, layer by layer, weight and bias */
+	float *gradient;                                     /* of the same length; zero for mean and scale */
+	size_t first;                                        /* where what is trained begins */
 	float *weights[LAYERS_LIMIT], *biases[LAYERS_LIMIT]; /* into values */
 };
 
@@ -45,7 +45,8 @@ must_check int network_write(const struct network *network, const char *path, st
 
 /* Room for a batch of at most `rows`. */
 struct batch;
-must_check int batch_new(const struct network *network, size_t rows, struct batch **batch, struct rounds_error *error);
+must_check int batch_new(
+	const struct network *network, size_t rows, struct batch **batch, struct rounds_error *error);
 void batch_free(struct batch *batch);
 DEFINE_CLEANUP(struct batch *, batch_free);
 

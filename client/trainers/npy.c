@@ -18,8 +18,15 @@ static const struct {
 	const char *descr;
 	enum dtype dtype;
 } types[] = {
-	{ "<f8", DTYPE_F64 }, { "<f4", DTYPE_F32 }, { "<f2", DTYPE_F16 }, { "<i8", DTYPE_I64 }, { "<i4", DTYPE_I32 },
-	{ "<i2", DTYPE_I16 }, { "|i1", DTYPE_I8 },  { "|u1", DTYPE_U8 },  { "|b1", DTYPE_BOOL },
+	{ "<f8", DTYPE_F64 },
+	{ "<f4", DTYPE_F32 },
+	{ "<f2", DTYPE_F16 },
+	{ "<i8", DTYPE_I64 },
+	{ "<i4", DTYPE_I32 },
+	{ "<i2", DTYPE_I16 },
+	{ "|i1", DTYPE_I8 },
+	{ "|u1", DTYPE_U8 },
+	{ "|b1", DTYPE_BOOL },
 };
 
 static int refuse(struct rounds_error *error, const char *what)
@@ -53,7 +60,8 @@ static int parse_header(const char *header, struct npy *npy, struct rounds_error
 	if (strncmp(order, "False", 5) != 0)
 		return refuse(error, "it must be in C order");
 	found = sscanf(shape, "(%llu, %llu)", &rows, &columns);
-	if (found < 1 || strchr(shape, ')') == NULL || rows > SIZE_MAX / 64 || (found == 2 && columns > SIZE_MAX / 64))
+	if (found < 1 || strchr(shape, ')') == NULL || rows > SIZE_MAX / 64 ||
+		(found == 2 && columns > SIZE_MAX / 64))
 		return refuse(error, "it must be a vector or a matrix");
 	npy->dtype = types[type].dtype;
 	npy->rows = (size_t)rows;
@@ -116,8 +124,8 @@ int npy_load(const json_t *description, struct dataset *dataset, struct rounds_e
 	if (open_npy(labels_path, &labels_view, &labels, error))
 		return error_prefix(error, "%s", labels_path);
 	if (labels.columns != 1 || labels.rows != features.rows)
-		return error_set(error, ERROR_INVALID, "there are %zu rows of features but %zu x %zu labels", features.rows,
-			labels.rows, labels.columns);
+		return error_set(error, ERROR_INVALID, "there are %zu rows of features but %zu x %zu labels",
+			features.rows, labels.rows, labels.columns);
 	dataset->rows = features.rows;
 	dataset->columns = features.columns;
 	dataset->features = to_floats(&features);

@@ -14,21 +14,29 @@ enum { MEASURE_ROWS = 4096 };
 const struct field training_params[] = {
 	{ "model", FIELD_TEXT, "What is trained", .fallback = "\"logistic\"",
 		.choices = { "linear", "logistic", "softmax", "mlp" } },
-	{ "outputs", FIELD_INTEGER, "Classes of softmax and mlp; 0: as many as the dataset names", .fallback = "0", .min = 0,
+	{ "outputs", FIELD_INTEGER, "Classes of softmax and mlp; 0: as many as the dataset names", .fallback = "0",
+		.min = 0, .max = 1000000 },
+	{ "hidden", FIELD_INTEGER, "Width of the hidden layers of an mlp", .fallback = "64", .min = 1,
 		.max = 1000000 },
-	{ "hidden", FIELD_INTEGER, "Width of the hidden layers of an mlp", .fallback = "64", .min = 1, .max = 1000000 },
 	{ "hidden_layers", FIELD_INTEGER, "How many hidden layers an mlp has", .fallback = "1", .min = 1, .max = 15 },
-	{ "loss", FIELD_TEXT, "Loss of an mlp", .fallback = "\"softmax\"", .choices = { "softmax", "logistic", "squared" } },
-	{ "activation", FIELD_TEXT, "Between the layers of an mlp", .fallback = "\"relu\"", .choices = { "relu", "tanh" } },
-	{ "standardize", FIELD_BOOL, "Scale the features by mean and deviation of the site that makes the model; they travel with it",
+	{ "loss", FIELD_TEXT, "Loss of an mlp", .fallback = "\"softmax\"",
+		.choices = { "softmax", "logistic", "squared" } },
+	{ "activation", FIELD_TEXT, "Between the layers of an mlp", .fallback = "\"relu\"",
+		.choices = { "relu", "tanh" } },
+	{ "standardize", FIELD_BOOL,
+		"Scale the features by mean and deviation of the site that makes the model; they travel with it",
 		.fallback = "true" },
 	{ "epochs", FIELD_INTEGER, "Passes over the data in a round", .fallback = "1", .min = 1, .max = 100000 },
 	{ "batch_size", FIELD_INTEGER, "Rows of a step; 0: all", .fallback = "32", .min = 0, .max = 100000000 },
-	{ "optimizer", FIELD_TEXT, "How steps are made", .fallback = "\"sgd\"", .choices = { "sgd", "momentum", "adam" } },
-	{ "learning_rate", FIELD_NUMBER, "Length of a step", .fallback = "0.1", .min = 0, .max = 1e6, .exclusive = true },
+	{ "optimizer", FIELD_TEXT, "How steps are made", .fallback = "\"sgd\"",
+		.choices = { "sgd", "momentum", "adam" } },
+	{ "learning_rate", FIELD_NUMBER, "Length of a step", .fallback = "0.1", .min = 0, .max = 1e6,
+		.exclusive = true },
 	{ "momentum", FIELD_NUMBER, "For momentum", .fallback = "0.9", .min = 0, .max = 1 },
-	{ "l2", FIELD_NUMBER, "Penalty on the weights' squares, l2/2 |W|^2", .fallback = "0.0", .min = 0, .max = 1e6 },
-	{ "validation", FIELD_NUMBER, "Share of the rows kept for validation", .fallback = "0.2", .min = 0, .max = 1 },
+	{ "l2", FIELD_NUMBER, "Penalty on the weights' squares, l2/2 |W|^2", .fallback = "0.0", .min = 0,
+		.max = 1e6 },
+	{ "validation", FIELD_NUMBER, "Share of the rows kept for validation", .fallback = "0.2", .min = 0,
+		.max = 1 },
 	{ NULL },
 };
 
@@ -37,7 +45,7 @@ struct training {
 	const struct dataset *data;
 	progress_fn *progress;
 	struct network *network;
-	size_t *rows;             /* training rows, then validation rows */
+	size_t *rows; /* training rows, then validation rows */
 	size_t train_rows, validation_rows;
 };
 
@@ -57,7 +65,8 @@ static int read_shape(const struct training *training, struct network *shape, st
 		return error_field(error, "outputs", "give the number of classes, since the dataset names none");
 	*shape = (struct network){ .layers = hidden + 1, .standardize = json_bool_or(params, "standardize", true) };
 	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : LOSS_SQUARED;
-	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU : ACTIVATION_TANH;
+	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU
+										   : ACTIVATION_TANH;
 	shape->widths[0] = training->data->columns;
 	for (size_t i = 1; i <= hidden; i++)
 		shape->widths[i] = (size_t)json_integer_or(params, "hidden", 64);
@@ -78,8 +87,8 @@ static int check_labels(const struct training *training, struct rounds_error *er
 
 		if (label < 0 || label >= (float)classes || label != floorf(label))
 			return error_set(error, ERROR_INVALID,
-				"row %zu has the label %g, where whole numbers from 0 to %zu are expected", i + 1, (double)label,
-				classes - 1);
+				"row %zu has the label %g, where whole numbers from 0 to %zu are expected", i + 1,
+				(double)label, classes - 1);
 	}
 	return 0;
 }
@@ -143,7 +152,8 @@ static int measure(const struct training *training, json_t *values, struct round
 
 	if (total == 0)
 		return 0;
-	if (batch_new(network, MEASURE_ROWS, &batch, error) || metrics_new(network->loss, outputs, total, &metrics, error))
+	if (batch_new(network, MEASURE_ROWS, &batch, error) ||
+		metrics_new(network->loss, outputs, total, &metrics, error))
 		return -1;
 	while (done < total) {
 		size_t count = total - done < MEASURE_ROWS ? total - done : MEASURE_ROWS;
@@ -193,7 +203,8 @@ static void optimizer_close(struct optimizer *optimizer)
 static void optimizer_step(struct optimizer *optimizer, struct network *network)
 {
 	const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-	double correct1 = 1 - pow(beta1, (double)++optimizer->steps), correct2 = 1 - pow(beta2, (double)optimizer->steps);
+	double correct1 = 1 - pow(beta1, (double)++optimizer->steps),
+	       correct2 = 1 - pow(beta2, (double)optimizer->steps);
 
 	for (size_t i = network->first; i < network->count; i++) {
 		double gradient = network->gradient[i], step = gradient;
@@ -203,9 +214,10 @@ static void optimizer_step(struct optimizer *optimizer, struct network *network)
 			step = optimizer->first[i];
 		} else if (optimizer->kind == STEP_ADAM) {
 			optimizer->first[i] = (float)(beta1 * (double)optimizer->first[i] + (1 - beta1) * gradient);
-			optimizer->second[i] = (float)(beta2 * (double)optimizer->second[i] + (1 - beta2) * gradient * gradient);
+			optimizer->second[i] = (float)(beta2 * (double)optimizer->second[i] +
+						       (1 - beta2) * gradient * gradient);
 			step = (double)optimizer->first[i] / correct1 /
-				(sqrt((double)optimizer->second[i] / correct2) + epsilon);
+			       (sqrt((double)optimizer->second[i] / correct2) + epsilon);
 		}
 		network->values[i] = (float)((double)network->values[i] - optimizer->rate * step);
 	}
@@ -262,7 +274,8 @@ static int fit(struct training *training, double *loss, struct rounds_error *err
 
 static int do_kind(struct training *training, json_t *values, size_t *weight, struct rounds_error *error)
 {
-	const char *kind = json_text_or(training->task, "kind", ""), *output = json_text_or(training->task, "output", "");
+	const char *kind = json_text_or(training->task, "kind", ""),
+		   *output = json_text_or(training->task, "output", "");
 	const char *model = json_text_or(training->task, "model", NULL);
 	struct network *network = training->network;
 	double loss = NAN;
@@ -303,7 +316,8 @@ int training_do(const json_t *task, const json_t *params, const struct dataset *
 	int failed;
 
 	failed = read_shape(&training, &shape, error) || network_new(&shape, &training.network, error) ||
-		check_labels(&training, error) || split_rows(&training, error) || do_kind(&training, values, &weight, error);
+		 check_labels(&training, error) || split_rows(&training, error) ||
+		 do_kind(&training, values, &weight, error);
 	network_free(training.network);
 	free(training.rows);
 	if (failed)

@@ -20,7 +20,7 @@ typedef void progress_fn(double fraction);
  * trained model the metrics of the one that came in, on the validation rows, and train_loss, the mean over the last
  * epoch. A new reference.
  */
-must_check int training_do(const json_t *task, const json_t *params, const struct dataset *dataset, progress_fn *progress,
-	json_t **result, struct rounds_error *error);
+must_check int training_do(const json_t *task, const json_t *params, const struct dataset *dataset,
+	progress_fn *progress, json_t **result, struct rounds_error *error);
 
 #endif

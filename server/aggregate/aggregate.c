@@ -30,9 +30,9 @@ struct aggregation {
 	struct tensor_file *files;
 	double *weights, *given;
 	size_t count;
-	int fd;          /* where to write, or -1 */
-	uint8_t *memory; /* or into this */
-	uint64_t header; /* bytes before the first tensor in the output */
+	int fd;                               /* where to write, or -1 */
+	uint8_t *memory;                      /* or into this */
+	uint64_t header;                      /* bytes before the first tensor in the output */
 	uint64_t first_block, *blocks_before; /* of each tensor: blocks of all tensors before it */
 	uint64_t blocks;
 	atomic_uint_fast64_t next;
@@ -48,8 +48,8 @@ static bool same_tensor(const struct tensor *a, const struct tensor *b)
 
 static int differ(struct rounds_error *error, const char *name, size_t input)
 {
-	error_set(error, ERROR_UNPROCESSABLE, "tensor \"%.100s\" of input %zu is not like that of the first input", name,
-		input + 1);
+	error_set(error, ERROR_UNPROCESSABLE, "tensor \"%.100s\" of input %zu is not like that of the first input",
+		name, input + 1);
 	snprintf(error->field, sizeof(error->field), "%.150s", name);
 	return -1;
 }
@@ -60,8 +60,8 @@ static int check_alike(const struct aggregation *work, struct rounds_error *erro
 
 	for (size_t i = 1; i < work->count; i++) {
 		if (work->files[i].tensors->count != first->count)
-			return error_set(error, ERROR_UNPROCESSABLE, "input %zu has %zu tensors, the first has %zu", i + 1,
-				work->files[i].tensors->count, first->count);
+			return error_set(error, ERROR_UNPROCESSABLE, "input %zu has %zu tensors, the first has %zu",
+				i + 1, work->files[i].tensors->count, first->count);
 		for (size_t j = 0; j < first->count; j++) {
 			const struct tensor *other = tensors_find(work->files[i].tensors, first->list[j].name);
 
@@ -114,11 +114,11 @@ static int do_block(struct aggregation *work, uint64_t block, const uint8_t **in
 	size_t size = tensor->size - begin < BLOCK ? (size_t)(tensor->size - begin) : BLOCK;
 	uint64_t to = tensor->offset - first->header_size + begin;
 	struct stretch stretch = { tensor->dtype, inputs, work->weights, work->given, work->count,
-		size / dtype_size(tensor->dtype),
-		work->memory ? work->memory + to : buffer };
+		size / dtype_size(tensor->dtype), work->memory ? work->memory + to : buffer };
 
 	for (size_t i = 0; i < work->count; i++) {
-		inputs[i] = work->files[i].view.bytes + tensors_find(work->files[i].tensors, tensor->name)->offset + begin;
+		inputs[i] = work->files[i].view.bytes + tensors_find(work->files[i].tensors, tensor->name)->offset +
+			    begin;
 		populate(inputs[i], size);
 	}
 	work->aggregator->kernel(&stretch);
@@ -151,8 +151,7 @@ static void run_threads(struct aggregation *work, unsigned threads)
 
 	if (threads > work->blocks)
 		threads = (unsigned)work->blocks;
-	while (started + 1 < threads && started < THREADS_LIMIT &&
-		!pthread_create(&others[started], NULL, run, work))
+	while (started + 1 < threads && started < THREADS_LIMIT && !pthread_create(&others[started], NULL, run, work))
 		started++;
 	run(work);
 	for (unsigned i = 0; i < started; i++)
@@ -188,8 +187,8 @@ static int count_blocks(struct aggregation *work, struct rounds_error *error)
 	return 0;
 }
 
-static int aggregate(struct aggregation *work, const struct aggregate_input *inputs, unsigned threads,
-	struct rounds_error *error)
+static int aggregate(
+	struct aggregation *work, const struct aggregate_input *inputs, unsigned threads, struct rounds_error *error)
 {
 	if (open_inputs(work, inputs, error) || count_blocks(work, error))
 		return -1;
@@ -202,8 +201,8 @@ static int aggregate(struct aggregation *work, const struct aggregate_input *inp
 	return atomic_load(&work->failed) ? -1 : 0;
 }
 
-static int with_inputs(struct aggregation *work, const struct aggregate_input *inputs, unsigned threads,
-	struct rounds_error *error)
+static int with_inputs(
+	struct aggregation *work, const struct aggregate_input *inputs, unsigned threads, struct rounds_error *error)
 {
 	int failed;
 

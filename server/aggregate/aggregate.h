@@ -26,12 +26,12 @@ struct stretch {
 	const double *weights; /* they add up to 1, nearly */
 	const double *given;   /* as they were given */
 	size_t inputs_count;
-	size_t count;          /* elements */
-	uint8_t *output;       /* room for them */
+	size_t count;    /* elements */
+	uint8_t *output; /* room for them */
 };
 
 struct aggregator {
-	const char *name;    /* what a plan and a manifest call it */
+	const char *name; /* what a plan and a manifest call it */
 	const char *summary;
 	void (*kernel)(const struct stretch *stretch);
 };
@@ -43,8 +43,8 @@ const struct aggregator *aggregator_find(const char *name);
  * Writes the aggregate to `output_path` (made or emptied). ERROR_UNPROCESSABLE names the tensor in which inputs
  * differ; ERROR_NO_SPACE if it does not fit. An output that failed is removed. It is not synced.
  */
-must_check int aggregate_files(const struct aggregator *aggregator, const struct aggregate_input *inputs, size_t count,
-	unsigned threads, const char *output_path, struct rounds_error *error);
+must_check int aggregate_files(const struct aggregator *aggregator, const struct aggregate_input *inputs,
+	size_t count, unsigned threads, const char *output_path, struct rounds_error *error);
 
 /* The same into memory of the tensors' total size, behind one another in the order of the first input's bytes. */
 must_check int aggregate_to_memory(const struct aggregator *aggregator, const struct aggregate_input *inputs,

@@ -21,7 +21,8 @@ static void shape_text(const struct tensor *tensor, char *text, size_t size)
 	size_t used = (size_t)snprintf(text, size, "%s[", dtype_name(tensor->dtype));
 
 	for (size_t i = 0; i < tensor->rank && used < size; i++)
-		used += (size_t)snprintf(text + used, size - used, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
+		used += (size_t)snprintf(
+			text + used, size - used, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
 	if (used < size)
 		snprintf(text + used, size - used, "]");
 }
@@ -105,8 +106,8 @@ static double squares_any(enum dtype dtype, const uint8_t *update, const uint8_t
 	return sum;
 }
 
-static int check_values(const struct tensor_file *update, const struct tensor *tensor, const struct tensor_file *model,
-	double *sum, struct rounds_error *error)
+static int check_values(const struct tensor_file *update, const struct tensor *tensor,
+	const struct tensor_file *model, double *sum, struct rounds_error *error)
 {
 	const struct tensor *wanted = model ? tensors_find(model->tensors, tensor->name) : NULL;
 	const uint8_t *ours = update->view.bytes + tensor->offset;
@@ -128,8 +129,8 @@ static int check_values(const struct tensor_file *update, const struct tensor *t
 	return 0;
 }
 
-int update_check(const char *update_path, const char *model_path, double bound, double *distance,
-	struct rounds_error *error)
+int update_check(
+	const char *update_path, const char *model_path, double bound, double *distance, struct rounds_error *error)
 {
 	scoped(tensor_file_close) struct tensor_file update = { 0 };
 	scoped(tensor_file_close) struct tensor_file model = { 0 };
@@ -137,7 +138,8 @@ int update_check(const char *update_path, const char *model_path, double bound, 
 
 	if (tensor_file_open(update_path, &update, error))
 		return -1;
-	if (model_path && (tensor_file_open(model_path, &model, error) || check_names(update.tensors, model.tensors, error)))
+	if (model_path &&
+		(tensor_file_open(model_path, &model, error) || check_names(update.tensors, model.tensors, error)))
 		return -1;
 	if (update.view.bytes)
 		(void)madvise((void *)(uintptr_t)update.view.bytes, update.view.size, MADV_SEQUENTIAL);
@@ -147,6 +149,7 @@ int update_check(const char *update_path, const char *model_path, double bound, 
 	*distance = sqrt(sum);
 	if (bound > 0 && *distance > bound)
 		return error_set(error, ERROR_UNPROCESSABLE,
-			"the update lies %.6g (L2 norm) from the model; the job allows at most %.6g", *distance, bound);
+			"the update lies %.6g (L2 norm) from the model; the job allows at most %.6g", *distance,
+			bound);
 	return 0;
 }

@@ -9,7 +9,7 @@
  * of update - model over all floating tensors (of the update itself without a model); above `bound` (0: none) the
  * update is refused. ERROR_UNPROCESSABLE names the tensor at fault.
  */
-must_check int update_check(const char *update_path, const char *model_path, double bound, double *distance,
-	struct rounds_error *error);
+must_check int update_check(
+	const char *update_path, const char *model_path, double bound, double *distance, struct rounds_error *error);
 
 #endif

@@ -18,7 +18,8 @@ typedef double doubles __attribute__((vector_size(64)));
 enum { LANES = 8 };
 
 FOR_EACH_CPU
-static void mean_f32(const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
+static void mean_f32(
+	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
 {
 	size_t at = 0;
 

@@ -18,8 +18,8 @@ static const struct {
 	const char *name;
 	unsigned permissions;
 } roles[] = {
-	{ "admin", MAY(ANYONE) | MAY(JOB_READ) | MAY(JOB_WRITE) | MAY(SITE_READ) | MAY(SITE_MANAGE) | MAY(TOKEN_MANAGE) |
-			MAY(BLOB_READ) | MAY(BLOB_WRITE) },
+	{ "admin", MAY(ANYONE) | MAY(JOB_READ) | MAY(JOB_WRITE) | MAY(SITE_READ) | MAY(SITE_MANAGE) |
+			   MAY(TOKEN_MANAGE) | MAY(BLOB_READ) | MAY(BLOB_WRITE) },
 	{ "viewer", MAY(ANYONE) | MAY(JOB_READ) | MAY(SITE_READ) },
 };
 
@@ -167,8 +167,8 @@ static int insert_token(struct store_tx *tx, void *argument, struct rounds_error
 	return token_insert(tx, argument, error);
 }
 
-int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us, char secret[80], char id[37],
-	struct rounds_error *error)
+int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us, char secret[80],
+	char id[37], struct rounds_error *error)
 {
 	char hash[65];
 	struct new_token token = { .id = id, .name = name, .role = role, .hash = hash, .expires_us = expires_us };

@@ -15,15 +15,15 @@
 #include <stdint.h>
 
 enum permission {
-	ANYONE,      /* no credentials needed */
+	ANYONE, /* no credentials needed */
 	JOB_READ,
-	JOB_WRITE,   /* submit, change, abort, delete; upload models */
+	JOB_WRITE, /* submit, change, abort, delete; upload models */
 	SITE_READ,
 	SITE_MANAGE, /* invite, remove */
 	TOKEN_MANAGE,
-	TASK_DO,     /* sites alone */
-	BLOB_READ,   /* people who may read jobs; a site, for the models of its tasks */
-	BLOB_WRITE,  /* people who may write jobs; sites, for their updates */
+	TASK_DO,    /* sites alone */
+	BLOB_READ,  /* people who may read jobs; a site, for the models of its tasks */
+	BLOB_WRITE, /* people who may write jobs; sites, for their updates */
 };
 
 struct auth;
@@ -47,8 +47,8 @@ must_check int auth_token(struct auth *auth, const char *token, char *name, char
 must_check int auth_site(struct auth *auth, const char *site, const char *serial, struct rounds_error *error);
 
 /* Makes a token; `secret` (80 bytes) is shown once. expires_us 0: never. */
-must_check int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us, char secret[80],
-	char id[37], struct rounds_error *error);
+must_check int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us,
+	char secret[80], char id[37], struct rounds_error *error);
 
 /* A one-time invitation: a secret and the authority's fingerprint, so that a site knows whom it joins. */
 #define INVITATION_SIZE 160

@@ -48,13 +48,15 @@ int authority_create(const char *directory, struct rounds_error *error)
 	if (exists(directory, "ca.key"))
 		return error_set(error, ERROR_CONFLICT, "%s already holds a Rounds server", directory);
 	return directory_make(directory, 0700, error) || key_new(&key, error) ||
-			authority_new("Rounds authority", key, AUTHORITY_DAYS, &cert, error) ||
-			write_one(directory, "ca.pem", cert, error) || write_one(directory, "ca.key", key, error)
-		? -1
-		: 0;
+			       authority_new("Rounds authority", key, AUTHORITY_DAYS, &cert, error) ||
+			       write_one(directory, "ca.pem", cert, error) ||
+			       write_one(directory, "ca.key", key, error)
+		       ? -1
+		       : 0;
 }
 
-static int issue_server(const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
+static int issue_server(
+	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
 {
 	scoped(text_free) char *request = NULL;
 	scoped(free) void *names = calloc(json_array_size(hosts) + 1, sizeof(char *));
@@ -81,11 +83,11 @@ static int issue_server(const char *directory, const json_t *hosts, struct autho
 		return -1;
 	order.request_pem = request;
 	return certificate_issue(&order, &authority->server_pem, &facts, error) ||
-			write_one(directory, "server.key", authority->server_key, error) ||
-			write_one(directory, "server.pem", authority->server_pem, error) ||
-			write_one(directory, "server.hosts", list, error)
-		? -1
-		: 0;
+			       write_one(directory, "server.key", authority->server_key, error) ||
+			       write_one(directory, "server.pem", authority->server_pem, error) ||
+			       write_one(directory, "server.hosts", list, error)
+		       ? -1
+		       : 0;
 }
 
 /* The kept certificate serves while it is valid, belongs to its key and names these hosts. */
@@ -97,22 +99,25 @@ static bool server_is_current(const char *directory, const json_t *hosts, const 
 	struct rounds_error ignored;
 
 	return !read_one(directory, "server.hosts", &known, &ignored) && wanted && !strcmp(known, wanted) &&
-		!certificate_check(authority->server_pem, authority->ca_pem, authority->server_key, &ignored) &&
-		!certificate_read(authority->server_pem, &facts, &ignored) &&
-		facts.not_after_us > clock_wall_us() + RENEW_DAYS * 86400 * SECOND_US;
+	       !certificate_check(authority->server_pem, authority->ca_pem, authority->server_key, &ignored) &&
+	       !certificate_read(authority->server_pem, &facts, &ignored) &&
+	       facts.not_after_us > clock_wall_us() + RENEW_DAYS * 86400 * SECOND_US;
 }
 
-int authority_load(const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
+int authority_load(
+	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
 {
 	struct rounds_error ignored;
 
 	if (!exists(directory, "ca.key"))
-		return error_set(error, ERROR_NOT_FOUND, "%s holds no Rounds server yet: run `rounds-server init --data-dir %s`",
-			directory, directory);
+		return error_set(error, ERROR_NOT_FOUND,
+			"%s holds no Rounds server yet: run `rounds-server init --data-dir %s`", directory,
+			directory);
 	if (read_one(directory, "ca.pem", &authority->ca_pem, error) ||
 		read_one(directory, "ca.key", &authority->ca_key, error) ||
 		certificate_check(authority->ca_pem, authority->ca_pem, authority->ca_key, error) ||
-		certificate_fingerprint(authority->ca_pem, authority->fingerprint, sizeof(authority->fingerprint), error))
+		certificate_fingerprint(
+			authority->ca_pem, authority->fingerprint, sizeof(authority->fingerprint), error))
 		return -1;
 	if (!read_one(directory, "server.pem", &authority->server_pem, &ignored) &&
 		!read_one(directory, "server.key", &authority->server_key, &ignored) &&

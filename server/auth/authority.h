@@ -22,8 +22,8 @@ struct authority {
 must_check int authority_create(const char *directory, struct rounds_error *error);
 
 /* `hosts` (an array of names and addresses) are those by which sites reach this server. */
-must_check int authority_load(const char *directory, const json_t *hosts, struct authority *authority,
-	struct rounds_error *error);
+must_check int authority_load(
+	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error);
 void authority_free(struct authority *authority);
 
 /* A certificate for a site, from its request: the caller frees *cert_pem. */

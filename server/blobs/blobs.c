@@ -105,7 +105,8 @@ char *blob_scratch(struct blobs *blobs)
 }
 
 /* Durable in its place: the file's bytes, then its name, then the name of a new folder. */
-int layout_publish(struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
+int layout_publish(
+	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
 {
 	scoped(text_free) char *path = blob_path(blobs, digest);
 	scoped(text_free) char *parent = path ? strndup(path, (size_t)(strrchr(path, '/') - path)) : NULL;
@@ -126,7 +127,8 @@ int layout_publish(struct blobs *blobs, const char *from, int fd, const struct d
 	return 0;
 }
 
-int blob_adopt(struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size, struct rounds_error *error)
+int blob_adopt(
+	struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size, struct rounds_error *error)
 {
 	scoped(file_close) int fd = open(scratch, O_RDWR | O_CLOEXEC);
 	struct stat status;

@@ -25,8 +25,8 @@ void blobs_close(struct blobs *blobs);
 DEFINE_CLEANUP(struct blobs *, blobs_close);
 
 /* A descriptor of a complete blob, the caller's to close; ERROR_NOT_FOUND if there is none. */
-must_check int blob_open(struct blobs *blobs, const struct digest *digest, int *fd, uint64_t *size,
-	struct rounds_error *error);
+must_check int blob_open(
+	struct blobs *blobs, const struct digest *digest, int *fd, uint64_t *size, struct rounds_error *error);
 
 /* Where a complete blob lies, for aggregate/ to map: the caller frees; NULL without memory. */
 char *blob_path(struct blobs *blobs, const struct digest *digest);
@@ -38,8 +38,8 @@ must_check int blob_verify(struct blobs *blobs, const struct digest *digest, str
 char *blob_scratch(struct blobs *blobs);
 
 /* Makes a file of scratch/ a blob; its digest is computed here. The file is gone from scratch/ either way. */
-must_check int blob_adopt(struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size,
-	struct rounds_error *error);
+must_check int blob_adopt(
+	struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size, struct rounds_error *error);
 
 /* A blob that is not there is no error. */
 void blob_remove(struct blobs *blobs, const struct digest *digest);
@@ -56,12 +56,12 @@ must_check int upload_create(struct blobs *blobs, const char *id, struct rounds_
 must_check int upload_offset(struct blobs *blobs, const char *id, uint64_t *offset, struct rounds_error *error);
 
 /* Begins writing at `offset`, which must be where the last writer stopped. ERROR_CONFLICT otherwise or if one writes. */
-must_check int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t length, struct upload **upload,
-	struct rounds_error *error);
+must_check int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t length,
+	struct upload **upload, struct rounds_error *error);
 
 /* What this writer adds must have this digest (tus checksum: "sha1" or "sha256" and its bytes). */
-must_check int upload_expect(struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size,
-	struct rounds_error *error);
+must_check int upload_expect(
+	struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size, struct rounds_error *error);
 
 /* ERROR_TOO_LARGE beyond the length. Never blocks on anything but the page cache. */
 must_check int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error);

@@ -16,8 +16,8 @@ struct blobs {
 /* The caller frees; NULL without memory. */
 char *layout_path(struct blobs *blobs, const char *folder, const char *name);
 
-must_check int layout_publish(struct blobs *blobs, const char *from, int fd, const struct digest *digest,
-	struct rounds_error *error);
+must_check int layout_publish(
+	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error);
 
 void uploads_forget(struct blobs *blobs);
 

@@ -157,12 +157,16 @@ int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t 
 	return -1;
 }
 
-int upload_expect(struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size, struct rounds_error *error)
+int upload_expect(
+	struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size, struct rounds_error *error)
 {
-	const EVP_MD *method = !strcmp(algorithm, "sha256") ? EVP_sha256() : !strcmp(algorithm, "sha1") ? EVP_sha1() : NULL;
+	const EVP_MD *method = !strcmp(algorithm, "sha256") ? EVP_sha256()
+			       : !strcmp(algorithm, "sha1") ? EVP_sha1()
+							    : NULL;
 
 	if (!method || size != (size_t)EVP_MD_get_size(method))
-		return error_set(error, ERROR_INVALID, "Upload-Checksum must be sha1 or sha256 and its sum in base64");
+		return error_set(
+			error, ERROR_INVALID, "Upload-Checksum must be sha1 or sha256 and its sum in base64");
 	if (!upload->expected && !(upload->expected = EVP_MD_CTX_new()))
 		return error_no_memory(error);
 	if (EVP_DigestInit_ex(upload->expected, method, NULL) != 1)
@@ -241,7 +245,8 @@ int upload_complete(struct blobs *blobs, const char *id, uint64_t length, const 
 		failed = digest_file(upload->fd, length, digest, error);
 	}
 	if (!failed && expected && !digest_equal(digest, expected)) {
-		failed = error_set(error, ERROR_CHECKSUM, "the upload does not have the announced digest; it was discarded");
+		failed = error_set(
+			error, ERROR_CHECKSUM, "the upload does not have the announced digest; it was discarded");
 		unlink(path);
 	}
 	if (!failed)

@@ -21,8 +21,8 @@ struct advance {
 	const json_t *job; /* its row */
 };
 
-int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t round, const char *kind, const char *site,
-	const char *message, struct rounds_error *error)
+int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t round, const char *kind,
+	const char *site, const char *message, struct rounds_error *error)
 {
 	struct new_event event = { .kind = kind, .site = site, .message = message, .round = round };
 
@@ -74,10 +74,10 @@ static int record_round(struct advance *at, const json_t *action, struct rounds_
 
 	snprintf(text, sizeof(text), "round %lld begins", (long long)round);
 	return round_begin(at->tx, at->id, round, json_text_or(action, "model", NULL), error) ||
-			job_set_round(at->tx, at->id, round, error) ||
-			note(at->engine, at->tx, at->id, round, "round_started", NULL, text, error)
-		? -1
-		: 0;
+			       job_set_round(at->tx, at->id, round, error) ||
+			       note(at->engine, at->tx, at->id, round, "round_started", NULL, text, error)
+		       ? -1
+		       : 0;
 }
 
 static int record_task(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -104,7 +104,8 @@ static int record_cancel(struct advance *at, const json_t *action, struct rounds
 	if (task_list_open(at->tx, at->id, json_integer_or(action, "round", -1), &tasks, error))
 		return -1;
 	json_array_foreach (tasks, i, task)
-		if (task_close(at->tx, json_text_or(task, "id", ""), "cancelled", json_text_or(action, "reason", NULL), error))
+		if (task_close(at->tx, json_text_or(task, "id", ""), "cancelled",
+			    json_text_or(action, "reason", NULL), error))
 			return -1;
 	return 0;
 }
@@ -117,12 +118,13 @@ static int record_aggregate(struct advance *at, const json_t *action, struct rou
 	if (round_find(at->tx, at->id, round, &row, error) ||
 		state_check(&round_machine, json_text_or(row, "state", ""), ROUND_AGGREGATING, error))
 		return -1;
-	return round_aggregating(at->tx, at->id, round, json_text_or(action, "method", ""), json_text_or(action, "kind", ""),
-		       error) ||
-			note(at->engine, at->tx, at->id, round, "aggregating", NULL, "aggregating the updates", error) ||
-			store_after_commit(at->tx, aggregate_soon, at->engine, "", error)
-		? -1
-		: 0;
+	return round_aggregating(at->tx, at->id, round, json_text_or(action, "method", ""),
+		       json_text_or(action, "kind", ""), error) ||
+			       note(at->engine, at->tx, at->id, round, "aggregating", NULL, "aggregating the updates",
+				       error) ||
+			       store_after_commit(at->tx, aggregate_soon, at->engine, "", error)
+		       ? -1
+		       : 0;
 }
 
 static int record_timer(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -130,9 +132,9 @@ static int record_timer(struct advance *at, const json_t *action, struct rounds_
 	int64_t after = (int64_t)(json_number_or(action, "after", 0) * (double)SECOND_US);
 
 	return timer_set(at->tx, at->id, json_text_or(action, "name", ""), after, clock_steady_us(), error) ||
-			kick_after(at->engine, at->tx, error)
-		? -1
-		: 0;
+			       kick_after(at->engine, at->tx, error)
+		       ? -1
+		       : 0;
 }
 
 static int record_timer_off(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -181,10 +183,10 @@ static int record_best(struct advance *at, const json_t *action, struct rounds_e
 	const char *model = json_text_or(action, "model", "");
 
 	return blob_unuse(at->tx, at->id, "best", INT64_MAX, error) ||
-			blob_use(at->tx, at->id, model, "best", round, error) ||
-			job_set_best(at->tx, at->id, model, round, error)
-		? -1
-		: 0;
+			       blob_use(at->tx, at->id, model, "best", round, error) ||
+			       job_set_best(at->tx, at->id, model, round, error)
+		       ? -1
+		       : 0;
 }
 
 static int record_note(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -233,7 +235,8 @@ static int record(struct advance *at, const json_t *action, struct rounds_error 
 }
 
 /* Calls the step with the job as it stands; fills the plan and changes `state`. */
-static int step(struct advance *at, const struct event *event, json_t *state, struct plan *plan, struct rounds_error *error)
+static int step(
+	struct advance *at, const struct event *event, json_t *state, struct plan *plan, struct rounds_error *error)
 {
 	const json_t *spec = json_object_get(at->job, "spec");
 	const struct workflow *workflow = workflow_find(json_text_or(spec, "workflow", ""));
@@ -246,7 +249,8 @@ static int step(struct advance *at, const struct event *event, json_t *state, st
 	};
 
 	if (!workflow)
-		return error_set(error, ERROR_INTERNAL, "this server has no workflow \"%s\"", json_text_or(spec, "workflow", ""));
+		return error_set(error, ERROR_INTERNAL, "this server has no workflow \"%s\"",
+			json_text_or(spec, "workflow", ""));
 	if (!workflow->steps[event->kind])
 		return 0;
 	if (job_sites(at->tx, at->id, &rows, error))

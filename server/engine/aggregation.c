@@ -35,10 +35,9 @@ int round_inputs(struct store_tx *tx, const json_t *job, int64_t round, const ch
 		weights[i] = json_number_or(task, "weight", 1);
 	weights_cap(weights, count, json_number_or(json_object_get(job, "spec"), "max_weight_share", 1));
 	json_array_foreach (tasks, i, task)
-		json_array_append_new(list,
-			json_pack("{s:O, s:O, s:f, s:O}", "site", json_object_get(task, "site"), "update",
-				json_object_get(task, "update"), "weight", weights[i], "claimed_weight",
-				json_object_get(task, "weight")));
+		json_array_append_new(list, json_pack("{s:O, s:O, s:f, s:O}", "site", json_object_get(task, "site"),
+						    "update", json_object_get(task, "update"), "weight", weights[i],
+						    "claimed_weight", json_object_get(task, "weight")));
 	*inputs = json_incref(list);
 	return 0;
 }
@@ -46,8 +45,8 @@ int round_inputs(struct store_tx *tx, const json_t *job, int64_t round, const ch
 json_t *manifest_new(int64_t round, const char *method, const char *model_in, const char *model, json_t *inputs,
 	const char *previous)
 {
-	return json_pack("{s:i, s:I, s:s, s:s?, s:s, s:o, s:s?}", "version", 1, "round", (json_int_t)round, "method", method,
-		"model_in", model_in, "model", model, "inputs", inputs, "previous", previous);
+	return json_pack("{s:i, s:I, s:s, s:s?, s:s, s:o, s:s?}", "version", 1, "round", (json_int_t)round, "method",
+		method, "model_in", model_in, "model", model, "inputs", inputs, "previous", previous);
 }
 
 /* Each input is read once to see that it still has its digest; a few at a time. */
@@ -175,10 +174,11 @@ static int take_order(struct store_tx *tx, void *argument, struct rounds_error *
 	job = json_text_or(order->round, "job", "");
 	number = json_integer_or(order->round, "number", 0);
 	return job_find(tx, job, &order->job, error) ||
-			round_inputs(tx, order->job, number, json_text_or(order->round, "kind", ""), &order->inputs, error) ||
-			round_before(tx, job, number, &order->previous, error)
-		? -1
-		: 0;
+			       round_inputs(tx, order->job, number, json_text_or(order->round, "kind", ""),
+				       &order->inputs, error) ||
+			       round_before(tx, job, number, &order->previous, error)
+		       ? -1
+		       : 0;
 }
 
 static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -198,8 +198,9 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	if (strcmp(json_text_or(now, "state", ""), "aggregating") != 0)
 		return 0;
 	digest_format(&order->digest, model);
-	manifest = manifest_new(number, json_text_or(order->round, "method", ""), json_text_or(order->round, "model_in", NULL),
-		model, json_incref(order->inputs), json_text_or(order->previous, "manifest_digest", NULL));
+	manifest = manifest_new(number, json_text_or(order->round, "method", ""),
+		json_text_or(order->round, "model_in", NULL), model, json_incref(order->inputs),
+		json_text_or(order->previous, "manifest_digest", NULL));
 	text = json_canonical(manifest);
 	if (!text)
 		return error_no_memory(error);
@@ -207,12 +208,13 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	digest_format(&digest, manifest_digest);
 	result.manifest = manifest;
 	return state_check(&round_machine, "aggregating", ROUND_DONE, error) ||
-			blob_add_in(order->engine, tx, &order->digest, order->size, NULL, error) ||
-			round_done(tx, job, number, &result, error) ||
-			note(order->engine, tx, job, number, "aggregated", NULL, "the round's model is ready", error) ||
-			advance(order->engine, tx, job, &event, error)
-		? -1
-		: 0;
+			       blob_add_in(order->engine, tx, &order->digest, order->size, NULL, error) ||
+			       round_done(tx, job, number, &result, error) ||
+			       note(order->engine, tx, job, number, "aggregated", NULL, "the round's model is ready",
+				       error) ||
+			       advance(order->engine, tx, job, &event, error)
+		       ? -1
+		       : 0;
 }
 
 /* No space: the job waits for it. A damaged update: someone must look. All else: the job has failed. */
@@ -240,7 +242,8 @@ static int store_failure(struct store_tx *tx, void *argument, struct rounds_erro
 static int aggregate_round(struct aggregation_order *order, struct rounds_error *error)
 {
 	struct engine *engine = order->engine;
-	json_auto_t *draft = manifest_new(0, json_text_or(order->round, "method", ""), NULL, "", json_incref(order->inputs), NULL);
+	json_auto_t *draft = manifest_new(
+		0, json_text_or(order->round, "method", ""), NULL, "", json_incref(order->inputs), NULL);
 	scoped(text_free) char *path = NULL;
 
 	if (manifest_recompute(engine, draft, &path, error) ||
@@ -283,8 +286,8 @@ static bool work_once(struct engine *engine, struct rounds_error *error)
 		found = true;
 		failed = aggregate_round(&order, error);
 		if (failed && !store_write(engine->options.store, store_failure, &order, &again))
-			log_warn("a round could not be aggregated", "job", json_text_or(order.job, "id", ""), "reason",
-				error->message, NULL);
+			log_warn("a round could not be aggregated", "job", json_text_or(order.job, "id", ""),
+				"reason", error->message, NULL);
 		failed = failed && again.kind != ERROR_NONE;
 	} else if (!failed && order.verification) {
 		found = true;

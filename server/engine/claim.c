@@ -14,12 +14,14 @@
 #include <string.h>
 
 static const struct field facts_fields[] = {
-	{ "protocol", FIELD_INTEGER, "The version of the protocol that the site speaks", .required = true, .min = 0, .max = 1e6 },
+	{ "protocol", FIELD_INTEGER, "The version of the protocol that the site speaks", .required = true, .min = 0,
+		.max = 1e6 },
 	{ "version", FIELD_TEXT, "The site's own version", .fallback = "\"\"", .min = 0, .max = 63 },
 	{ "slots", FIELD_INTEGER, "How many jobs it takes part in at once", .fallback = "1", .min = 1, .max = 1024 },
 	{ "datasets", FIELD_NAMES, "What data it offers", .fallback = "[]", .min = 0, .max = 1000 },
 	{ "executors", FIELD_NAMES, "What programs it offers", .fallback = "[]", .min = 0, .max = 1000 },
-	{ "holding", FIELD_TEXTS, "Tasks that it works on or has results of", .fallback = "[]", .min = 0, .max = 4096 },
+	{ "holding", FIELD_TEXTS, "Tasks that it works on or has results of", .fallback = "[]", .min = 0,
+		.max = 4096 },
 	{ NULL },
 };
 
@@ -44,8 +46,8 @@ static int check_facts(const json_t *given, json_t **facts, struct rounds_error 
 	json_decref(*facts);
 	*facts = NULL;
 	return error_set(error, ERROR_UPGRADE,
-		"this server needs protocol version %d (rounds-site %s); this site speaks version %lld", PROTOCOL_VERSION,
-		ROUNDS_VERSION, (long long)json_integer_or(given, "protocol", 0));
+		"this server needs protocol version %d (rounds-site %s); this site speaks version %lld",
+		PROTOCOL_VERSION, ROUNDS_VERSION, (long long)json_integer_or(given, "protocol", 0));
 }
 
 static int read_site(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -166,12 +168,13 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	id = json_text_or(claiming->task, "id", "");
 	round = json_integer_or(claiming->task, "round", 0);
 	model = json_text_or(claiming->task, "model", NULL);
-	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site, json_text_or(claiming->task, "kind", ""));
+	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site,
+		json_text_or(claiming->task, "kind", ""));
 	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
 		(model && blob_index_find(tx, model, &blob, error)) ||
 		task_lease(tx, id, clock_steady_us() + json_integer_or(claiming->task, "lease_us", 0), error) ||
-		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased", claiming->claim->site,
-			text, error) ||
+		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased",
+			claiming->claim->site, text, error) ||
 		kick_after(claiming->engine, tx, error))
 		return -1;
 	*claiming->answer = task_document(claiming, blob);

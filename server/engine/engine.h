@@ -42,8 +42,8 @@ DEFINE_CLEANUP(struct engine *, engine_close);
 /* Jobs. `caller` is a person's or token's name, for the record. */
 
 /* *job is the new row, or the first one's if `key` (may be NULL) was used before. Faults as in fields.h. */
-must_check int engine_submit(struct engine *engine, const json_t *spec, const char *caller, const char *key, json_t **job,
-	json_t *faults, struct rounds_error *error);
+must_check int engine_submit(struct engine *engine, const json_t *spec, const char *caller, const char *key,
+	json_t **job, json_t *faults, struct rounds_error *error);
 enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
 must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
 	struct rounds_error *error);
@@ -60,7 +60,8 @@ struct claim {
 /* Notes that the site is there, and makes its older claims void. */
 must_check int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds_error *error);
 /* *task is NULL if there is no work now (or the claim is void), else the task under a lease: a new reference. */
-must_check int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error);
+must_check int engine_claim(
+	struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error);
 
 bool engine_claim_is_newest(struct engine *engine, const struct claim *claim);
 
@@ -70,8 +71,8 @@ must_check int engine_heartbeat(struct engine *engine, const char *site, const c
 /* An update counts once; *answer is the first one's for the same digest. */
 must_check int engine_result(struct engine *engine, const char *site, const char *task, const json_t *body,
 	json_t **answer, struct rounds_error *error);
-must_check int engine_failure(struct engine *engine, const char *site, const char *task, const json_t *body,
-	struct rounds_error *error);
+must_check int engine_failure(
+	struct engine *engine, const char *site, const char *task, const json_t *body, struct rounds_error *error);
 /* The site gives the task back without fault. */
 must_check int engine_release(struct engine *engine, const char *site, const char *task, struct rounds_error *error);
 
@@ -79,8 +80,8 @@ must_check int engine_release(struct engine *engine, const char *site, const cha
  * A blob's bytes are in place: makes it known, as `owner`'s ("site:NAME", "person:NAME" or NULL), and finishes the
  * upload that brought it (may be NULL).
  */
-must_check int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size, const char *owner,
-	const char *upload, struct rounds_error *error);
+must_check int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size,
+	const char *owner, const char *upload, struct rounds_error *error);
 
 /* A site was revoked: what it holds fails. */
 void engine_site_gone(struct engine *engine, const char *site);

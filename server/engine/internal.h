@@ -34,10 +34,10 @@ must_check int wake_job(struct engine *engine, struct store_tx *tx, const char *
 must_check int kick_after(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
 /* jobs.c */
-must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, bool held,
-	struct rounds_error *error);
-must_check int job_resume_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *why,
-	struct rounds_error *error);
+must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason,
+	bool held, struct rounds_error *error);
+must_check int job_resume_in(
+	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error);
 
 /* tasks.c: the task failed at its site; it is tried again or has failed for good. */
 must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task, bool for_good,
@@ -54,7 +54,8 @@ must_check int round_inputs(struct store_tx *tx, const json_t *job, int64_t roun
 json_t *manifest_new(int64_t round, const char *method, const char *model_in, const char *model, json_t *inputs,
 	const char *previous);
 /* Recomputes an aggregate from its manifest's inputs into a scratch file: the caller unlinks and frees *path. */
-must_check int manifest_recompute(struct engine *engine, const json_t *manifest, char **path, struct rounds_error *error);
+must_check int manifest_recompute(
+	struct engine *engine, const json_t *manifest, char **path, struct rounds_error *error);
 
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);
@@ -63,8 +64,8 @@ must_check int verify_job(struct engine *engine, const char *job, json_t **repor
 void *ticker_run(void *engine);
 
 /* retention.c */
-must_check int retain(struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round,
-	struct rounds_error *error);
+must_check int retain(
+	struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error);
 must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
 	const char *owner, struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);

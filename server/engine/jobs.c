@@ -59,7 +59,8 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 		return error_field(error, "project", "there is no such project; use \"default\"");
 	uuid_new(id);
 	if (check_initial_model(submission, tx, error) || job_insert(tx, &job, error) ||
-		state_check(&job_machine, "submitted", JOB_QUEUED, error) || job_set_state(tx, id, "queued", NULL, error))
+		state_check(&job_machine, "submitted", JOB_QUEUED, error) ||
+		job_set_state(tx, id, "queued", NULL, error))
 		return -1;
 	if (json_object_get(submission->spec, "initial_model") &&
 		blob_use(tx, id, json_text_or(submission->spec, "initial_model", ""), "initial", 0, error))
@@ -90,16 +91,16 @@ int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, 
 
 	snprintf(text, sizeof(text), "paused: %s", reason);
 	return state_check(&job_machine, json_text_or(job, "state", ""), JOB_PAUSED, error) ||
-			job_set_state(tx, id, "paused", reason, error) ||
-			job_set_paused(tx, id, clock_steady_us(), held, error) ||
-			note(engine, tx, id, -1, "paused", NULL, text, error)
-		? -1
-		: 0;
+			       job_set_state(tx, id, "paused", reason, error) ||
+			       job_set_paused(tx, id, clock_steady_us(), held, error) ||
+			       note(engine, tx, id, -1, "paused", NULL, text, error)
+		       ? -1
+		       : 0;
 }
 
 /* The time it was paused does not count against leases and deadlines. */
-int job_resume_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *why,
-	struct rounds_error *error)
+int job_resume_in(
+	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
 	int64_t now = clock_steady_us(), away = now - json_integer_or(job, "paused_at", now);
@@ -133,9 +134,10 @@ static int delete_job(struct engine *engine, struct store_tx *tx, const json_t *
 
 	if (!state_is_final(&job_machine, state))
 		return error_set(error, ERROR_CONFLICT, "the job is %s; abort it before you delete it", state);
-	return job_delete(tx, json_text_or(job, "id", ""), error) || wake_job(engine, tx, json_text_or(job, "id", ""), error)
-		? -1
-		: 0;
+	return job_delete(tx, json_text_or(job, "id", ""), error) ||
+			       wake_job(engine, tx, json_text_or(job, "id", ""), error)
+		       ? -1
+		       : 0;
 }
 
 static int command(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -160,8 +162,8 @@ static int command(struct store_tx *tx, void *argument, struct rounds_error *err
 	return error_set(error, ERROR_INTERNAL, "unknown command");
 }
 
-int engine_command(struct engine *engine, const char *id, enum job_command what, const char *caller,
-	struct rounds_error *error)
+int engine_command(
+	struct engine *engine, const char *id, enum job_command what, const char *caller, struct rounds_error *error)
 {
 	struct order order = { engine, id, caller, what };
 
@@ -173,7 +175,9 @@ static int ask_verification(struct store_tx *tx, void *argument, struct rounds_e
 	struct order *order = argument;
 	json_auto_t *job = NULL;
 
-	return job_find(tx, order->caller, &job, error) || verification_insert(tx, order->id, order->caller, error) ? -1 : 0;
+	return job_find(tx, order->caller, &job, error) || verification_insert(tx, order->id, order->caller, error)
+		       ? -1
+		       : 0;
 }
 
 int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error)

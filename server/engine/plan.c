@@ -20,7 +20,7 @@ void plan_round(struct plan *plan, int64_t round, const char *model)
 void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model)
 {
 	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:s?}", "do", "task", "kind", kind, "site", site, "round",
-		(json_int_t)round, "model", model));
+			     (json_int_t)round, "model", model));
 }
 
 void plan_cancel(struct plan *plan, int64_t round, const char *reason)
@@ -30,8 +30,8 @@ void plan_cancel(struct plan *plan, int64_t round, const char *reason)
 
 void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const char *method)
 {
-	append(plan, json_pack("{s:s, s:I, s:s, s:s}", "do", "aggregate", "round", (json_int_t)round, "kind", kind, "method",
-		method));
+	append(plan, json_pack("{s:s, s:I, s:s, s:s}", "do", "aggregate", "round", (json_int_t)round, "kind", kind,
+			     "method", method));
 }
 
 void plan_timer(struct plan *plan, const char *name, double after_seconds)
@@ -46,8 +46,8 @@ void plan_timer_off(struct plan *plan, const char *name)
 
 void plan_metric(struct plan *plan, int64_t round, const char *site, const char *name, double value)
 {
-	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:o}", "do", "metric", "round", (json_int_t)round, "site", site, "name",
-		name, "value", json_number_or_null(value)));
+	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:o}", "do", "metric", "round", (json_int_t)round, "site", site,
+			     "name", name, "value", json_number_or_null(value)));
 }
 
 void plan_model(struct plan *plan, int64_t round, const char *model)

@@ -18,14 +18,14 @@ int retain(struct engine *engine, struct store_tx *tx, const json_t *job, int64_
 
 	(void)engine;
 	return blob_unuse(tx, id, "update", round + 1 - json_integer_or(keep, "updates", 10), error) ||
-			blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
-			history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)
-		? -1
-		: 0;
+			       blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
+			       history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)
+		       ? -1
+		       : 0;
 }
 
-int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size, const char *owner,
-	struct rounds_error *error)
+int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
+	const char *owner, struct rounds_error *error)
 {
 	scoped(file_close) int fd = -1;
 	char text[DIGEST_TEXT_SIZE];

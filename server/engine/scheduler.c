@@ -53,8 +53,8 @@ static int site_ready(struct engine *engine, struct store_tx *tx, const json_t *
 }
 
 /* Those of the job's sites that could begin now. */
-static int candidates(struct engine *engine, struct store_tx *tx, const json_t *spec, const json_t *sites, json_t *ready,
-	struct wait_reason *why, struct rounds_error *error)
+static int candidates(struct engine *engine, struct store_tx *tx, const json_t *spec, const json_t *sites,
+	json_t *ready, struct wait_reason *why, struct rounds_error *error)
 {
 	const json_t *wanted = json_object_get(spec, "sites");
 	size_t i;
@@ -92,8 +92,8 @@ static bool may_start(const json_t *spec, const json_t *ready, struct wait_reaso
 	if (json_array_size(ready) >= least)
 		return true;
 	struct wait_reason last = *why;
-	snprintf(why->text, sizeof(why->text), "%zu of at least %zu sites are ready%s%s", json_array_size(ready), least,
-		last.text[0] ? ": " : "", last.text);
+	snprintf(why->text, sizeof(why->text), "%zu of at least %zu sites are ready%s%s", json_array_size(ready),
+		least, last.text[0] ? ": " : "", last.text);
 	return false;
 }
 

@@ -9,8 +9,8 @@
 static const struct field retention_fields[] = {
 	{ "updates", FIELD_INTEGER, "Rounds whose updates are kept, so that `rounds verify` can recompute them",
 		.fallback = "10", .min = 0, .max = 1000000 },
-	{ "models", FIELD_INTEGER, "Rounds whose models are kept, beside the first, the best and the last", .fallback = "10",
-		.min = 1, .max = 1000000 },
+	{ "models", FIELD_INTEGER, "Rounds whose models are kept, beside the first, the best and the last",
+		.fallback = "10", .min = 1, .max = 1000000 },
 	{ "history", FIELD_INTEGER, "Rounds whose tasks, metrics and events are kept", .fallback = "1000", .min = 2,
 		.max = 1000000 },
 	{ NULL },
@@ -19,7 +19,8 @@ static const struct field retention_fields[] = {
 static const struct field fields[] = {
 	{ "name", FIELD_TEXT, "What people call the job", .required = true, .min = 1, .max = 200 },
 	{ "project", FIELD_NAME, "The project it belongs to", .fallback = "\"default\"" },
-	{ "workflow", FIELD_NAME, "The algorithm: what the server does with the sites' work", .fallback = "\"fedavg\"" },
+	{ "workflow", FIELD_NAME, "The algorithm: what the server does with the sites' work",
+		.fallback = "\"fedavg\"" },
 	{ "params", FIELD_OBJECT, "The workflow's parameters", .fallback = "{}" },
 	{ "executor", FIELD_NAME, "The program, as the sites' administrators named it, that does the work",
 		.fallback = "\"trainer\"" },
@@ -29,22 +30,28 @@ static const struct field fields[] = {
 		.fallback = "[]", .min = 0, .max = 10000 },
 	{ "required_sites", FIELD_NAMES, "Sites without which the job does not start", .fallback = "[]", .min = 0,
 		.max = 10000 },
-	{ "min_sites", FIELD_INTEGER, "How many sites must be there to start; 0: all of `sites`, or one if that is empty",
-		.fallback = "0", .min = 0, .max = 10000 },
-	{ "priority", FIELD_INTEGER, "Jobs of higher priority start first", .fallback = "0", .min = -100, .max = 100 },
-	{ "seed", FIELD_INTEGER, "All randomness of the job follows from it", .fallback = "1", .min = 0, .max = 9007199254740991 },
-	{ "initial_model", FIELD_DIGEST, "An uploaded safetensors file to begin with; none: the first site's executor makes one" },
+	{ "min_sites", FIELD_INTEGER,
+		"How many sites must be there to start; 0: all of `sites`, or one if that is empty", .fallback = "0",
+		.min = 0, .max = 10000 },
+	{ "priority", FIELD_INTEGER, "Jobs of higher priority start first", .fallback = "0", .min = -100,
+		.max = 100 },
+	{ "seed", FIELD_INTEGER, "All randomness of the job follows from it", .fallback = "1", .min = 0,
+		.max = 9007199254740991 },
+	{ "initial_model", FIELD_DIGEST,
+		"An uploaded safetensors file to begin with; none: the first site's executor makes one" },
 	{ "lease_seconds", FIELD_INTEGER, "A site that has not been heard of for so long loses its task to a new try",
 		.fallback = "60", .min = 1, .max = 86400 },
-	{ "task_timeout_seconds", FIELD_INTEGER, "A task that takes longer fails; 0: no limit", .fallback = "0", .min = 0,
-		.max = 31536000 },
-	{ "max_attempts", FIELD_INTEGER, "How often a task may fail at its site before it counts as failed", .fallback = "3",
-		.min = 1, .max = 1000 },
+	{ "task_timeout_seconds", FIELD_INTEGER, "A task that takes longer fails; 0: no limit", .fallback = "0",
+		.min = 0, .max = 31536000 },
+	{ "max_attempts", FIELD_INTEGER, "How often a task may fail at its site before it counts as failed",
+		.fallback = "3", .min = 1, .max = 1000 },
 	{ "max_weight_share", FIELD_NUMBER, "The largest share of a round that one site's sample count may claim",
 		.fallback = "1.0", .min = 0, .max = 1, .exclusive = true },
-	{ "max_update_norm", FIELD_NUMBER, "Updates that lie farther (L2 norm) from the model are refused; 0: no limit",
-		.fallback = "0.0", .min = 0, .max = 1e300 },
-	{ "retention", FIELD_OBJECT, "How long the job's past is kept", .fallback = "{}", .nested = retention_fields },
+	{ "max_update_norm", FIELD_NUMBER,
+		"Updates that lie farther (L2 norm) from the model are refused; 0: no limit", .fallback = "0.0",
+		.min = 0, .max = 1e300 },
+	{ "retention", FIELD_OBJECT, "How long the job's past is kept", .fallback = "{}",
+		.nested = retention_fields },
 	{ NULL },
 };
 
@@ -125,9 +132,9 @@ json_t *spec_schema(void)
 
 		json_array_append_new(names, json_string((*at)->name));
 		json_object_set_new(params, "description", json_string((*at)->summary));
-		json_array_append_new(rules,
-			json_pack("{s:{s:{s:{s:s}}}, s:{s:{s:o}}}", "if", "properties", "workflow", "const", (*at)->name, "then",
-				"properties", "params", params));
+		json_array_append_new(
+			rules, json_pack("{s:{s:{s:{s:s}}}, s:{s:{s:o}}}", "if", "properties", "workflow", "const",
+				       (*at)->name, "then", "properties", "params", params));
 	}
 	json_object_del(json_object_get(properties, "workflow"), "pattern");
 	json_object_set_new(json_object_get(properties, "workflow"), "enum", names);

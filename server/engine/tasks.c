@@ -19,8 +19,8 @@ struct report {
 	struct engine *engine;
 	const char *site, *id;
 	const json_t *body;
-	json_t *task;      /* the row */
-	json_t *job;       /* its row */
+	json_t *task; /* the row */
+	json_t *job;  /* its row */
 	json_t **answer;
 	const char *update; /* digest, or NULL */
 	double weight, distance;
@@ -56,7 +56,8 @@ static int check_open(const struct report *report, struct rounds_error *error)
 
 	if (!state_is_final(&task_machine, state))
 		return 0;
-	return error_set(error, ERROR_CONFLICT, "the task is %s%s%s", state, reason ? ": " : "", reason ? reason : "");
+	return error_set(
+		error, ERROR_CONFLICT, "the task is %s%s%s", state, reason ? ": " : "", reason ? reason : "");
 }
 
 static int64_t lease_end(const struct report *report)
@@ -126,7 +127,8 @@ static int check_body(struct report *report, struct rounds_error *error)
 		report->metrics = NULL;
 	report->weight = 1;
 	if (json_get_text(report->body, "update", trains, &report->update, error) ||
-		json_get_number(report->body, "weight", false, &report->weight, error) || check_metrics(report->metrics, error))
+		json_get_number(report->body, "weight", false, &report->weight, error) ||
+		check_metrics(report->metrics, error))
 		return -1;
 	if (!isfinite(report->weight) || report->weight <= 0)
 		return error_field(error, "weight", "must be a positive number: how many samples were used");
@@ -176,12 +178,15 @@ static int note_missing(struct report *report, struct store_tx *tx, struct round
 
 	json_object_foreach ((json_t *)(uintptr_t)report->metrics, name, value) {
 		char text[200];
-		struct new_event event = { .kind = "metric_missing", .site = report->site, .message = text,
+		struct new_event event = { .kind = "metric_missing",
+			.site = report->site,
+			.message = text,
 			.round = json_integer_or(report->task, "round", -1) };
 
 		if (!json_is_null(value))
 			continue;
-		snprintf(text, sizeof(text), "the metric \"%s\" is not finite at %s; it is shown as missing", name, report->site);
+		snprintf(text, sizeof(text), "the metric \"%s\" is not finite at %s; it is shown as missing", name,
+			report->site);
 		if (event_add_once(tx, json_text_or(report->job, "id", ""), &event, error))
 			return -1;
 	}
@@ -209,11 +214,18 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 {
 	struct report *report = argument;
 	json_auto_t *answer = NULL;
-	struct task_result result = { .update = report->update, .weight = report->weight, .metrics = report->metrics };
+	struct task_result result = {
+		.update = report->update, .weight = report->weight, .metrics = report->metrics
+	};
 	const char *job = json_text_or(report->job, "id", ""), *kind = json_text_or(report->task, "kind", "");
 	int64_t round = json_integer_or(report->task, "round", 0);
-	struct event event = { .kind = EVENT_RESULT, .round = round, .task = kind, .site = report->site,
-		.model = report->update, .weight = report->weight, .metrics = report->metrics };
+	struct event event = { .kind = EVENT_RESULT,
+		.round = round,
+		.task = kind,
+		.site = report->site,
+		.model = report->update,
+		.weight = report->weight,
+		.metrics = report->metrics };
 	char text[160];
 
 	report_free(report);
@@ -303,28 +315,32 @@ int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *tas
 	json_auto_t *job = NULL;
 	int64_t most;
 	char text[700];
-	struct event event = { .kind = EVENT_TASK_FAILED, .round = round, .task = json_text_or(task, "kind", ""),
-		.site = site, .reason = reason };
+	struct event event = { .kind = EVENT_TASK_FAILED,
+		.round = round,
+		.task = json_text_or(task, "kind", ""),
+		.site = site,
+		.reason = reason };
 
 	if (job_find(tx, job_id, &job, error))
 		return -1;
 	most = json_integer_or(json_object_get(job, "spec"), "max_attempts", 3);
 	if (!for_good && failures < most) {
-		snprintf(text, sizeof(text), "%s: try %lld of %lld failed: %s", site, (long long)failures, (long long)most,
-			reason);
+		snprintf(text, sizeof(text), "%s: try %lld of %lld failed: %s", site, (long long)failures,
+			(long long)most, reason);
 		return state_check(&task_machine, json_text_or(task, "state", ""), TASK_PENDING, error) ||
-				task_release(tx, id, true, reason, error) ||
-				note(engine, tx, job_id, round, "task_retry", site, text, error) || wake_site(engine, tx, site, error)
-			? -1
-			: 0;
+				       task_release(tx, id, true, reason, error) ||
+				       note(engine, tx, job_id, round, "task_retry", site, text, error) ||
+				       wake_site(engine, tx, site, error)
+			       ? -1
+			       : 0;
 	}
 	snprintf(text, sizeof(text), "%s failed: %s", site, reason);
 	return state_check(&task_machine, json_text_or(task, "state", ""), TASK_FAILED, error) ||
-			task_close(tx, id, "failed", reason, error) ||
-			note(engine, tx, job_id, round, "task_failed", site, text, error) ||
-			advance(engine, tx, job_id, &event, error)
-		? -1
-		: 0;
+			       task_close(tx, id, "failed", reason, error) ||
+			       note(engine, tx, job_id, round, "task_failed", site, text, error) ||
+			       advance(engine, tx, job_id, &event, error)
+		       ? -1
+		       : 0;
 }
 
 static int fail(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -342,11 +358,12 @@ static int fail(struct store_tx *tx, void *argument, struct rounds_error *error)
 	snprintf(text, sizeof(text), "%.500s", *reason ? reason : "no reason given");
 	if (!strcmp(json_text_or(report->task, "state", ""), "pending"))
 		return 0; /* its lease ran out before: that has been counted */
-	return task_failed_in(report->engine, tx, report->task, !json_bool_or(report->body, "retry", true), text, error);
+	return task_failed_in(
+		report->engine, tx, report->task, !json_bool_or(report->body, "retry", true), text, error);
 }
 
-int engine_failure(struct engine *engine, const char *site, const char *task, const json_t *body,
-	struct rounds_error *error)
+int engine_failure(
+	struct engine *engine, const char *site, const char *task, const json_t *body, struct rounds_error *error)
 {
 	struct report report = { .engine = engine, .site = site, .id = task, .body = body };
 	int failed = store_write(engine->options.store, fail, &report, error);
@@ -363,10 +380,11 @@ static int release(struct store_tx *tx, void *argument, struct rounds_error *err
 	if (find_own(tx, report, error) || check_open(report, error))
 		return -1;
 	return task_release(tx, report->id, false, "the site gave it back", error) ||
-			note(report->engine, tx, json_text_or(report->job, "id", ""), json_integer_or(report->task, "round", -1),
-				"task_released", report->site, "the site gave its task back", error)
-		? -1
-		: 0;
+			       note(report->engine, tx, json_text_or(report->job, "id", ""),
+				       json_integer_or(report->task, "round", -1), "task_released", report->site,
+				       "the site gave its task back", error)
+		       ? -1
+		       : 0;
 }
 
 int engine_release(struct engine *engine, const char *site, const char *task, struct rounds_error *error)

@@ -16,8 +16,8 @@
 /* A job that paused for want of space goes on when its model would fit twice, and this. */
 #define SPACE_BESIDE (UINT64_C(4) << 20)
 
-static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, bool for_good, const char *reason,
-	struct rounds_error *error)
+static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, bool for_good,
+	const char *reason, struct rounds_error *error)
 {
 	size_t i;
 	json_t *task;
@@ -97,10 +97,11 @@ static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
 
-	return expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) || fire_timers(engine, tx, error) ||
-			resume_held(engine, tx, error) || schedule(engine, tx, error)
-		? -1
-		: 0;
+	return expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) ||
+			       fire_timers(engine, tx, error) || resume_held(engine, tx, error) ||
+			       schedule(engine, tx, error)
+		       ? -1
+		       : 0;
 }
 
 static int next_due(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -153,14 +154,15 @@ void *ticker_run(void *argument)
 		struct rounds_error error = { 0 };
 		int64_t due = INT64_MAX;
 		bool failed = store_write(engine->options.store, tick, engine, &error) ||
-			store_read(engine->options.store, next_due, &due, &error);
+			      store_read(engine->options.store, next_due, &due, &error);
 
 		if (!failed && clock_steady_us() - swept > SWEEP_US) {
 			swept = clock_steady_us();
 			failed = sweep(engine, &error);
 		}
 		if (failed)
-			log_error("the engine could not take its turn; it tries again", "reason", error.message, NULL);
+			log_error(
+				"the engine could not take its turn; it tries again", "reason", error.message, NULL);
 		wait_for_tick(engine, failed ? clock_steady_us() + TICK_US : due);
 	}
 	return NULL;

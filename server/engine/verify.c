@@ -22,9 +22,9 @@ static int read_lineage(struct store_tx *tx, void *argument, struct rounds_error
 	struct lineage *lineage = argument;
 
 	return job_find(tx, lineage->job, &lineage->row, error) ||
-			round_list(tx, lineage->job, -1, 1000000, &lineage->rounds, error)
-		? -1
-		: 0;
+			       round_list(tx, lineage->job, -1, 1000000, &lineage->rounds, error)
+		       ? -1
+		       : 0;
 }
 
 static bool updates_are_kept(struct engine *engine, const json_t *manifest)
@@ -132,11 +132,11 @@ static int check_round(struct engine *engine, const json_t *round, const char *p
 	if (!fault[0] && check_updates(engine, manifest, &recomputed, fault, sizeof(fault), error))
 		return -1;
 	*good = *good && !fault[0];
-	json_array_append_new(results,
-		json_pack("{s:O, s:b, s:b, s:b, s:s?, s:O, s:I}", "round", json_object_get(round, "number"), "good", !fault[0],
-			"recomputed", recomputed, "model_kept", kept, "fault", fault[0] ? fault : NULL, "model",
-			json_object_get(round, "model"), "inputs",
-			(json_int_t)json_array_size(json_object_get(manifest, "inputs"))));
+	json_array_append_new(
+		results, json_pack("{s:O, s:b, s:b, s:b, s:s?, s:O, s:I}", "round", json_object_get(round, "number"),
+				 "good", !fault[0], "recomputed", recomputed, "model_kept", kept, "fault",
+				 fault[0] ? fault : NULL, "model", json_object_get(round, "model"), "inputs",
+				 (json_int_t)json_array_size(json_object_get(manifest, "inputs"))));
 	return 0;
 }
 
@@ -158,11 +158,12 @@ int verify_job(struct engine *engine, const char *job, json_t **report, struct r
 			continue;
 		/* Where history was trimmed, the chain begins anew. */
 		gap = i > 0 && json_integer_or(round, "number", 0) !=
-				json_integer_or(json_array_get(rounds, i - 1), "number", 0) + 1;
+				       json_integer_or(json_array_get(rounds, i - 1), "number", 0) + 1;
 		if (check_round(engine, round, gap ? NULL : previous, results, &good, error))
 			return -1;
 		previous = json_text_or(round, "manifest_digest", NULL);
 	}
-	*report = json_pack("{s:b, s:O, s:O}", "good", good, "final_model", json_object_get(row, "model"), "rounds", results);
+	*report = json_pack(
+		"{s:b, s:O, s:O}", "good", good, "final_model", json_object_get(row, "model"), "rounds", results);
 	return *report ? 0 : error_no_memory(error);
 }

@@ -28,7 +28,7 @@ enum event_kind {
 struct event {
 	enum event_kind kind;
 	int64_t round;
-	const char *task;      /* "train", "evaluate", "initialize" */
+	const char *task; /* "train", "evaluate", "initialize" */
 	const char *site;
 	const char *model;     /* the update, or the aggregate; NULL where there is none */
 	double weight;         /* the site's sample count */
@@ -38,8 +38,8 @@ struct event {
 };
 
 struct job_view {
-	const json_t *params;      /* checked against the workflow's table, defaults filled in */
-	const char *const *sites;  /* the job's sites in order of name */
+	const json_t *params;     /* checked against the workflow's table, defaults filled in */
+	const char *const *sites; /* the job's sites in order of name */
 	size_t site_count;
 	const char *initial_model; /* NULL: a site must make one */
 	uint64_t seed;
@@ -50,9 +50,9 @@ struct plan;
 typedef void step_fn(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan);
 
 struct workflow {
-	const char *name;            /* what a job writes in "workflow" */
-	const char *summary;         /* one line for people */
-	const struct field *params;  /* also the schema, the docs and the form */
+	const char *name;                        /* what a job writes in "workflow" */
+	const char *summary;                     /* one line for people */
+	const struct field *params;              /* also the schema, the docs and the form */
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
@@ -66,14 +66,16 @@ const struct workflow *workflow_find(const char *name);
 extern const struct workflow *const workflows[];
 
 /* What a step may ask for. Running out of memory is noticed by the engine, which then drops the whole plan. */
-void plan_round(struct plan *plan, int64_t round, const char *model);              /* begins a round from this model */
+void plan_round(struct plan *plan, int64_t round, const char *model); /* begins a round from this model */
 void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model);
-void plan_cancel(struct plan *plan, int64_t round, const char *reason);            /* the round's open tasks */
-void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const char *method); /* of that kind of task */
-void plan_timer(struct plan *plan, const char *name, double after_seconds);        /* replaces one of that name */
+void plan_cancel(struct plan *plan, int64_t round, const char *reason); /* the round's open tasks */
+void plan_aggregate(
+	struct plan *plan, int64_t round, const char *kind, const char *method); /* of that kind of task */
+void plan_timer(struct plan *plan, const char *name, double after_seconds);      /* replaces one of that name */
 void plan_timer_off(struct plan *plan, const char *name);
-void plan_metric(struct plan *plan, int64_t round, const char *site, const char *name, double value); /* site "": whole */
-void plan_model(struct plan *plan, int64_t round, const char *model);              /* is now the job's model */
+void plan_metric(
+	struct plan *plan, int64_t round, const char *site, const char *name, double value); /* site "": whole */
+void plan_model(struct plan *plan, int64_t round, const char *model); /* is now the job's model */
 void plan_best(struct plan *plan, int64_t round, const char *model);
 void plan_note(struct plan *plan, int64_t round, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void plan_complete(struct plan *plan);

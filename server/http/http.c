@@ -94,7 +94,8 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 
 	(void)version;
 	if (!request) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+			connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 		request = request_new(http, connection, method, url, &error);
 		*state = request;
@@ -120,7 +121,8 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 	return MHD_YES;
 }
 
-static void completed(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+static void completed(
+	void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
 {
 	struct request *request = *state;
 
@@ -134,8 +136,8 @@ static void completed(void *context, struct MHD_Connection *connection, void **s
 	*state = NULL;
 }
 
-static void connection_changed(void *context, struct MHD_Connection *connection, void **peer,
-	enum MHD_ConnectionNotificationCode code)
+static void connection_changed(
+	void *context, struct MHD_Connection *connection, void **peer, enum MHD_ConnectionNotificationCode code)
 {
 	(void)context;
 	(void)connection;
@@ -145,7 +147,8 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
 		free(*peer);
 }
 
-static int address_parse(const struct http_options *options, struct sockaddr_storage *address, struct rounds_error *error)
+static int address_parse(
+	const struct http_options *options, struct sockaddr_storage *address, struct rounds_error *error)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
@@ -181,8 +184,9 @@ static int daemon_start(struct http *http, struct rounds_error *error)
 
 	if (address_parse(options, &address, error))
 		return -1;
-	http->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TLS | MHD_USE_ITC |
-			MHD_USE_ERROR_LOG | (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+	http->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TLS |
+						MHD_USE_ITC | MHD_USE_ERROR_LOG |
+						(address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
 		options->port, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
 		MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE, options->io_threads,
 		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -195,8 +199,8 @@ static int daemon_start(struct http *http, struct rounds_error *error)
 		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
 		MHD_OPTION_END);
 	if (!http->daemon)
-		return error_set(error, ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", options->address, options->port,
-			errno ? strerror(errno) : "see the log");
+		return error_set(error, ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", options->address,
+			options->port, errno ? strerror(errno) : "see the log");
 	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	http->port = info ? info->port : options->port;
 	return 0;

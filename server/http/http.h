@@ -43,11 +43,11 @@ struct body_sink {
 
 struct route {
 	const char *method;
-	const char *path;   /* `{name}` stands for one segment */
-	int permission;     /* what the guard makes of it is its business */
+	const char *path; /* `{name}` stands for one segment */
+	int permission;   /* what the guard makes of it is its business */
 	handler_fn *handler;
 	const char *summary;
-	size_t body_limit;  /* bytes; 0: HTTP_BODY_LIMIT */
+	size_t body_limit;            /* bytes; 0: HTTP_BODY_LIMIT */
 	const struct body_sink *sink; /* NULL: the body is collected in memory */
 };
 
@@ -92,7 +92,8 @@ const char *request_parameter(const struct request *request, const char *name); 
 const char *request_query(const struct request *request, const char *name);     /* NULL: not given */
 const char *request_header(const struct request *request, const char *name);    /* NULL: not given */
 const char *request_body(const struct request *request, size_t *size);
-must_check int request_json(const struct request *request, json_t **value, struct rounds_error *error); /* new reference */
+must_check int request_json(
+	const struct request *request, json_t **value, struct rounds_error *error); /* new reference */
 must_check int request_query_integer(const struct request *request, const char *name, int64_t min, int64_t max,
 	int64_t *value, struct rounds_error *error);
 struct caller *request_caller(struct request *request);

@@ -30,9 +30,9 @@ static bool read_names(const gnutls_datum_t *der, struct peer *peer)
 	if (gnutls_x509_crt_init(&certificate) != GNUTLS_E_SUCCESS)
 		return false;
 	good = gnutls_x509_crt_import(certificate, der, GNUTLS_X509_FMT_DER) == GNUTLS_E_SUCCESS &&
-		gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, peer->name, &name_size) ==
-			GNUTLS_E_SUCCESS &&
-		gnutls_x509_crt_get_serial(certificate, serial, &serial_size) == GNUTLS_E_SUCCESS;
+	       gnutls_x509_crt_get_dn_by_oid(
+		       certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, peer->name, &name_size) == GNUTLS_E_SUCCESS &&
+	       gnutls_x509_crt_get_serial(certificate, serial, &serial_size) == GNUTLS_E_SUCCESS;
 	if (good) {
 		hex_format(serial, serial_size, peer->serial);
 		for (char *c = peer->serial; *c; c++)

@@ -68,9 +68,8 @@ enum outcome reply_empty(struct request *request, int status)
 static json_t *problem(struct request *request, const struct rounds_error *error)
 {
 	const struct error_kind_info *kind = error_kind_info(error->kind);
-	json_t *body = json_pack("{s:o, s:s, s:i, s:s, s:s}", "type",
-		json_sprintf("/problems/%s", kind->slug), "title", kind->title, "status", kind->status, "detail",
-		error->message, "instance", request->id);
+	json_t *body = json_pack("{s:o, s:s, s:i, s:s, s:s}", "type", json_sprintf("/problems/%s", kind->slug),
+		"title", kind->title, "status", kind->status, "detail", error->message, "instance", request->id);
 
 	if (error->field[0])
 		json_object_set_new(body, "field", json_string(error->field));
@@ -84,7 +83,8 @@ static enum outcome reply_problem(struct request *request, const struct rounds_e
 
 	json_decref(body);
 	if (status >= 500)
-		log_error("request failed", "request", request->id, "path", request->path, "reason", error->message, NULL);
+		log_error("request failed", "request", request->id, "path", request->path, "reason", error->message,
+			NULL);
 	if (status == 401)
 		reply_header(request, "WWW-Authenticate", "Bearer realm=\"rounds\"");
 	if (status == 503 || status == 429)
@@ -153,6 +153,6 @@ void reply_log(const struct request *request)
 	snprintf(status, sizeof(status), "%d", request->status);
 	snprintf(took, sizeof(took), "%.1f", (double)(clock_steady_us() - request->started) / 1000);
 	log_debug("request", "request", request->id, "method", request->route ? request->route->method : NULL, "path",
-		request->path, "status", status, "ms", took, "caller", request->caller.name[0] ? request->caller.name : NULL,
-		NULL);
+		request->path, "status", status, "ms", took, "caller",
+		request->caller.name[0] ? request->caller.name : NULL, NULL);
 }

@@ -42,9 +42,9 @@ struct request {
 	struct rounds_error refusal;
 
 	/* Waiting: all guarded by http->lock. */
-	struct request *next_queued;              /* with the workers */
+	struct request *next_queued;                 /* with the workers */
 	struct request *next_waiting, *prev_waiting; /* in its key's bucket */
-	struct request *next_timed, *prev_timed;  /* by when its time is up */
+	struct request *next_timed, *prev_timed;     /* by when its time is up */
 	char key[80];
 	bool armed, woken, asleep;
 	int64_t give_up; /* steady time; 0 until the first request_wait */
@@ -69,7 +69,7 @@ struct http {
 	bool timer_runs, draining, stopping;
 	pthread_mutex_t lock;
 	pthread_cond_t work, time;
-	struct request *first, *last;           /* for the workers */
+	struct request *first, *last; /* for the workers */
 	struct request *waiting[WAIT_BUCKETS];
 	struct request *timed_first, *timed_last; /* asleep, in the order they went to sleep */
 	uint64_t waiting_count;

@@ -36,8 +36,8 @@ static bool path_matches(const char *pattern, char *path, char **values)
 	return *path == '\0';
 }
 
-static const struct route *find(struct http *http, const char *method, const char *url, struct request *request,
-	bool *path_known)
+static const struct route *find(
+	struct http *http, const char *method, const char *url, struct request *request, bool *path_known)
 {
 	for (const struct route *route = http->options.routes; route->method; route++) {
 		strcpy(request->path_copy, url);
@@ -133,7 +133,8 @@ int request_json(const struct request *request, json_t **value, struct rounds_er
 {
 	const char *type = request_header(request, "Content-Type");
 
-	if (type && strncasecmp(type, "application/json", 16) && strncasecmp(type, "application/merge-patch+json", 28))
+	if (type && strncasecmp(type, "application/json", 16) &&
+		strncasecmp(type, "application/merge-patch+json", 28))
 		return error_set(error, ERROR_MEDIA_TYPE, "send application/json, not %.100s", type);
 	if (!request->body_size)
 		return error_set(error, ERROR_INVALID, "a JSON body is needed");
@@ -157,7 +158,8 @@ int request_query_integer(const struct request *request, const char *name, int64
 		return 0;
 	number = strtoll(text, &end, 10);
 	if (!*text || *end || number < min || number > max)
-		return error_field(error, name, "must be a whole number from %lld to %lld", (long long)min, (long long)max);
+		return error_field(
+			error, name, "must be a whole number from %lld to %lld", (long long)min, (long long)max);
 	*value = number;
 	return 0;
 }

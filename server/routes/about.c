@@ -41,7 +41,8 @@ enum outcome readyz(struct request *request, void *context)
 enum outcome version_show(struct request *request, void *context)
 {
 	(void)context;
-	return reply_json(request, 200, json_pack("{s:s, s:i}", "version", ROUNDS_VERSION, "protocol", PROTOCOL_VERSION));
+	return reply_json(
+		request, 200, json_pack("{s:s, s:i}", "version", ROUNDS_VERSION, "protocol", PROTOCOL_VERSION));
 }
 
 enum outcome whoami(struct request *request, void *context)

@@ -97,8 +97,8 @@ enum outcome blob_get(struct request *request, void *context)
 		file_close(fd);
 		return reply_empty(request, 304);
 	}
-	range = parse_range(if_range && !strstr(if_range, text) ? NULL : request_header(request, "Range"), size, &begin,
-		&length);
+	range = parse_range(
+		if_range && !strstr(if_range, text) ? NULL : request_header(request, "Range"), size, &begin, &length);
 	if (range == RANGE_BEYOND) {
 		file_close(fd);
 		reply_header(request, "Content-Range", "bytes */%llu", (unsigned long long)size);

@@ -69,13 +69,13 @@ enum outcome job_list_page(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	struct query query = { .filter = {
-		.state = request_query(request, "state"),
-		.project = request_query(request, "project"),
-		.site = request_query(request, "site"),
-		.text = request_query(request, "q"),
-		.before = request_query(request, "cursor"),
-		.limit = PAGE,
-	} };
+				       .state = request_query(request, "state"),
+				       .project = request_query(request, "project"),
+				       .site = request_query(request, "site"),
+				       .text = request_query(request, "q"),
+				       .before = request_query(request, "cursor"),
+				       .limit = PAGE,
+			       } };
 
 	if (request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.filter.limit, &error) ||
 		store_read(app->store, read_jobs, &query, &error))
@@ -109,9 +109,9 @@ static int edit_job(struct store_tx *tx, void *argument, struct rounds_error *er
 	struct query *query = argument;
 
 	return job_edit(tx, query->job, query->version, query->name, query->priority, error) ||
-			job_find(tx, query->job, &query->rows, error)
-		? -1
-		: 0;
+			       job_find(tx, query->job, &query->rows, error)
+		       ? -1
+		       : 0;
 }
 
 static const struct field edit_fields[] = {
@@ -140,7 +140,8 @@ enum outcome job_edit_one(struct request *request, void *context)
 	struct query query = { .job = request_parameter(request, "job") };
 	json_auto_t *body = NULL, *job = NULL, *changes = NULL, *faults = json_array();
 
-	if (request_json(request, &body, &error) || parse_version(request_header(request, "If-Match"), &query.version, &error) ||
+	if (request_json(request, &body, &error) ||
+		parse_version(request_header(request, "If-Match"), &query.version, &error) ||
 		store_read(app->store, read_job, &query, &error))
 		return reply_error(request, &error);
 	job = query.rows;
@@ -203,9 +204,9 @@ static int read_rounds(struct store_tx *tx, void *argument, struct rounds_error 
 	struct query *query = argument;
 
 	return check_job(tx, query->job, error) ||
-			round_list(tx, query->job, query->after, query->limit, &query->rows, error)
-		? -1
-		: 0;
+			       round_list(tx, query->job, query->after, query->limit, &query->rows, error)
+		       ? -1
+		       : 0;
 }
 
 enum outcome job_rounds(struct request *request, void *context)
@@ -225,7 +226,8 @@ static int read_tasks(struct store_tx *tx, void *argument, struct rounds_error *
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) || task_list(tx, query->job, query->after, &query->rows, error) ? -1 : 0;
+	return check_job(tx, query->job, error) || task_list(tx, query->job, query->after, &query->rows, error) ? -1
+														: 0;
 }
 
 enum outcome job_tasks(struct request *request, void *context)
@@ -245,9 +247,9 @@ static int read_events(struct store_tx *tx, void *argument, struct rounds_error 
 	struct query *query = argument;
 
 	return check_job(tx, query->job, error) ||
-			event_list(tx, query->job, query->after, query->limit, &query->rows, error)
-		? -1
-		: 0;
+			       event_list(tx, query->job, query->after, query->limit, &query->rows, error)
+		       ? -1
+		       : 0;
 }
 
 enum outcome job_events(struct request *request, void *context)
@@ -279,9 +281,10 @@ static int read_metrics(struct store_tx *tx, void *argument, struct rounds_error
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) || metric_list(tx, query->job, query->name, query->site, &query->rows, error)
-		? -1
-		: 0;
+	return check_job(tx, query->job, error) ||
+			       metric_list(tx, query->job, query->name, query->site, &query->rows, error)
+		       ? -1
+		       : 0;
 }
 
 enum outcome job_metrics(struct request *request, void *context)

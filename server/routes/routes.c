@@ -3,6 +3,8 @@
 
 #define TUS_BODY ((size_t)1 << 20) /* what may come along with the creation of an upload */
 
+/* A table is read by its columns. */
+/* clang-format off */
 const struct route routes[] = {
 	/* method, path, who may, handler, what it is for */
 	{ "POST", "/api/v1/jobs", JOB_WRITE, job_submit, "Submit a job" },
@@ -55,3 +57,4 @@ const struct route routes[] = {
 	{ "GET", "/readyz", ANYONE, readyz, "The server can work" },
 	{ NULL },
 };
+/* clang-format on */

@@ -70,8 +70,8 @@ enum outcome site_invite(struct request *request, void *context)
 		return reply_error(request, &error);
 	time_format(expires, until);
 	log_info("site invited", "site", site, "by", request_caller(request)->name, NULL);
-	return reply_json(request, 201,
-		json_pack("{s:s, s:s, s:s}", "site", site, "invitation", invitation, "expires", until));
+	return reply_json(
+		request, 201, json_pack("{s:s, s:s, s:s}", "site", site, "invitation", invitation, "expires", until));
 }
 
 struct joining {
@@ -91,8 +91,8 @@ static int join(struct store_tx *tx, void *argument, struct rounds_error *error)
 
 	auth_invitation_hash(joining->invitation, hash);
 	if (invitation_use(tx, hash, joining->name, error) ||
-		authority_certify(joining->app->authority, joining->name, joining->request_pem, &joining->certificate, &facts,
-			error))
+		authority_certify(joining->app->authority, joining->name, joining->request_pem, &joining->certificate,
+			&facts, error))
 		return -1;
 	site.expires_us = facts.not_after_us;
 	return site_admit(tx, &site, error);
@@ -124,7 +124,9 @@ static int remove_site(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct site_query *query = argument;
 
-	return site_find(tx, query->name, &query->rows, error) || site_set_state(tx, query->name, "removed", error) ? -1 : 0;
+	return site_find(tx, query->name, &query->rows, error) || site_set_state(tx, query->name, "removed", error)
+		       ? -1
+		       : 0;
 }
 
 enum outcome site_delete(struct request *request, void *context)
@@ -148,5 +150,6 @@ enum outcome authority_show(struct request *request, void *context)
 	struct app *app = context;
 
 	return reply_json(request, 200,
-		json_pack("{s:s, s:s}", "certificate", app->authority->ca_pem, "fingerprint", app->authority->fingerprint));
+		json_pack("{s:s, s:s}", "certificate", app->authority->ca_pem, "fingerprint",
+			app->authority->fingerprint));
 }

@@ -59,7 +59,8 @@ static enum outcome report(struct request *request, struct app *app, report_fn *
 	json_t *answer = NULL;
 
 	if (request_json(request, &body, &error) ||
-		fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer, &error))
+		fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer,
+			&error))
 		return reply_error(request, &error);
 	return reply_json(request, 200, answer);
 }

@@ -143,15 +143,16 @@ static int complete(struct app *app, const char *id, uint64_t length, const char
 	struct upload_call call = { .id = id };
 	struct rounds_error ignored;
 
-	if (!upload_complete(app->blobs, id, length, expected && digest_parse(expected, &wanted) ? &wanted : NULL, &digest,
-		    error))
+	if (!upload_complete(app->blobs, id, length, expected && digest_parse(expected, &wanted) ? &wanted : NULL,
+		    &digest, error))
 		return engine_blob_stored(app->engine, &digest, length, owner, id, error);
 	if (error->kind == ERROR_CHECKSUM && store_write(app->store, delete_upload, &call, &ignored))
 		*error = ignored;
 	return -1;
 }
 
-static int check_creation(struct request *request, struct app *app, struct upload_call *call, struct rounds_error *error)
+static int check_creation(
+	struct request *request, struct app *app, struct upload_call *call, struct rounds_error *error)
 {
 	struct digest digest;
 
@@ -169,7 +170,8 @@ static int check_creation(struct request *request, struct app *app, struct uploa
 	if (!metadata_value(call->row.metadata, "digest", call->digest, sizeof(call->digest)))
 		return 0;
 	if (!digest_parse(call->digest, &digest))
-		return error_set(error, ERROR_INVALID, "the digest in Upload-Metadata must be sha256: and 64 hexadecimal digits");
+		return error_set(error, ERROR_INVALID,
+			"the digest in Upload-Metadata must be sha256: and 64 hexadecimal digits");
 	call->row.digest = call->digest;
 	return 0;
 }
@@ -365,7 +367,8 @@ enum outcome upload_patch(struct request *request, void *context)
 	caller_owner(request_caller(request), owner);
 	if (upload_end(upload, &offset, &error))
 		return reply_error(request, &error);
-	if (offset == length && complete(app, call->id, length, json_text_or(call->found, "digest", NULL), owner, &error))
+	if (offset == length &&
+		complete(app, call->id, length, json_text_or(call->found, "digest", NULL), owner, &error))
 		return reply_error(request, &error);
 	reply_header(request, "Upload-Offset", "%llu", (unsigned long long)offset);
 	if (offset < length)

@@ -3,14 +3,16 @@
 #include "common/clock.h"
 #include "server/store/db.h"
 
-int blob_index_add(struct store_tx *tx, const char *digest, uint64_t size, const char *owner, struct rounds_error *error)
+int blob_index_add(
+	struct store_tx *tx, const char *digest, uint64_t size, const char *owner, struct rounds_error *error)
 {
 	if (db_run(tx, error,
 		    "INSERT INTO blob(digest, size, created_us) VALUES(?1, ?2, ?3)"
 		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0",
 		    "sii", digest, (int64_t)size, clock_wall_us()))
 		return -1;
-	return owner ? db_run(tx, error, "INSERT INTO blob_owner(digest, owner) VALUES(?1, ?2) ON CONFLICT DO NOTHING", "ss",
+	return owner ? db_run(tx, error,
+			       "INSERT INTO blob_owner(digest, owner) VALUES(?1, ?2) ON CONFLICT DO NOTHING", "ss",
 			       digest, owner)
 		     : 0;
 }
@@ -26,12 +28,13 @@ int blob_index_forget(struct store_tx *tx, const char *digest, struct rounds_err
 	return db_run(tx, error, "DELETE FROM blob WHERE digest = ?1", "s", digest);
 }
 
-int blob_index_owned(struct store_tx *tx, const char *digest, const char *owner, bool *owned, struct rounds_error *error)
+int blob_index_owned(
+	struct store_tx *tx, const char *digest, const char *owner, bool *owned, struct rounds_error *error)
 {
 	int64_t count;
 
-	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM blob_owner WHERE digest = ?1 AND owner = ?2", "ss", digest,
-		    owner))
+	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM blob_owner WHERE digest = ?1 AND owner = ?2", "ss",
+		    digest, owner))
 		return -1;
 	*owned = count > 0;
 	return 0;
@@ -43,11 +46,12 @@ int blob_use(struct store_tx *tx, const char *job, const char *digest, const cha
 	if (db_run(tx, error, "UPDATE blob SET used = 1 WHERE digest = ?1", "s", digest))
 		return -1;
 	return db_run(tx, error,
-		"INSERT INTO blob_use(job, digest, role, round) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", "sssi", job,
-		digest, role, round);
+		"INSERT INTO blob_use(job, digest, role, round) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+		"sssi", job, digest, role, round);
 }
 
-int blob_unuse(struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error)
+int blob_unuse(
+	struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error)
 {
 	return db_run(tx, error, "DELETE FROM blob_use WHERE job = ?1 AND role = ?2 AND round < ?3", "ssi", job, role,
 		before_round);
@@ -61,7 +65,8 @@ int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds
 		"s", job);
 }
 
-int blob_index_unused(struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error)
+int blob_index_unused(
+	struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error)
 {
 	return db_rows(tx, error, blobs,
 		"SELECT digest FROM blob WHERE (used OR created_us < CASE WHEN EXISTS(SELECT 1 FROM blob_owner"
@@ -75,15 +80,15 @@ int upload_insert(struct store_tx *tx, const struct new_upload *upload, struct r
 	return db_run(tx, error,
 		"INSERT INTO upload(id, owner, length, digest, metadata, created_us, expires_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-		"ssissii", upload->id, upload->owner, (int64_t)upload->length, upload->digest, upload->metadata, clock_wall_us(),
-		upload->expires_us);
+		"ssissii", upload->id, upload->owner, (int64_t)upload->length, upload->digest, upload->metadata,
+		clock_wall_us(), upload->expires_us);
 }
 
 int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t **upload, struct rounds_error *error)
 {
 	if (db_first(tx, error, upload,
-		    "SELECT id, length, digest, metadata, blob, expires_us FROM upload WHERE id = ?1 AND owner = ?2", "ss", id,
-		    owner))
+		    "SELECT id, length, digest, metadata, blob, expires_us FROM upload WHERE id = ?1 AND owner = ?2",
+		    "ss", id, owner))
 		return -1;
 	return *upload ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no such upload");
 }

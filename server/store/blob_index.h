@@ -6,38 +6,38 @@
 
 #include <stdbool.h>
 
-must_check int blob_index_add(struct store_tx *tx, const char *digest, uint64_t size, const char *owner,
-	struct rounds_error *error);
+must_check int blob_index_add(
+	struct store_tx *tx, const char *digest, uint64_t size, const char *owner, struct rounds_error *error);
 /* *blob is NULL if there is none. */
 must_check int blob_index_find(struct store_tx *tx, const char *digest, json_t **blob, struct rounds_error *error);
 must_check int blob_index_forget(struct store_tx *tx, const char *digest, struct rounds_error *error);
 /* Whether this caller uploaded those bytes. */
-must_check int blob_index_owned(struct store_tx *tx, const char *digest, const char *owner, bool *owned,
-	struct rounds_error *error);
+must_check int blob_index_owned(
+	struct store_tx *tx, const char *digest, const char *owner, bool *owned, struct rounds_error *error);
 
 /* A use: `role` is "initial", "model", "best" or "update". */
 must_check int blob_use(struct store_tx *tx, const char *job, const char *digest, const char *role, int64_t round,
 	struct rounds_error *error);
-must_check int blob_unuse(struct store_tx *tx, const char *job, const char *role, int64_t before_round,
-	struct rounds_error *error);
+must_check int blob_unuse(
+	struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error);
 must_check int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds_error *error);
 /*
  * Blobs that nothing uses any more; those that nothing has used yet only if they are older than `before_us` (wall
  * time), or `people_before_us` where a person uploaded them.
  */
-must_check int blob_index_unused(struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs,
-	struct rounds_error *error);
+must_check int blob_index_unused(
+	struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error);
 
 struct new_upload {
 	const char *id, *owner, *digest; /* `digest` may be NULL */
 	uint64_t length;
-	const char *metadata;            /* as it came, to be given back; may be NULL */
+	const char *metadata; /* as it came, to be given back; may be NULL */
 	int64_t expires_us;
 };
 must_check int upload_insert(struct store_tx *tx, const struct new_upload *upload, struct rounds_error *error);
 /* ERROR_NOT_FOUND for one that is not there or belongs to another. */
-must_check int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t **upload,
-	struct rounds_error *error);
+must_check int upload_find(
+	struct store_tx *tx, const char *id, const char *owner, json_t **upload, struct rounds_error *error);
 /* Its row stays for ten minutes, for a client that did not get the answer. */
 must_check int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error);
 must_check int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error);

@@ -21,7 +21,8 @@ int db_error(struct store_tx *tx, struct rounds_error *error)
 		return error_set(error, ERROR_NO_SPACE, "the database's disk is full");
 	if (code == SQLITE_NOMEM)
 		return error_no_memory(error);
-	return error_set(error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s", sqlite3_errmsg(tx->db));
+	return error_set(
+		error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s", sqlite3_errmsg(tx->db));
 }
 
 static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
@@ -70,7 +71,8 @@ static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *argumen
 		return sqlite3_bind_int64(statement, at, va_arg(*arguments, int64_t));
 	case 'd':
 		number = va_arg(*arguments, double);
-		return isfinite(number) ? sqlite3_bind_double(statement, at, number) : sqlite3_bind_null(statement, at);
+		return isfinite(number) ? sqlite3_bind_double(statement, at, number)
+					: sqlite3_bind_null(statement, at);
 	case 's':
 		text = va_arg(*arguments, const char *);
 		return sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
@@ -80,8 +82,8 @@ static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *argumen
 	}
 }
 
-static int prepare(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt **out, const char *sql, const char *format,
-	va_list *arguments)
+static int prepare(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt **out, const char *sql,
+	const char *format, va_list *arguments)
 {
 	sqlite3_stmt *statement = statement_find(tx, sql);
 

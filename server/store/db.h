@@ -35,8 +35,8 @@ must_check int db_query(struct store_tx *tx, struct rounds_error *error, sqlite3
 must_check int db_step(struct store_tx *tx, sqlite3_stmt *statement, struct rounds_error *error);
 
 /* One integer of the first row, or `fallback` if there is none or it is NULL. */
-must_check int db_integer(struct store_tx *tx, struct rounds_error *error, int64_t fallback, int64_t *out, const char *sql,
-	const char *format, ...);
+must_check int db_integer(struct store_tx *tx, struct rounds_error *error, int64_t fallback, int64_t *out,
+	const char *sql, const char *format, ...);
 
 /*
  * The row as a JSON object. A column's name may end in `:json` (parsed), `:time` (microseconds to RFC 3339) or
@@ -45,10 +45,10 @@ must_check int db_integer(struct store_tx *tx, struct rounds_error *error, int64
 json_t *db_row(sqlite3_stmt *statement);
 
 /* All rows as a JSON array / the first row as an object (*row NULL if there is none). New references. */
-must_check int db_rows(struct store_tx *tx, struct rounds_error *error, json_t **rows, const char *sql, const char *format,
-	...);
-must_check int db_first(struct store_tx *tx, struct rounds_error *error, json_t **row, const char *sql, const char *format,
-	...);
+must_check int db_rows(
+	struct store_tx *tx, struct rounds_error *error, json_t **rows, const char *sql, const char *format, ...);
+must_check int db_first(
+	struct store_tx *tx, struct rounds_error *error, json_t **row, const char *sql, const char *format, ...);
 
 int db_error(struct store_tx *tx, struct rounds_error *error);
 

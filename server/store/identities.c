@@ -6,15 +6,16 @@
 
 #include <stdio.h>
 
-#define SITE                                                                                                 \
-	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","                  \
+#define SITE                                                                                                         \
+	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","           \
 	" seen_us AS \"seen:time\", version, slots, datasets AS \"datasets:json\", executors AS \"executors:json\""
 
 int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET state = 'active', serial = excluded.serial, expires_us = excluded.expires_us",
+		" ON CONFLICT DO UPDATE SET state = 'active', serial = excluded.serial, expires_us = "
+		"excluded.expires_us",
 		"ssii", site->name, site->serial, clock_wall_us(), site->expires_us);
 }
 
@@ -38,9 +39,10 @@ int site_set_state(struct store_tx *tx, const char *name, const char *state, str
 int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6 WHERE name = ?1", "ssijji",
-		name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1), json_object_get(facts, "datasets"),
-		json_object_get(facts, "executors"), clock_wall_us());
+		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6 WHERE name = "
+		"?1",
+		"ssijji", name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1),
+		json_object_get(facts, "datasets"), json_object_get(facts, "executors"), clock_wall_us());
 }
 
 int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)
@@ -51,15 +53,16 @@ int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rou
 int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error)
 {
 	return db_integer(tx, error, 0, slots,
-		"SELECT slots - (SELECT count(*) FROM job_site WHERE site = ?1) FROM site WHERE name = ?1 AND state = 'active'",
+		"SELECT slots - (SELECT count(*) FROM job_site WHERE site = ?1) FROM site WHERE name = ?1 AND state "
+		"= 'active'",
 		"s", name);
 }
 
-int invitation_insert(struct store_tx *tx, const char *hash, const char *site, int64_t expires_us,
-	struct rounds_error *error)
+int invitation_insert(
+	struct store_tx *tx, const char *hash, const char *site, int64_t expires_us, struct rounds_error *error)
 {
-	return db_run(tx, error, "INSERT INTO invitation(hash, site, created_us, expires_us) VALUES(?1, ?2, ?3, ?4)", "ssii",
-		hash, site, clock_wall_us(), expires_us);
+	return db_run(tx, error, "INSERT INTO invitation(hash, site, created_us, expires_us) VALUES(?1, ?2, ?3, ?4)",
+		"ssii", hash, site, clock_wall_us(), expires_us);
 }
 
 int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error)
@@ -68,7 +71,8 @@ int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct 
 	int64_t now = clock_wall_us();
 
 	if (db_run(tx, error,
-		    "UPDATE invitation SET used_us = ?2 WHERE hash = ?1 AND used_us IS NULL AND expires_us > ?2", "si", hash, now))
+		    "UPDATE invitation SET used_us = ?2 WHERE hash = ?1 AND used_us IS NULL AND expires_us > ?2",
+		    "si", hash, now))
 		return -1;
 	if (db_changes(tx) == 0)
 		return error_set(error, ERROR_UNAUTHENTICATED,
@@ -82,14 +86,16 @@ int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct 
 int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"INSERT INTO token(id, name, role, hash, created_us, expires_us) VALUES(?1, ?2, ?3, ?4, ?5, nullif(?6, 0))",
+		"INSERT INTO token(id, name, role, hash, created_us, expires_us) VALUES(?1, ?2, ?3, ?4, ?5, "
+		"nullif(?6, 0))",
 		"ssssii", token->id, token->name, token->role, token->hash, clock_wall_us(), token->expires_us);
 }
 
 int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error)
 {
 	return db_rows(tx, error, tokens,
-		"SELECT id, name, role, hash, created_us AS \"created:time\", expires_us AS \"expires:time\", expires_us"
+		"SELECT id, name, role, hash, created_us AS \"created:time\", expires_us AS \"expires:time\", "
+		"expires_us"
 		" FROM token ORDER BY id",
 		"");
 }

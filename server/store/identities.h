@@ -22,8 +22,8 @@ must_check int site_seen(struct store_tx *tx, const char *name, int64_t seen_us,
 must_check int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error);
 
 /* Invitations and tokens are known by the digest of their secret alone. */
-must_check int invitation_insert(struct store_tx *tx, const char *hash, const char *site, int64_t expires_us,
-	struct rounds_error *error);
+must_check int invitation_insert(
+	struct store_tx *tx, const char *hash, const char *site, int64_t expires_us, struct rounds_error *error);
 /* The invited site's name, once: ERROR_UNAUTHENTICATED if it is unknown, used or over. */
 must_check int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error);
 
@@ -32,7 +32,8 @@ struct new_token {
 	int64_t expires_us; /* 0: never */
 };
 must_check int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error);
-must_check int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error); /* with hash and expires_us */
+must_check int token_list(
+	struct store_tx *tx, json_t **tokens, struct rounds_error *error); /* with hash and expires_us */
 must_check int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
 
 #endif

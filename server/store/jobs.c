@@ -4,20 +4,23 @@
 #include "common/json.h"
 #include "server/store/db.h"
 
-#define SUMMARY                                                                                              \
-	"id, project, name, workflow, state, priority, reason, held AS \"held:bool\", model, best, best_round, round,"     \
-	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","                  \
+#define SUMMARY                                                                                                      \
+	"id, project, name, workflow, state, priority, reason, held AS \"held:bool\", model, best, best_round, "     \
+	"round,"                                                                                                     \
+	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
 	" finished_us AS \"finished:time\""
 #define WHOLE SUMMARY ", spec AS \"spec:json\", progress AS \"progress:json\", paused_at"
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, idempotency_key,"
+		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, "
+		"idempotency_key,"
 		" created_us) VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10)",
-		"ssssijissi", job->id, json_text_or(job->spec, "project", "default"), json_text_or(job->spec, "name", ""),
-		json_text_or(job->spec, "workflow", ""), json_integer_or(job->spec, "priority", 0), job->spec, job->rounds,
-		job->submitted_by, job->idempotency_key, clock_wall_us());
+		"ssssijissi", job->id, json_text_or(job->spec, "project", "default"),
+		json_text_or(job->spec, "name", ""), json_text_or(job->spec, "workflow", ""),
+		json_integer_or(job->spec, "priority", 0), job->spec, job->rounds, job->submitted_by,
+		job->idempotency_key, clock_wall_us());
 }
 
 int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
@@ -27,11 +30,11 @@ int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_er
 	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
 }
 
-int job_find_by_key(struct store_tx *tx, const char *submitted_by, const char *key, json_t **job,
-	struct rounds_error *error)
+int job_find_by_key(
+	struct store_tx *tx, const char *submitted_by, const char *key, json_t **job, struct rounds_error *error)
 {
-	return db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE submitted_by = ?1 AND idempotency_key = ?2", "ss",
-		submitted_by, key);
+	return db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE submitted_by = ?1 AND idempotency_key = ?2",
+		"ss", submitted_by, key);
 }
 
 int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)
@@ -55,19 +58,21 @@ int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error
 	return db_rows(tx, error, jobs, "SELECT " WHOLE " FROM job WHERE state = 'paused' AND held = 1", "");
 }
 
-int job_set_state(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
+int job_set_state(
+	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"UPDATE job SET state = ?2, reason = ?3, version = version + 1,"
 		" started_us = CASE WHEN ?2 = 'running' THEN ifnull(started_us, ?4) ELSE started_us END,"
-		" finished_us = CASE WHEN ?2 IN ('completed', 'failed', 'aborted') THEN ?4 ELSE NULL END WHERE id = ?1",
+		" finished_us = CASE WHEN ?2 IN ('completed', 'failed', 'aborted') THEN ?4 ELSE NULL END WHERE id = "
+		"?1",
 		"sssi", id, state, reason, clock_wall_us());
 }
 
 int job_set_paused(struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE job SET paused_at = nullif(?2, 0), held = ?3 WHERE id = ?1", "sii", id, paused_at,
-		(int64_t)held);
+	return db_run(tx, error, "UPDATE job SET paused_at = nullif(?2, 0), held = ?3 WHERE id = ?1", "sii", id,
+		paused_at, (int64_t)held);
 }
 
 int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
@@ -97,15 +102,16 @@ int job_set_model(struct store_tx *tx, const char *id, const char *model, struct
 
 int job_set_best(struct store_tx *tx, const char *id, const char *model, int64_t round, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE job SET best = ?2, best_round = ?3, version = version + 1 WHERE id = ?1", "ssi", id,
-		model, round);
+	return db_run(tx, error, "UPDATE job SET best = ?2, best_round = ?3, version = version + 1 WHERE id = ?1",
+		"ssi", id, model, round);
 }
 
 int job_edit(struct store_tx *tx, const char *id, int64_t version, const char *name, int64_t priority,
 	struct rounds_error *error)
 {
 	if (db_run(tx, error,
-		    "UPDATE job SET name = ?3, priority = ?4, version = version + 1 WHERE id = ?1 AND (?2 < 0 OR version = ?2)",
+		    "UPDATE job SET name = ?3, priority = ?4, version = version + 1 WHERE id = ?1 AND (?2 < 0 OR "
+		    "version = ?2)",
 		    "sisi", id, version, name, priority))
 		return -1;
 	if (db_changes(tx) == 0)

@@ -11,7 +11,7 @@
 
 struct job_filter {
 	const char *state, *project, *site, *text; /* NULL: any; `text` is part of the name */
-	const char *before; /* the id after which the last page ended; newest first */
+	const char *before;                        /* the id after which the last page ended; newest first */
 	int64_t limit;
 };
 
@@ -24,27 +24,30 @@ struct new_job {
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
 /* *job is NULL if that caller has not used the key. */
-must_check int job_find_by_key(struct store_tx *tx, const char *submitted_by, const char *key, json_t **job,
-	struct rounds_error *error);
-must_check int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error);
+must_check int job_find_by_key(
+	struct store_tx *tx, const char *submitted_by, const char *key, json_t **job, struct rounds_error *error);
+must_check int job_list(
+	struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error);
 /* Queued jobs in the order in which they may start. */
 must_check int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 /* Jobs that paused by themselves for want of space. */
 must_check int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 
-must_check int job_set_state(struct store_tx *tx, const char *id, const char *state, const char *reason,
-	struct rounds_error *error);
+must_check int job_set_state(
+	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error);
 /* When the job was paused (steady time; 0: it runs), and whether it goes on by itself once there is space. */
 /* Why a queued job has not started yet; the version stays. */
 must_check int job_set_reason(struct store_tx *tx, const char *id, const char *reason, struct rounds_error *error);
-must_check int job_set_paused(struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error);
+must_check int job_set_paused(
+	struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error);
 /* After the machine has booted anew, `paused_at` counts from `now`. */
 must_check int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
-must_check int job_set_progress(struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error);
+must_check int job_set_progress(
+	struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error);
 must_check int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rounds_error *error);
 must_check int job_set_model(struct store_tx *tx, const char *id, const char *model, struct rounds_error *error);
-must_check int job_set_best(struct store_tx *tx, const char *id, const char *model, int64_t round,
-	struct rounds_error *error);
+must_check int job_set_best(
+	struct store_tx *tx, const char *id, const char *model, int64_t round, struct rounds_error *error);
 /* ERROR_PRECONDITION unless the version is still `version` (-1: any). */
 must_check int job_edit(struct store_tx *tx, const char *id, int64_t version, const char *name, int64_t priority,
 	struct rounds_error *error);

@@ -20,7 +20,8 @@ static const char *const migrations[] = {
 	"CREATE TABLE invitation(hash TEXT PRIMARY KEY, site TEXT NOT NULL, created_us INTEGER NOT NULL,"
 	" expires_us INTEGER NOT NULL, used_us INTEGER) STRICT, WITHOUT ROWID;"
 
-	"CREATE TABLE site(name TEXT PRIMARY KEY, state TEXT NOT NULL, serial TEXT NOT NULL, created_us INTEGER NOT NULL,"
+	"CREATE TABLE site(name TEXT PRIMARY KEY, state TEXT NOT NULL, serial TEXT NOT NULL, created_us INTEGER NOT "
+	"NULL,"
 	" expires_us INTEGER NOT NULL, seen_us INTEGER, version TEXT, slots INTEGER NOT NULL DEFAULT 1,"
 	" datasets TEXT NOT NULL DEFAULT '[]', executors TEXT NOT NULL DEFAULT '[]') STRICT, WITHOUT ROWID;"
 
@@ -28,7 +29,8 @@ static const char *const migrations[] = {
 	" workflow TEXT NOT NULL, state TEXT NOT NULL, priority INTEGER NOT NULL, spec TEXT NOT NULL,"
 	" progress TEXT NOT NULL DEFAULT '{}', reason TEXT, held INTEGER NOT NULL DEFAULT 0, model TEXT, best TEXT,"
 	" best_round INTEGER, round INTEGER NOT NULL DEFAULT 0, rounds INTEGER NOT NULL DEFAULT 0,"
-	" version INTEGER NOT NULL DEFAULT 1, submitted_by TEXT NOT NULL, idempotency_key TEXT, created_us INTEGER NOT NULL,"
+	" version INTEGER NOT NULL DEFAULT 1, submitted_by TEXT NOT NULL, idempotency_key TEXT, created_us INTEGER "
+	"NOT NULL,"
 	" started_us INTEGER, finished_us INTEGER, paused_at INTEGER, UNIQUE(submitted_by, idempotency_key))"
 	" STRICT, WITHOUT ROWID;"
 	"CREATE INDEX job_by_state ON job(state, priority DESC, id);"
@@ -41,14 +43,16 @@ static const char *const migrations[] = {
 	"CREATE TABLE task(id TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
 	" round INTEGER NOT NULL, kind TEXT NOT NULL, site TEXT NOT NULL, state TEXT NOT NULL, model TEXT,"
 	" lease_us INTEGER NOT NULL, lease_due INTEGER, attempts INTEGER NOT NULL DEFAULT 0,"
-	" failures INTEGER NOT NULL DEFAULT 0, stage TEXT, fraction REAL, result TEXT, update_digest TEXT, weight REAL,"
+	" failures INTEGER NOT NULL DEFAULT 0, stage TEXT, fraction REAL, result TEXT, update_digest TEXT, weight "
+	"REAL,"
 	" metrics TEXT, reason TEXT, created_us INTEGER NOT NULL, leased_us INTEGER, finished_us INTEGER,"
 	" UNIQUE(job, round, kind, site)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX task_open ON task(site, state) WHERE state IN ('pending', 'leased');"
 	"CREATE INDEX task_leased ON task(lease_due) WHERE state = 'leased';"
 
 	"CREATE TABLE round(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
-	" state TEXT NOT NULL, method TEXT, kind TEXT, model_in TEXT, model TEXT, manifest TEXT, manifest_digest TEXT,"
+	" state TEXT NOT NULL, method TEXT, kind TEXT, model_in TEXT, model TEXT, manifest TEXT, manifest_digest "
+	"TEXT,"
 	" started_us INTEGER NOT NULL, aggregating_us INTEGER, finished_us INTEGER, PRIMARY KEY(job, number))"
 	" STRICT, WITHOUT ROWID;"
 	"CREATE INDEX round_aggregating ON round(job, number) WHERE state = 'aggregating';"
@@ -57,12 +61,15 @@ static const char *const migrations[] = {
 	" after_us INTEGER NOT NULL, due INTEGER NOT NULL, PRIMARY KEY(job, name)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX timer_due ON timer(due);"
 
-	"CREATE TABLE event(id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
-	" time_us INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, site TEXT, message TEXT NOT NULL, data TEXT) STRICT;"
+	"CREATE TABLE event(id INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL REFERENCES job(id) ON DELETE "
+	"CASCADE,"
+	" time_us INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, site TEXT, message TEXT NOT NULL, data TEXT) "
+	"STRICT;"
 	"CREATE INDEX event_by_job ON event(job, id);"
 
 	"CREATE TABLE metric(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, round INTEGER NOT NULL,"
-	" site TEXT NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY(job, round, site, name)) STRICT, WITHOUT ROWID;"
+	" site TEXT NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY(job, round, site, name)) STRICT, WITHOUT "
+	"ROWID;"
 
 	/* Which blobs are needed and by what; a blob that no row names is removed by the sweep. */
 	"CREATE TABLE blob(digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created_us INTEGER NOT NULL,"
@@ -74,7 +81,8 @@ static const char *const migrations[] = {
 	" role TEXT NOT NULL, round INTEGER NOT NULL, PRIMARY KEY(job, digest, role, round)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX blob_use_by_digest ON blob_use(digest);"
 
-	"CREATE TABLE upload(id TEXT PRIMARY KEY, owner TEXT NOT NULL, length INTEGER NOT NULL, digest TEXT, metadata TEXT,"
+	"CREATE TABLE upload(id TEXT PRIMARY KEY, owner TEXT NOT NULL, length INTEGER NOT NULL, digest TEXT, "
+	"metadata TEXT,"
 	" blob TEXT, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 
 	"CREATE TABLE verification(id TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
@@ -96,7 +104,8 @@ int migrations_apply(struct store_tx *tx, struct rounds_error *error)
 		goto undo;
 	if (version > NEWEST) {
 		error_set(error, ERROR_CONFLICT,
-			"the database is version %lld, this program knows versions up to %d: install a newer rounds-server",
+			"the database is version %lld, this program knows versions up to %d: install a newer "
+			"rounds-server",
 			(long long)version, NEWEST);
 		goto undo;
 	}

@@ -3,12 +3,13 @@
 #include "common/clock.h"
 #include "server/store/db.h"
 
-#define COLUMNS                                                                                              \
-	"round.job, number, round.state, method, kind, model_in, round.model, manifest AS \"manifest:json\","             \
-	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","                  \
+#define COLUMNS                                                                                                      \
+	"round.job, number, round.state, method, kind, model_in, round.model, manifest AS \"manifest:json\","        \
+	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","            \
 	" round.finished_us AS \"finished:time\""
 
-int round_begin(struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error)
+int round_begin(
+	struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"INSERT INTO round(job, number, state, model_in, started_us) VALUES(?1, ?2, 'collecting', ?3, ?4)"
@@ -20,7 +21,8 @@ int round_aggregating(struct store_tx *tx, const char *job, int64_t number, cons
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE round SET state = 'aggregating', method = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 AND number = ?2",
+		"UPDATE round SET state = 'aggregating', method = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 "
+		"AND number = ?2",
 		"sissi", job, number, method, kind, clock_wall_us());
 }
 
@@ -35,7 +37,8 @@ int round_done(struct store_tx *tx, const char *job, int64_t number, const struc
 
 int round_find(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error)
 {
-	if (db_first(tx, error, round, "SELECT " COLUMNS " FROM round WHERE job = ?1 AND number = ?2", "si", job, number))
+	if (db_first(tx, error, round, "SELECT " COLUMNS " FROM round WHERE job = ?1 AND number = ?2", "si", job,
+		    number))
 		return -1;
 	return *round ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no round %lld", (long long)number);
 }
@@ -44,7 +47,8 @@ int round_list(struct store_tx *tx, const char *job, int64_t after, int64_t limi
 	struct rounds_error *error)
 {
 	return db_rows(tx, error, rounds,
-		"SELECT " COLUMNS " FROM round WHERE job = ?1 AND number > ?2 ORDER BY number LIMIT ?3", "sii", job, after, limit);
+		"SELECT " COLUMNS " FROM round WHERE job = ?1 AND number > ?2 ORDER BY number LIMIT ?3", "sii", job,
+		after, limit);
 }
 
 int round_before(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error)
@@ -80,7 +84,8 @@ int timer_clear(struct store_tx *tx, const char *job, const char *name, struct r
 int timer_list_due(struct store_tx *tx, int64_t now, json_t **timers, struct rounds_error *error)
 {
 	return db_rows(tx, error, timers,
-		"SELECT timer.job, timer.name FROM timer JOIN job ON job.id = timer.job WHERE due <= ?1 AND job.state = 'running'"
+		"SELECT timer.job, timer.name FROM timer JOIN job ON job.id = timer.job WHERE due <= ?1 AND "
+		"job.state = 'running'"
 		" ORDER BY due LIMIT 200",
 		"i", now);
 }
@@ -104,7 +109,8 @@ int timer_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_
 int event_add(struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"INSERT INTO event(job, time_us, kind, round, site, message, data) VALUES(?1, ?2, ?3, nullif(?4, -1), ?5, ?6, ?7)",
+		"INSERT INTO event(job, time_us, kind, round, site, message, data) VALUES(?1, ?2, ?3, nullif(?4, "
+		"-1), ?5, ?6, ?7)",
 		"sisissj", job, clock_wall_us(), event->kind, event->round, event->site, event->message, event->data);
 }
 
@@ -112,8 +118,9 @@ int event_add_once(struct store_tx *tx, const char *job, const struct new_event 
 {
 	int64_t count;
 
-	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM event WHERE job = ?1 AND kind = ?2 AND message = ?3", "sss",
-		    job, event->kind, event->message))
+	if (db_integer(tx, error, 0, &count,
+		    "SELECT count(*) FROM event WHERE job = ?1 AND kind = ?2 AND message = ?3", "sss", job,
+		    event->kind, event->message))
 		return -1;
 	return count ? 0 : event_add(tx, job, event, error);
 }
@@ -147,8 +154,8 @@ int metric_list(struct store_tx *tx, const char *job, const char *name, const ch
 
 int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rounds_error *error)
 {
-	if (db_run(tx, error, "DELETE FROM task WHERE job = ?1 AND round < ?2 AND state NOT IN ('pending', 'leased')", "si",
-		    job, first) ||
+	if (db_run(tx, error, "DELETE FROM task WHERE job = ?1 AND round < ?2 AND state NOT IN ('pending', 'leased')",
+		    "si", job, first) ||
 		db_run(tx, error,
 			"DELETE FROM round WHERE job = ?1 AND number < ?2 AND number > 0"
 			" AND number IS NOT (SELECT best_round FROM job WHERE id = ?1)",
@@ -163,19 +170,19 @@ int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rou
 
 int verification_insert(struct store_tx *tx, const char *id, const char *job, struct rounds_error *error)
 {
-	return db_run(tx, error,
-		"INSERT INTO verification(id, job, state, created_us) VALUES(?1, ?2, 'running', ?3)", "ssi", id, job,
-		clock_wall_us());
+	return db_run(tx, error, "INSERT INTO verification(id, job, state, created_us) VALUES(?1, ?2, 'running', ?3)",
+		"ssi", id, job, clock_wall_us());
 }
 
 int verification_finish(struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji",
-		id, report, clock_wall_us());
+	return db_run(tx, error,
+		"UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji", id,
+		report, clock_wall_us());
 }
 
-int verification_find(struct store_tx *tx, const char *job, const char *id, json_t **verification,
-	struct rounds_error *error)
+int verification_find(
+	struct store_tx *tx, const char *job, const char *id, json_t **verification, struct rounds_error *error)
 {
 	if (db_first(tx, error, verification,
 		    "SELECT id, job, state, report AS \"report:json\", created_us AS \"created:time\","
@@ -187,7 +194,8 @@ int verification_find(struct store_tx *tx, const char *job, const char *id, json
 
 int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error)
 {
-	return db_first(tx, error, verification, "SELECT id, job FROM verification WHERE state = 'running' LIMIT 1", "");
+	return db_first(
+		tx, error, verification, "SELECT id, job FROM verification WHERE state = 'running' LIMIT 1", "");
 }
 
 int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed, struct rounds_error *error)
@@ -198,6 +206,6 @@ int setting_swap(struct store_tx *tx, const char *name, const char *value, bool 
 		return -1;
 	*changed = differs;
 	return db_run(tx, error,
-		"INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value", "ss", name,
-		value);
+		"INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+		"ss", name, value);
 }

@@ -7,30 +7,32 @@
 #include <stdbool.h>
 
 /* Rounds. `number` 0 stands for the initial model. */
-must_check int round_begin(struct store_tx *tx, const char *job, int64_t number, const char *model_in,
-	struct rounds_error *error);
+must_check int round_begin(
+	struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error);
 must_check int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *method,
 	const char *kind, struct rounds_error *error);
 struct round_result {
-	const char *model;             /* digest of the aggregate */
-	const json_t *manifest;        /* what it was made of */
+	const char *model;      /* digest of the aggregate */
+	const json_t *manifest; /* what it was made of */
 	const char *manifest_digest;
 };
 must_check int round_done(struct store_tx *tx, const char *job, int64_t number, const struct round_result *result,
 	struct rounds_error *error);
-must_check int round_find(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error);
+must_check int round_find(
+	struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error);
 must_check int round_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **rounds,
 	struct rounds_error *error);
 /* The last round before `number` that has a manifest; *round is NULL if there is none. */
-must_check int round_before(struct store_tx *tx, const char *job, int64_t number, json_t **round,
-	struct rounds_error *error);
+must_check int round_before(
+	struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error);
 /* A round of a running job that waits to be aggregated; *round is NULL if there is none. */
 must_check int round_next_to_aggregate(struct store_tx *tx, json_t **round, struct rounds_error *error);
 
 /* Timers, in steady time. */
 must_check int timer_set(struct store_tx *tx, const char *job, const char *name, int64_t after_us, int64_t now,
 	struct rounds_error *error);
-must_check int timer_clear(struct store_tx *tx, const char *job, const char *name, struct rounds_error *error); /* NULL: all */
+must_check int timer_clear(
+	struct store_tx *tx, const char *job, const char *name, struct rounds_error *error); /* NULL: all */
 must_check int timer_list_due(struct store_tx *tx, int64_t now, json_t **timers, struct rounds_error *error);
 must_check int timer_next(struct store_tx *tx, int64_t *due, struct rounds_error *error); /* INT64_MAX: none */
 must_check int timer_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
@@ -42,10 +44,11 @@ struct new_event {
 	int64_t round;                     /* -1: none */
 	const json_t *data;                /* may be NULL */
 };
-must_check int event_add(struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
+must_check int event_add(
+	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
 /* The same, unless the job has an event of that kind and message. */
-must_check int event_add_once(struct store_tx *tx, const char *job, const struct new_event *event,
-	struct rounds_error *error);
+must_check int event_add_once(
+	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
 must_check int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
 	struct rounds_error *error);
 
@@ -60,13 +63,14 @@ must_check int history_trim(struct store_tx *tx, const char *job, int64_t first,
 
 /* A pending or finished proof of a job's lineage. */
 must_check int verification_insert(struct store_tx *tx, const char *id, const char *job, struct rounds_error *error);
-must_check int verification_finish(struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error);
-must_check int verification_find(struct store_tx *tx, const char *job, const char *id, json_t **verification,
-	struct rounds_error *error);
+must_check int verification_finish(
+	struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error);
+must_check int verification_find(
+	struct store_tx *tx, const char *job, const char *id, json_t **verification, struct rounds_error *error);
 must_check int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error);
 
 /* Named facts about this database, such as the boot in which its steady times hold; *changed: it had another value. */
-must_check int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed,
-	struct rounds_error *error);
+must_check int setting_swap(
+	struct store_tx *tx, const char *name, const char *value, bool *changed, struct rounds_error *error);
 
 #endif

@@ -69,8 +69,8 @@ static int execute(struct store_tx *tx, const char *sql, struct rounds_error *er
 	return 0;
 }
 
-int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context, const char *key,
-	struct rounds_error *error)
+int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
+	const char *key, struct rounds_error *error)
 {
 	struct after_commit *after = calloc(1, sizeof(*after));
 
@@ -114,7 +114,8 @@ static void run_one(struct store *store, struct write_request *request)
 {
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
 	if (sqlite3_get_autocommit(store->tx.db) || execute(&store->tx, "SAVEPOINT one", request->error)) {
-		request->result = error_set(request->error, ERROR_NO_SPACE, "the database could not be written; try again");
+		request->result = error_set(
+			request->error, ERROR_NO_SPACE, "the database could not be written; try again");
 		return;
 	}
 	request->result = request->fn(&store->tx, request->argument, request->error);

@@ -4,11 +4,13 @@
 #include "common/uuid.h"
 #include "server/store/db.h"
 
-#define COLUMNS                                                                                              \
-	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.lease_us, task.lease_due,"     \
-	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"         \
-	" task.metrics AS \"metrics:json\", task.result AS \"result:json\", task.reason,"                                  \
-	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\", task.finished_us AS \"finished:time\""
+#define COLUMNS                                                                                                      \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.lease_us, "               \
+	"task.lease_due,"                                                                                            \
+	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"   \
+	" task.metrics AS \"metrics:json\", task.result AS \"result:json\", task.reason,"                            \
+	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\", task.finished_us AS "              \
+	"\"finished:time\""
 
 int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error)
 {
@@ -18,7 +20,8 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 	return db_run(tx, error,
 		"INSERT INTO task(id, job, round, kind, site, state, model, lease_us, created_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8)",
-		"ssisssii", id, task->job, task->round, task->kind, task->site, task->model, task->lease_us, clock_wall_us());
+		"ssisssii", id, task->job, task->round, task->kind, task->site, task->model, task->lease_us,
+		clock_wall_us());
 }
 
 int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
@@ -31,14 +34,16 @@ int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_
 int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) ORDER BY round, kind, site LIMIT 10000",
+		"SELECT " COLUMNS
+		" FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) ORDER BY round, kind, site LIMIT 10000",
 		"si", job, round);
 }
 
 int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error)
 {
 	return db_first(tx, error, task,
-		"SELECT " COLUMNS " FROM task JOIN job ON job.id = task.job WHERE task.site = ?1 AND task.state = 'pending'"
+		"SELECT " COLUMNS
+		" FROM task JOIN job ON job.id = task.job WHERE task.site = ?1 AND task.state = 'pending'"
 		" AND job.state = 'running' ORDER BY job.priority DESC, task.id LIMIT 1",
 		"s", site);
 }
@@ -52,7 +57,8 @@ int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, stru
 int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM site JOIN task ON task.site = site.name AND task.state IN ('pending', 'leased')"
+		"SELECT " COLUMNS
+		" FROM site JOIN task ON task.site = site.name AND task.state IN ('pending', 'leased')"
 		" WHERE site.state <> 'active' LIMIT 200",
 		"");
 }
@@ -60,7 +66,8 @@ int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error 
 int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased' AND lease_due <= ?1"
+		"SELECT " COLUMNS
+		" FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased' AND lease_due <= ?1"
 		" AND job.state <> 'paused' ORDER BY lease_due LIMIT 200",
 		"i", now);
 }
@@ -68,7 +75,8 @@ int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct r
 int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) AND state IN ('pending', 'leased')"
+		"SELECT " COLUMNS
+		" FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) AND state IN ('pending', 'leased')"
 		" ORDER BY site",
 		"si", job, round);
 }
@@ -77,7 +85,8 @@ int task_list_done(struct store_tx *tx, const char *job, int64_t round, const ch
 	struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
+		"SELECT " COLUMNS
+		" FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
 		"sis", job, round, kind);
 }
 
@@ -89,12 +98,14 @@ int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *err
 		"");
 }
 
-int task_needs_model(struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error)
+int task_needs_model(
+	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error)
 {
 	int64_t count;
 
 	if (db_integer(tx, error, 0, &count,
-		    "SELECT count(*) FROM task WHERE site = ?1 AND state = 'leased' AND model = ?2", "ss", site, model))
+		    "SELECT count(*) FROM task WHERE site = ?1 AND state = 'leased' AND model = ?2", "ss", site,
+		    model))
 		return -1;
 	*needed = count > 0;
 	return 0;
@@ -103,7 +114,8 @@ int task_needs_model(struct store_tx *tx, const char *site, const char *model, b
 int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = 'leased', lease_due = ?2, attempts = attempts + 1, leased_us = ?3, stage = 'received',"
+		"UPDATE task SET state = 'leased', lease_due = ?2, attempts = attempts + 1, leased_us = ?3, stage = "
+		"'received',"
 		" fraction = 0 WHERE id = ?1",
 		"sii", id, due, clock_wall_us());
 }
@@ -120,7 +132,8 @@ int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *st
 int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?2, reason = ?3, stage = NULL,"
+		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?2, reason = ?3, stage = "
+		"NULL,"
 		" fraction = NULL WHERE id = ?1",
 		"sis", id, (int64_t)failed, reason);
 }
@@ -128,7 +141,8 @@ int task_release(struct store_tx *tx, const char *id, bool failed, const char *r
 int task_done(struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?2, weight = ?3, metrics = ?4, result = ?5,"
+		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?2, weight = ?3, metrics = ?4, "
+		"result = ?5,"
 		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?6 WHERE id = ?1",
 		"ssdjji", id, result->update, result->weight, result->metrics, result->answer, clock_wall_us());
 }
@@ -136,8 +150,8 @@ int task_done(struct store_tx *tx, const char *id, const struct task_result *res
 int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = ?2, lease_due = NULL, reason = ?3, finished_us = ?4 WHERE id = ?1", "sssi", id, state,
-		reason, clock_wall_us());
+		"UPDATE task SET state = ?2, lease_due = NULL, reason = ?3, finished_us = ?4 WHERE id = ?1", "sssi",
+		id, state, reason, clock_wall_us());
 }
 
 int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
@@ -147,8 +161,8 @@ int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
 
 int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE task SET lease_due = lease_due + ?2 WHERE job = ?1 AND state = 'leased'", "si", job,
-		by);
+	return db_run(tx, error, "UPDATE task SET lease_due = lease_due + ?2 WHERE job = ?1 AND state = 'leased'",
+		"si", job, by);
 }
 
 int task_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)

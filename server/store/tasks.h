@@ -16,7 +16,8 @@ struct new_task {
 
 must_check int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error);
 must_check int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error);
-must_check int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
+must_check int task_list(
+	struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
 
 /* The first task a site should do next, of running jobs only; *task is NULL if there is none. */
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
@@ -25,32 +26,33 @@ must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **
 /* Unfinished tasks of sites that were removed. */
 must_check int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error);
 must_check int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
-must_check int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t **tasks,
-	struct rounds_error *error);
+must_check int task_list_open(
+	struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
 /* What was accepted in a round, in the order of the sites' names. */
 must_check int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
 /* When the next lease runs out; INT64_MAX if none does. */
 must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error);
 /* Whether a model belongs to work that the site may still do or has just done. */
-must_check int task_needs_model(struct store_tx *tx, const char *site, const char *model, bool *needed,
-	struct rounds_error *error);
+must_check int task_needs_model(
+	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
 
 must_check int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error);
 must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *stage, double fraction,
 	struct rounds_error *error);
 /* Back to pending; `failed` counts it as a failure. */
-must_check int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason,
-	struct rounds_error *error);
+must_check int task_release(
+	struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error);
 struct task_result {
-	const char *update;     /* digest; NULL if the task makes none */
+	const char *update; /* digest; NULL if the task makes none */
 	double weight;
 	const json_t *metrics, *answer;
 };
-must_check int task_done(struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error);
+must_check int task_done(
+	struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error);
 /* To `failed` or `cancelled`. */
-must_check int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason,
-	struct rounds_error *error);
+must_check int task_close(
+	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error);
 
 /* After the machine has booted anew: every lease is granted again from `now`. */
 must_check int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);

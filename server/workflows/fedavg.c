@@ -19,23 +19,28 @@
 
 static const struct field params[] = {
 	{ "rounds", FIELD_INTEGER, "How many rounds to train", .fallback = "10", .min = 1, .max = 1000000 },
-	{ "fraction", FIELD_NUMBER, "Share of the job's sites that train in a round, chosen by the job's seed; 1: all of them",
+	{ "fraction", FIELD_NUMBER,
+		"Share of the job's sites that train in a round, chosen by the job's seed; 1: all of them",
 		.fallback = "1.0", .min = 0, .max = 1, .exclusive = true },
 	{ "quorum", FIELD_INTEGER, "Updates that suffice to close a round; 0: one from every site of the cohort",
 		.fallback = "0", .min = 0, .max = 100000 },
-	{ "deadline_seconds", FIELD_NUMBER, "After so long a round closes with what it has, if that is a quorum; 0: never",
-		.fallback = "0", .min = 0, .max = 31536000 },
-	{ "grace_seconds", FIELD_NUMBER, "How long a round that has its quorum waits for the stragglers", .fallback = "0",
+	{ "deadline_seconds", FIELD_NUMBER,
+		"After so long a round closes with what it has, if that is a quorum; 0: never", .fallback = "0",
 		.min = 0, .max = 31536000 },
-	{ "failure_policy", FIELD_TEXT, "When a site fails for good: go on while a quorum is possible, or fail the job",
+	{ "grace_seconds", FIELD_NUMBER, "How long a round that has its quorum waits for the stragglers",
+		.fallback = "0", .min = 0, .max = 31536000 },
+	{ "failure_policy", FIELD_TEXT,
+		"When a site fails for good: go on while a quorum is possible, or fail the job",
 		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } },
 	{ "key_metric", FIELD_TEXT, "The metric that decides which model is best; empty: the last model is",
 		.fallback = "\"\"", .min = 0, .max = 63 },
 	{ "key_metric_goal", FIELD_TEXT, "Whether more or less of the key metric is better", .fallback = "\"max\"",
 		.choices = { "max", "min" } },
-	{ "early_stop_rounds", FIELD_INTEGER, "Stop when the key metric has not improved for so many rounds; 0: never",
-		.fallback = "0", .min = 0, .max = 1000000 },
-	{ "evaluate_last", FIELD_BOOL, "Evaluate the last model at every site before the job completes", .fallback = "true" },
+	{ "early_stop_rounds", FIELD_INTEGER,
+		"Stop when the key metric has not improved for so many rounds; 0: never", .fallback = "0", .min = 0,
+		.max = 1000000 },
+	{ "evaluate_last", FIELD_BOOL, "Evaluate the last model at every site before the job completes",
+		.fallback = "true" },
 	{ NULL },
 };
 
@@ -151,8 +156,8 @@ static void start(const struct job_view *job, const struct event *event, json_t 
 }
 
 /* Means over the sites in order of name, so that the order of arrival does not show in the last bit. */
-static void close_metrics(const struct job_view *job, const json_t *state, int64_t model_round, struct plan *plan,
-	json_t *means)
+static void close_metrics(
+	const struct job_view *job, const json_t *state, int64_t model_round, struct plan *plan, json_t *means)
 {
 	json_auto_t *weights = json_object();
 
@@ -335,11 +340,12 @@ static void time_is_up(const struct job_view *job, const struct event *event, js
 	else if (in_phase(state, "training") && answered(state) >= quorum(job, state))
 		close_round(job, state, plan);
 	else if (in_phase(state, "training") && quorum(job, state) == cohort_size(state))
-		plan_fail(plan, "round %lld reached its deadline with %zu of %zu updates and no smaller quorum was set",
+		plan_fail(plan,
+			"round %lld reached its deadline with %zu of %zu updates and no smaller quorum was set",
 			(long long)round_of(state), answered(state), cohort_size(state));
 	else if (in_phase(state, "training"))
-		plan_fail(plan, "round %lld reached its deadline with %zu updates; its quorum is %zu", (long long)round_of(state),
-			answered(state), quorum(job, state));
+		plan_fail(plan, "round %lld reached its deadline with %zu updates; its quorum is %zu",
+			(long long)round_of(state), answered(state), quorum(job, state));
 }
 
 const struct workflow workflow_fedavg = {

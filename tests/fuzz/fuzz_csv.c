@@ -20,8 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (fd < 0 || file_write_all(fd, bytes, size, &error))
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	description = json_pack("{s:s, s:s, s:[s], s:{s:[s,s]}, s:[s,s]}", "path", path, "label", "y", "ignore", "id", "categories", "c",
-		"p", "q", "classes", "0", "1");
+	description = json_pack("{s:s, s:s, s:[s], s:{s:[s,s]}, s:[s,s]}", "path", path, "label", "y", "ignore", "id",
+		"categories", "c", "p", "q", "classes", "0", "1");
 	if (csv_load(description, dataset = calloc(1, sizeof(*dataset)), &error) && !error.message[0])
 		abort();
 	return 0;

@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			abort();
 		if (tensor->count > 0) {
 			dtype_load(tensor->dtype, bytes + tensor->offset, 1, &value);
-			dtype_load(tensor->dtype, bytes + tensor->offset + tensor->size - dtype_size(tensor->dtype), 1, &value);
+			dtype_load(tensor->dtype, bytes + tensor->offset + tensor->size - dtype_size(tensor->dtype),
+				1, &value);
 		}
 	}
 	json_decref(tensors_describe(tensors));

@@ -83,7 +83,8 @@ static void json_that_is_refused(void **state)
 
 static void the_same_value_has_the_same_bytes(void **state)
 {
-	json_auto_t *a = json_pack("{s:i, s:[f, n]}", "b", 1, "a", 0.1), *b = json_pack("{s:[f, n], s:i}", "a", 0.1, "b", 1);
+	json_auto_t *a = json_pack("{s:i, s:[f, n]}", "b", 1, "a", 0.1),
+		    *b = json_pack("{s:[f, n], s:i}", "a", 0.1, "b", 1);
 	scoped(text_free) char *x = json_canonical(a);
 	scoped(text_free) char *y = json_canonical(b);
 

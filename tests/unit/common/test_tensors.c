@@ -48,10 +48,13 @@ static void every_rule_refuses_by_name(void **state)
 	refused(T("a", "\"shape\":[1],\"data_offsets\":[4,8]"), 8, "a gap before");
 	refused(T("a", "\"shape\":[1],\"data_offsets\":[0,4]"), 5, "behind the last tensor");
 	refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
-		"\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "overlap");
+		"\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
+		3, "overlap");
 	refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-		"\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "duplicate");
-	refused("{\"\xff\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "unable to decode byte 0xff");
+		"\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+		2, "duplicate");
+	refused("{\"\xff\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
+		"unable to decode byte 0xff");
 	refused("{\"__metadata__\":{\"a\":1}}", 0, "text to text");
 	refused("{\"__metadata__\":[]}", 0, "must be an object");
 }
@@ -78,8 +81,8 @@ static void lengths_that_lie(void **state)
 static void what_the_writer_writes_the_reader_reads(void **state)
 {
 	const uint64_t matrix[] = { 2, 3 }, empty[] = { 0 };
-	const struct tensor_plan plan[] = {
-		{ "z", DTYPE_F32, 2, matrix }, { "a", DTYPE_I64, 0, NULL }, { "none", DTYPE_U8, 1, empty } };
+	const struct tensor_plan plan[] = { { "z", DTYPE_F32, 2, matrix }, { "a", DTYPE_I64, 0, NULL },
+		{ "none", DTYPE_U8, 1, empty } };
 	uint8_t *header, file[1024] = { 0 };
 	size_t size;
 	struct tensors *tensors;

@@ -36,7 +36,8 @@ static inline json_t *from_single_quotes(const char *text)
 }
 
 /* `sites` end with NULL. */
-static inline struct story begin(const char *workflow, const char *params, const char *initial_model, const char *const *sites)
+static inline struct story begin(
+	const char *workflow, const char *params, const char *initial_model, const char *const *sites)
 {
 	struct story story = { .workflow = workflow_find(workflow), .state = json_object(), .actions = json_array() };
 	json_auto_t *given = from_single_quotes(params), *faults = json_array();
@@ -44,7 +45,9 @@ static inline struct story begin(const char *workflow, const char *params, const
 	assert_non_null(story.workflow);
 	story.params = fields_apply(story.workflow->params, given, "", faults);
 	assert_non_null(story.params);
-	story.job = (struct job_view){ .params = story.params, .sites = sites, .initial_model = initial_model, .seed = 1 };
+	story.job = (struct job_view){
+		.params = story.params, .sites = sites, .initial_model = initial_model, .seed = 1
+	};
 	while (sites[story.job.site_count])
 		story.job.site_count++;
 	return story;
@@ -86,9 +89,14 @@ static inline struct event started(void)
 	return (struct event){ .kind = EVENT_STARTED };
 }
 
-static inline struct event result(const char *site, int64_t round, const char *model, double weight, const json_t *metrics)
+static inline struct event result(
+	const char *site, int64_t round, const char *model, double weight, const json_t *metrics)
 {
-	return (struct event){ .kind = EVENT_RESULT, .site = site, .round = round, .model = model, .weight = weight,
+	return (struct event){ .kind = EVENT_RESULT,
+		.site = site,
+		.round = round,
+		.model = model,
+		.weight = weight,
 		.metrics = metrics };
 }
 

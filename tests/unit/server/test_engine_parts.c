@@ -82,9 +82,12 @@ static void a_mean_is_the_same_with_any_threads(void **state)
 	}
 	free(values);
 	for (int i = 0; i < 3; i++)
-		inputs[i] = (struct aggregate_input){ strdup(in(state, (const char *[]){ "a", "b", "c" }[i])), 1.0 + i };
+		inputs[i] = (struct aggregate_input){ strdup(in(state, (const char *[]){ "a", "b", "c" }[i])),
+			1.0 + i };
 	for (unsigned threads = 1; threads <= 5; threads += 2) {
-		assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 3, threads, in(state, "out"), &error), 0);
+		assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 3, threads,
+					 in(state, "out"), &error),
+			0);
 		assert_int_equal(file_read(in(state, "out"), 10 << 20, &other, &size, &error), 0);
 		if (threads == 1)
 			first = other;
@@ -109,15 +112,19 @@ static void unlike_inputs_are_refused(void **state)
 	weights_file(in(state, "c"), "v", 4, values);
 	inputs[0] = (struct aggregate_input){ in(state, "a"), 1 };
 	inputs[1] = (struct aggregate_input){ in(state, "b"), 1 };
-	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(
+		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
 	assert_string_equal(error.field, "w");
 	assert_int_equal(access(in(state, "out"), F_OK), -1);
 	inputs[1].path = in(state, "c");
-	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(
+		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
 	inputs[1].path = in(state, "none");
-	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(
+		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
 	assert_says(error, "input 2");
-	assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 0, 1, in(state, "out"), &error), -1);
+	assert_int_equal(
+		aggregate_files(aggregator_find("weighted_mean"), inputs, 0, 1, in(state, "out"), &error), -1);
 	assert_null(aggregator_find("median"));
 }
 

@@ -81,8 +81,9 @@ static void metrics_belong_to_the_model_they_measure(void **state)
 
 static void it_stops_when_the_key_metric_does_not_improve(void **state)
 {
-	struct story s = begin("fedavg", "{'rounds': 9, 'key_metric': 'loss', 'key_metric_goal': 'min', 'early_stop_rounds': 2}",
-		"M0", (const char *const[]){ "a", NULL });
+	struct story s = begin("fedavg",
+		"{'rounds': 9, 'key_metric': 'loss', 'key_metric_goal': 'min', 'early_stop_rounds': 2}", "M0",
+		(const char *const[]){ "a", NULL });
 	const double losses[] = { 3, 2, 2.5, 2.1 };
 	bool stopped = false;
 
@@ -92,7 +93,8 @@ static void it_stops_when_the_key_metric_does_not_improve(void **state)
 
 		s.next = json_array_size(s.actions);
 		tell(&s, result("a", round, "U", 1, metrics));
-		stopped = !strcmp(json_text_or(json_array_get(s.actions, json_array_size(s.actions) - 1), "do", ""), "complete");
+		stopped = !strcmp(json_text_or(json_array_get(s.actions, json_array_size(s.actions) - 1), "do", ""),
+			"complete");
 		assert_int_equal(stopped, round == 4);
 		s.next = json_array_size(s.actions);
 		if (!stopped)
@@ -104,7 +106,8 @@ static void it_stops_when_the_key_metric_does_not_improve(void **state)
 
 static void a_quorum_closes_the_round_after_its_grace(void **state)
 {
-	struct story s = begin("fedavg", "{'rounds': 1, 'quorum': 2, 'grace_seconds': 5, 'deadline_seconds': 60}", "M0", three);
+	struct story s = begin(
+		"fedavg", "{'rounds': 1, 'quorum': 2, 'grace_seconds': 5, 'deadline_seconds': 60}", "M0", three);
 
 	tell(&s, started());
 	s.next += 5;
@@ -127,7 +130,8 @@ static void a_deadline_without_a_quorum_fails_the_job(void **state)
 	s.next += 6;
 	tell(&s, result("c", 1, "Uc", 1, NULL));
 	tell(&s, timer("deadline"));
-	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'round 1 reached its deadline with 1 updates; its quorum is 2'}");
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'round 1 reached its deadline with 1 updates; its quorum is "
+		   "2'}");
 	end(&s);
 }
 
@@ -139,7 +143,8 @@ static void failures_are_tolerated_while_a_quorum_is_possible(void **state)
 	s.next += 5;
 	tell(&s, failed("a", 1));
 	tell(&s, failed("b", 1));
-	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'round 1 cannot reach its quorum of 2: b failed: out of luck'}");
+	expect(&s,
+		"{'do': 'fail', 'round': -1, 'text': 'round 1 cannot reach its quorum of 2: b failed: out of luck'}");
 	end(&s);
 
 	s = begin("fedavg", "{'quorum': 2, 'failure_policy': 'fail'}", "M0", three);
@@ -152,7 +157,8 @@ static void failures_are_tolerated_while_a_quorum_is_possible(void **state)
 
 static void parameters_that_do_not_go_together(void **state)
 {
-	json_auto_t *params = from_single_quotes("{'early_stop_rounds': 2, 'key_metric': ''}"), *faults = json_array();
+	json_auto_t *params = from_single_quotes("{'early_stop_rounds': 2, 'key_metric': ''}"),
+		    *faults = json_array();
 
 	workflow_find("fedavg")->check(params, faults);
 	assert_string_equal(json_text_or(json_array_get(faults, 0), "field", ""), "params.early_stop_rounds");
