@@ -145,21 +145,20 @@ int network_read(struct network *network, const char *path, struct rounds_error 
 int network_write(const struct network *network, const char *path, struct rounds_error *error)
 {
 	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	scoped(free) void *header = NULL;
 	struct names names;
-	uint8_t *bytes;
+	uint8_t *header = NULL;
+	int failed;
 	size_t size;
 
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", path);
 	name_tensors(network, &names);
-	if (tensors_header(names.plans, names.count, NULL, &bytes, &size, error))
+	if (tensors_header(names.plans, names.count, NULL, &header, &size, error))
 		return -1;
-	header = bytes;
-	return file_write_all(fd, bytes, size, error) ||
-			       file_write_all(fd, network->values, network->count * sizeof(float), error)
-		       ? -1
-		       : 0;
+	failed = file_write_all(fd, header, size, error) ||
+		 file_write_all(fd, network->values, network->count * sizeof(float), error);
+	free(header);
+	return failed ? -1 : 0;
 }
 
 int batch_new(const struct network *network, size_t rows, struct batch **out, struct rounds_error *error)

@@ -217,15 +217,8 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	struct task_result result = {
 		.update = report->update, .weight = report->weight, .metrics = report->metrics
 	};
-	const char *job = json_text_or(report->job, "id", ""), *kind = json_text_or(report->task, "kind", "");
-	int64_t round = json_integer_or(report->task, "round", 0);
-	struct event event = { .kind = EVENT_RESULT,
-		.round = round,
-		.task = kind,
-		.site = report->site,
-		.model = report->update,
-		.weight = report->weight,
-		.metrics = report->metrics };
+	const char *job, *kind;
+	struct event event = { .kind = EVENT_RESULT, .site = report->site, .model = report->update };
 	char text[160];
 
 	report_free(report);
@@ -234,6 +227,9 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 		return -1;
 	job = json_text_or(report->job, "id", "");
 	event.task = kind = json_text_or(report->task, "kind", "");
+	event.round = json_integer_or(report->task, "round", 0);
+	event.weight = report->weight;
+	event.metrics = report->metrics;
 	if (is_repeated(report)) {
 		*report->answer = json_incref(json_object_get(report->task, "result"));
 		return 0;
@@ -247,8 +243,8 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	snprintf(text, sizeof(text), "%s delivered (%s)", report->site, kind);
 	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
 		task_done(tx, report->id, &result, error) ||
-		(report->update && blob_use(tx, job, report->update, "update", round, error)) ||
-		note(report->engine, tx, job, round, "result", report->site, text, error) ||
+		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
+		note(report->engine, tx, job, event.round, "result", report->site, text, error) ||
 		note_missing(report, tx, error) || advance(report->engine, tx, job, &event, error))
 		return -1;
 	*report->answer = json_incref(answer);

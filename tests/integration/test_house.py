@@ -1,0 +1,106 @@
+"""The house is in order: who may include whom, what lies at the top, what the documents promise."""
+import re
+import subprocess
+
+import pytest
+
+from harness.deployment import TOP
+
+FILES = subprocess.check_output(["git", "ls-files"], cwd=TOP, text=True).splitlines()
+SOURCES = [path for path in FILES if path.endswith((".c", ".h"))]
+
+# Each room, and the rooms that it may include beside itself. The longest prefix of a file's path decides.
+ARROWS = {
+    "common": [],
+    "server/http": ["common"],
+    "server/store": ["common"],
+    "server/blobs": ["common"],
+    "server/aggregate": ["common"],
+    "server/auth": ["common", "server/store"],
+    "server/workflows": ["common", "server/engine/workflow.h"],
+    "server/engine": ["common", "server/store", "server/blobs", "server/aggregate"],
+    "server/routes": ["common", "server/http", "server/store", "server/blobs", "server/auth", "server/engine"],
+    "server/main.c": ["common", "server"],
+    "client": ["common"],
+    "client/site": ["common", "client/http.h", "client/transfer.h", "client/authority.h"],
+    "client/cli": ["common", "client/http.h", "client/transfer.h", "client/authority.h"],
+    "client/trainers": ["common"],
+}
+
+# A library stays in its room.
+LIBRARIES = {
+    r"<sqlite3\.h>": "server/store/",
+    r"<microhttpd\.h>": "server/http/",
+    r"<gnutls/": "server/http/",
+    r"<curl/": "client/http.c",
+    r"<cblas\.h>": "client/trainers/",
+    r"<csv\.h>": "client/trainers/",
+}
+
+
+def room_of(path):
+    return max((room for room in ARROWS if path == room or path.startswith(room + "/")), key=len, default=None)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not p.startswith("tests/")])
+def test_arrows_point_one_way(path):
+    room = room_of(path)
+    assert room, f"{path} belongs to no room"
+    text = (TOP / path).read_text()
+    for included in re.findall(r'#include "([^"]+)"', text):
+        assert (TOP / included).exists(), f"{path} includes {included} by a path that is not from the top"
+        allowed = [room, *ARROWS[room]]
+        assert any(included == a or included.startswith(a + "/") for a in allowed), f"{path} may not include {included}"
+    for pattern, home in LIBRARIES.items():
+        if re.search(f"#include {pattern}", text):
+            assert path.startswith(home), f"{path} includes {pattern}, which stays in {home}"
+
+
+def test_sql_stays_in_the_store():
+    words = re.compile(r'"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|PRAGMA) ')
+    for path in SOURCES:
+        if not path.startswith(("server/store/", "tests/")):
+            assert not words.search((TOP / path).read_text()), path
+
+
+def test_nothing_else_lies_at_the_top():
+    allowed = {"CMakeLists.txt", "README.md", "LICENSE", "server", "client", "common", "api", "web", "tests", "deploy"}
+    assert {path.split("/")[0] for path in FILES if not path.startswith(".")} <= allowed
+
+
+def test_each_folder_says_what_it_is_for():
+    for folder in ("common", "server", "client"):
+        assert (TOP / folder / "CMakeLists.txt").read_text().startswith("#")
+    for guide in ("README.md", "api/README.md", "client/README.md", "deploy/README.md", "tests/README.md",
+                  "tests/data/README.md"):
+        assert len((TOP / guide).read_text()) > 400, guide
+
+
+def test_links_between_the_guides_lead_somewhere():
+    for path in [p for p in FILES if p.endswith(".md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (TOP / path).read_text()):
+            if "://" not in target:
+                assert ((TOP / path).parent / target).exists(), f"{path} links to {target}"
+
+
+def test_files_and_functions_stay_readable():
+    for path in [p for p in SOURCES if not p.startswith("tests/")]:
+        lines = (TOP / path).read_text().splitlines()
+        assert len(lines) <= 500, path
+        start = 0
+        for number, line in enumerate(lines):
+            if line == "{":
+                start = number
+            if line == "}":
+                assert number - start <= 62, f"{path}:{start}"
+
+
+def test_the_executor_protocol_is_documented():
+    guide = (TOP / "client/README.md").read_text()
+    work = (TOP / "client/site/work.c").read_text()
+    document = work[work.index("static json_t *task_document"):]
+    document = document[:document.index("\n}")]
+    for name in set(re.findall(r'"([a-z_]{2,})"', document)) - {"task"}:
+        assert f"`{name}`" in guide, f"client/README.md does not speak of {name}"
+    for name in ("progress", "result", "error", "log"):
+        assert f'"{name}"' in guide

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds everything, runs all of it, and prints the counts last: "N passed, N failed".
+#
+#   ./tests/run.sh            everything (about ten minutes on two cores)
+#   ./tests/run.sh PART...    only these parts: style unit fuzz integration faults address thread quickstart
+set -uo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 1
+parts=${*:-style unit fuzz integration faults address thread quickstart}
+out=$top/build/tests
+mkdir -p "$out"
+passed=0 failed=0
+
+say() { printf '\n== %s\n' "$*"; }
+wanted() { [[ " $parts " == *" $1 "* ]]; }
+
+# One check that is a command: its output is shown if it fails.
+check() { # name command...
+    local name=$1
+    shift
+    if "$@" > "$out/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $name"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $name"
+        tail -n 40 "$out/$name.log"
+    fi
+}
+
+# A program of cmocka tests, or a run of pytest: their own counts are added.
+unit_tests() { # folder with the programs
+    local program log good bad
+    for program in "$1"/tests/unit/*_test_*; do
+        [ -f "$program" ] && [ -x "$program" ] || continue
+        log=$out/$(basename "$program").log
+        "$program" > "$log" 2>&1
+        local code=$?
+        good=$(grep -c '^\[       OK \]' "$log")
+        bad=$(grep -c '^\[  FAILED  \] [a-z_]*$' "$log")
+        [ $code -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+        passed=$((passed + good)) failed=$((failed + bad))
+        echo "$(basename "$program"): $good passed, $bad failed"
+        [ "$bad" -eq 0 ] || tail -n 40 "$log"
+    done
+}
+pytests() { # name build folder, then pytest's arguments
+    local name=$1 build=$2 xml=$out/$1.xml
+    shift 2
+    rm -f "$xml"
+    ROUNDS_BUILD=$build "$python" -m pytest -q -p no:cacheprovider --durations=5 --junitxml="$xml" "$@" 2>&1 | tail -n 60
+    read -r good bad < <("$python" - "$xml" << 'PY'
+import sys, xml.etree.ElementTree as tree
+try:
+    suite = tree.parse(sys.argv[1]).getroot()[0].attrib
+    tests, bad, skipped = (int(suite[key]) for key in ("tests", "failures", "skipped"))
+    bad += int(suite["errors"])
+    print(tests - bad - skipped, bad if tests else 1)
+except Exception:
+    print(0, 1)
+PY
+    )
+    passed=$((passed + good)) failed=$((failed + bad))
+    echo "$name: $good passed, $bad failed"
+}
+
+build() { # folder, then cmake's options
+    local folder=$1
+    shift
+    [ -f "$folder/build.ninja" ] || cmake -S "$top" -B "$folder" -G Ninja "$@" > "$out/cmake.log" 2>&1 || cat "$out/cmake.log"
+    ninja -C "$folder" --quiet
+}
+
+say "Installing"
+deploy/install-packages.sh test || exit 1
+python=$top/.venv/bin/python
+if ! cmp -s tests/requirements.txt .venv/installed; then
+    /usr/bin/python3 -m venv --clear .venv && "$python" -m pip install -q --disable-pip-version-check -r tests/requirements.txt || exit 1
+    cp tests/requirements.txt .venv/installed
+fi
+if ! cmp -s tests/package-lock.json tests/node_modules/.installed; then
+    (cd tests && npm ci --silent --no-audit --no-fund) || exit 1
+    cp tests/package-lock.json tests/node_modules/.installed
+fi
+
+say "Building"
+check build-release build "$top/build" -DROUNDS_TESTS=ON
+if wanted address || wanted style || wanted unit; then
+    check build-clang-address build "$top/build-address" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
+        -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang
+fi
+if wanted thread; then
+    check build-thread build "$top/build-thread" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug
+fi
+if wanted fuzz; then
+    check build-fuzz build "$top/build-fuzz" -DROUNDS_FUZZ=ON -DCMAKE_C_COMPILER=clang
+fi
+
+if wanted style; then
+    say "Style"
+    mapfile -t sources < <(git ls-files '*.c' '*.h')
+    check clang-format clang-format --dry-run -Werror "${sources[@]}"
+    check clang-tidy run-clang-tidy -quiet -p build-address "$top/(common|server|client)/"
+    pytests house "$top/build" tests/integration/test_house.py
+fi
+
+if wanted unit; then
+    say "Unit tests, with the address and undefined-behaviour sanitizers"
+    unit_tests "$top/build-address"
+fi
+
+if wanted fuzz; then
+    say "Fuzz targets, 10,000 mutations each"
+    for target in tensors json npy csv; do
+        mkdir -p "$out/corpus-$target"
+        check "fuzz-$target" "$top/build-fuzz/tests/fuzz/fuzz_$target" -runs=10000 -max_len=4096 -seed=1 \
+            -artifact_prefix="$out/" "$out/corpus-$target" "tests/fuzz/seeds/$target"
+    done
+fi
+
+if wanted integration; then
+    say "Integration: the real programs over real TLS"
+    pytests integration "$top/build" tests/integration --ignore tests/integration/test_house.py
+fi
+if wanted faults; then
+    say "Faults: GUARANTEES.md, row by row"
+    pytests faults "$top/build" tests/faults
+fi
+if wanted address; then
+    say "The same under the address and undefined-behaviour sanitizers"
+    pytests address "$top/build-address" tests/integration tests/faults --ignore tests/integration/test_house.py \
+        --deselect tests/faults/test_server_killed.py::test_killed_fifty_times_the_model_is_the_same_to_the_bit \
+        -k 'not thousand and not slow_clients and not slower_than_every and not clock and not certificate_of_another'
+fi
+if wanted thread; then
+    say "The threads under the thread sanitizer"
+    unit_tests "$top/build-thread"
+    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/faults/test_updates.py \
+        -k 'submission or fraction or ten_times or late or bit or watch'
+fi
+if wanted quickstart; then
+    say "The quick start"
+    check quickstart deploy/quickstart.sh
+    check quickstart-digits deploy/quickstart.sh digits
+fi
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
