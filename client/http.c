@@ -21,7 +21,7 @@ struct transfer {
 struct connection {
 	CURL *curl;
 	char *url;
-	const volatile sig_atomic_t *stop;
+	const atomic_bool *stop;
 	struct curl_slist *headers; /* of the next call */
 	bool has_token;
 	char *authorization;
@@ -123,7 +123,7 @@ static int tell(void *context, curl_off_t down_total, curl_off_t down, curl_off_
 	(void)down;
 	(void)up_total;
 	(void)up;
-	if (connection->stop && *connection->stop)
+	if (connection->stop && atomic_load(connection->stop))
 		return 1;
 	return transfer->told && !transfer->told(transfer->context, transfer->moved);
 }
@@ -273,7 +273,7 @@ static int perform(struct connection *connection, const char *method, const char
 		*error = connection->transfer.error;
 		return -1;
 	}
-	stopped = connection->stop && *connection->stop;
+	stopped = connection->stop && atomic_load(connection->stop);
 	if (code != CURLE_OK && connection->status < 400)
 		return error_set(error, ERROR_UNAVAILABLE, "%s: %s", connection->url,
 			stopped                 ? "stopped"

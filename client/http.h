@@ -10,20 +10,20 @@
 #include "common/error.h"
 
 #include <jansson.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct connection;
 
 struct connection_options {
-	const char *url;                   /* https://host:port */
-	const char *ca_file;               /* whom to trust; NULL: the system's authorities */
-	const char *cert_file, *key_file;  /* a site's; NULL: none */
-	const char *token;                 /* a person's; NULL: none */
-	const char *proxy;                 /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
-	bool unverified;                   /* only to fetch an authority, whose fingerprint is checked afterwards */
-	const volatile sig_atomic_t *stop; /* ends calls under way when it becomes true; may be NULL */
+	const char *url;                  /* https://host:port */
+	const char *ca_file;              /* whom to trust; NULL: the system's authorities */
+	const char *cert_file, *key_file; /* a site's; NULL: none */
+	const char *token;                /* a person's; NULL: none */
+	const char *proxy;                /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
+	bool unverified;                  /* only to fetch an authority, whose fingerprint is checked afterwards */
+	const atomic_bool *stop;          /* ends calls under way when it becomes true; may be NULL */
 };
 
 /* Once per process, before threads. */

@@ -67,8 +67,7 @@ static void wake(void *context, const char *key)
 {
 	struct app *app = context;
 
-	if (app->http)
-		http_wake(app->http, key);
+	http_wake(app->http, key);
 }
 
 static int open_lock(const char *directory, int *lock, struct rounds_error *error)
@@ -105,24 +104,7 @@ static unsigned processors(const json_t *config)
 	return count < 1 ? 1 : (unsigned)count;
 }
 
-static int open_rooms(struct server *server, const json_t *config, struct rounds_error *error)
-{
-	const char *directory = json_text_or(config, "data_dir", "");
-	struct app *app = &server->app;
-	struct engine_options options = { .wake = wake, .context = app, .threads = processors(config) };
-
-	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
-		open_lock(directory, &server->lock, error) || open_store(directory, &app->store, error) ||
-		blobs_open(directory, &app->blobs, error) || auth_open(app->store, &app->auth, error))
-		return -1;
-	app->authority = &server->authority;
-	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
-	options.store = app->store;
-	options.blobs = app->blobs;
-	return engine_open(&options, &app->engine, error);
-}
-
-static int open_port(struct server *server, const json_t *config, struct rounds_error *error)
+static int make_http(struct server *server, const json_t *config, struct rounds_error *error)
 {
 	struct http_options options = {
 		.address = json_text_or(config, "address", ""),
@@ -137,16 +119,42 @@ static int open_port(struct server *server, const json_t *config, struct rounds_
 		.guard = guard,
 		.app = &server->app,
 	};
+
+	return http_new(&options, &server->app.http, error);
+}
+
+static int open_rooms(struct server *server, const json_t *config, struct rounds_error *error)
+{
+	const char *directory = json_text_or(config, "data_dir", "");
+	struct app *app = &server->app;
+	struct engine_options options = { .wake = wake, .context = app, .threads = processors(config) };
+
+	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
+		open_lock(directory, &server->lock, error) || open_store(directory, &app->store, error) ||
+		blobs_open(directory, &app->blobs, error) || auth_open(app->store, &app->auth, error))
+		return -1;
+	app->authority = &server->authority;
+	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
+	options.store = app->store;
+	options.blobs = app->blobs;
+	if (make_http(server, config, error))
+		return -1;
+	return engine_open(&options, &app->engine, error);
+}
+
+static int open_port(struct server *server, const json_t *config, struct rounds_error *error)
+{
 	const char *port_file = json_text_or(config, "port_file", NULL);
 	char port[16];
 
-	if (http_start(&options, &server->app.http, error) || engine_start(server->app.engine, error))
+	if (http_start(server->app.http, error) || engine_start(server->app.engine, error))
 		return -1;
 	snprintf(port, sizeof(port), "%u\n", http_port(server->app.http));
 	if (port_file && file_replace(port_file, port, strlen(port), 0644, error))
 		return -1;
 	port[strcspn(port, "\n")] = '\0';
-	log_info("listening", "address", options.address, "port", port, "version", ROUNDS_VERSION, NULL);
+	log_info("listening", "address", json_text_or(config, "address", ""), "port", port, "version", ROUNDS_VERSION,
+		NULL);
 	return 0;
 }
 
@@ -165,12 +173,14 @@ static void drain(struct server *server)
 
 static void close_rooms(struct server *server)
 {
-	http_stop(server->app.http);
-	server->app.http = NULL;
+	if (server->app.http)
+		http_stop(server->app.http);
 	engine_close(server->app.engine);
+	/* The writer may still wake those who wait: it ends before what it wakes. */
+	store_close(server->app.store);
+	http_free(server->app.http);
 	auth_close(server->app.auth);
 	blobs_close(server->app.blobs);
-	store_close(server->app.store);
 	authority_free(&server->authority);
 	file_close(server->lock);
 }

@@ -168,7 +168,9 @@ static int next_events(struct view *view, json_t **events, struct rounds_error *
 	char path[160];
 
 	snprintf(path, sizeof(path), "/events?limit=1000&cursor=%lld&wait=%d", (long long)view->cursor,
-		view->live && !has_ended(view->job) ? 1 : WAIT_SECONDS);
+		has_ended(view->job) ? 0
+		: view->live         ? 1
+				     : WAIT_SECONDS);
 	for (int tries = 0; fetch(view, path, events, error); tries++) {
 		if (error->kind != ERROR_UNAVAILABLE || tries == 60)
 			return -1;
@@ -199,6 +201,14 @@ static int show(struct view *view, const json_t *events, struct rounds_error *er
 	return 0;
 }
 
+/* What was written between the last events and the job's end. */
+static int say_last_words(struct view *view, struct rounds_error *error)
+{
+	json_auto_t *events = NULL;
+
+	return next_events(view, &events, error) || show(view, events, error) ? -1 : 0;
+}
+
 static int follow(struct view *view, struct rounds_error *error)
 {
 	while (!has_ended(view->job)) {
@@ -207,6 +217,8 @@ static int follow(struct view *view, struct rounds_error *error)
 		if (next_events(view, &events, error) || show(view, events, error))
 			return -1;
 	}
+	if (say_last_words(view, error))
+		return -1;
 	return strcmp(json_text_or(view->job, "state", ""), "completed") ? EXIT_JOB_FAILED : EXIT_DONE;
 }
 
@@ -225,11 +237,6 @@ int watch(struct cli *cli, const char *id, struct rounds_error *error)
 		code = -1;
 	if (code == 0 && view.live)
 		draw(&view);
-	if (code == 0 && has_ended(view.job) && !view.live) {
-		json_auto_t *events = NULL;
-
-		code = next_events(&view, &events, error) || show(&view, events, error) ? -1 : 0;
-	}
 	if (code == 0)
 		code = follow(&view, error);
 	json_decref(view.job);

@@ -15,11 +15,11 @@ enum { POLL_SECONDS = 30, IDLE_SECONDS = 60 };
 
 bool site_stopping(const struct site *site)
 {
-	return *site->stop != 0;
+	return atomic_load(site->stop);
 }
 
-int site_connect(const struct site *site, const volatile sig_atomic_t *stop, struct connection **connection,
-	struct rounds_error *error)
+int site_connect(
+	const struct site *site, const atomic_bool *stop, struct connection **connection, struct rounds_error *error)
 {
 	struct connection_options options = {
 		.url = site->url,
@@ -299,7 +299,7 @@ static int lock_state(const struct site *site, int *lock, struct rounds_error *e
 	return *lock < 0 ? error_prefix(error, "another rounds-site runs here") : 0;
 }
 
-int site_run(const json_t *settings, const volatile sig_atomic_t *stop, struct rounds_error *error)
+int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_error *error)
 {
 	struct site site = { .settings = settings, .stop = stop };
 	scoped(connection_free) struct connection *connection = NULL;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stop_asked;
+static atomic_bool stop_asked; /* lock-free, so a signal handler may set it */
 
 static void ask_stop(int signal_number)
 {

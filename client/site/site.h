@@ -20,7 +20,7 @@ struct site {
 	size_t slot_count;
 	pthread_mutex_t lock; /* of the slots' orders */
 	pthread_cond_t changed;
-	const volatile sig_atomic_t *stop;
+	const atomic_bool *stop;
 };
 
 struct slot {
@@ -37,8 +37,8 @@ struct slot {
 };
 
 /* A connection with the site's identity; `stop` NULL: it goes through even when the daemon stops. */
-must_check int site_connect(const struct site *site, const volatile sig_atomic_t *stop,
-	struct connection **connection, struct rounds_error *error);
+must_check int site_connect(
+	const struct site *site, const atomic_bool *stop, struct connection **connection, struct rounds_error *error);
 bool site_stopping(const struct site *site);
 
 /* work.c: an order from beginning to end; errors are reported to the server and logged. */
@@ -54,6 +54,6 @@ struct backoff {
 bool backoff_wait(struct backoff *backoff, const struct site *site);
 
 /* daemon.c: runs until *stop. */
-must_check int site_run(const json_t *settings, const volatile sig_atomic_t *stop, struct rounds_error *error);
+must_check int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_error *error);
 
 #endif

@@ -116,9 +116,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 	if (request->refused)
 		return refuse(request, &request->refusal);
 	request->stage = STAGE_WORK;
-	MHD_suspend_connection(connection);
-	workers_hand(http, request);
-	return MHD_YES;
+	return workers_hand(http, request) ? MHD_YES : MHD_NO;
 }
 
 static void completed(
@@ -206,20 +204,29 @@ static int daemon_start(struct http *http, struct rounds_error *error)
 	return 0;
 }
 
-int http_start(const struct http_options *options, struct http **out, struct rounds_error *error)
+int http_new(const struct http_options *options, struct http **out, struct rounds_error *error)
 {
 	struct http *http = calloc(1, sizeof(*http));
 
 	if (!http)
 		return error_no_memory(error);
 	http->options = *options;
-	if (workers_start(http, error) || daemon_start(http, error)) {
-		workers_stop(http);
-		free(http);
-		return -1;
-	}
+	workers_init(http);
 	*out = http;
 	return 0;
+}
+
+void http_free(struct http *http)
+{
+	if (!http)
+		return;
+	workers_destroy(http);
+	free(http);
+}
+
+int http_start(struct http *http, struct rounds_error *error)
+{
+	return workers_start(http, error) || daemon_start(http, error) ? -1 : 0;
 }
 
 uint16_t http_port(const struct http *http)
@@ -229,16 +236,13 @@ uint16_t http_port(const struct http *http)
 
 void http_stop(struct http *http)
 {
-	MHD_socket listening;
+	MHD_socket listening = http->daemon ? MHD_quiesce_daemon(http->daemon) : MHD_INVALID_SOCKET;
 
-	if (!http)
-		return;
-	http_drain(http);
-	listening = MHD_quiesce_daemon(http->daemon);
 	if (listening != MHD_INVALID_SOCKET)
 		close(listening);
+	http_drain(http);
 	workers_stop(http); /* every suspended connection has been resumed by its worker when they have ended */
-	MHD_stop_daemon(http->daemon);
-	pthread_mutex_destroy(&http->lock);
-	free(http);
+	if (http->daemon)
+		MHD_stop_daemon(http->daemon);
+	http->daemon = NULL;
 }

@@ -71,12 +71,19 @@ struct http_options {
 	void *app;
 };
 
-must_check int http_start(const struct http_options *options, struct http **http, struct rounds_error *error);
+/*
+ * A server that does not listen yet: others may already wake what will wait, and may still do so once it has stopped,
+ * until it is freed. The options' texts and tables must live as long.
+ */
+must_check int http_new(const struct http_options *options, struct http **http, struct rounds_error *error);
+void http_free(struct http *http);
+
+must_check int http_start(struct http *http, struct rounds_error *error);
 uint16_t http_port(const struct http *http);
 
-/* No new connections; waiting requests run once more with request_timed_out() true. */
+/* Waiting requests run once more, with request_wait() false. */
 void http_drain(struct http *http);
-/* Ends all threads; what is still open is cut. */
+/* No new connections; all threads end; what is still open is cut. */
 void http_stop(struct http *http);
 
 /* Wakes every request that waits for this key. May be called from any thread; never blocks for long. */

@@ -81,9 +81,12 @@ struct request *request_new(struct http *http, struct MHD_Connection *connection
 void request_free(struct request *request);
 
 /* workers.c */
-int workers_start(struct http *http, struct rounds_error *error);
+void workers_init(struct http *http);
+void workers_destroy(struct http *http);
+must_check int workers_start(struct http *http, struct rounds_error *error);
 void workers_stop(struct http *http);
-void workers_hand(struct http *http, struct request *request);
+/* Suspends the connection and queues its request; false once the workers end. */
+bool workers_hand(struct http *http, struct request *request);
 
 /* peer.c */
 void peer_look(struct peer *peer, struct MHD_Connection *connection);

@@ -165,11 +165,18 @@ void http_drain(struct http *http)
 	pthread_mutex_unlock(&http->lock);
 }
 
-void workers_hand(struct http *http, struct request *request)
+bool workers_hand(struct http *http, struct request *request)
 {
+	bool taken;
+
 	pthread_mutex_lock(&http->lock);
-	queue_locked(http, request);
+	taken = !http->stopping;
+	if (taken) {
+		MHD_suspend_connection(request->connection);
+		queue_locked(http, request);
+	}
 	pthread_mutex_unlock(&http->lock);
+	return taken;
 }
 
 static void *work(void *argument)
@@ -219,7 +226,7 @@ static void *keep_time(void *argument)
 	return NULL;
 }
 
-int workers_start(struct http *http, struct rounds_error *error)
+void workers_init(struct http *http)
 {
 	pthread_condattr_t steady;
 
@@ -229,6 +236,17 @@ int workers_start(struct http *http, struct rounds_error *error)
 	pthread_condattr_destroy(&steady);
 	pthread_cond_init(&http->work, NULL);
 	pthread_mutex_init(&http->lock, NULL);
+}
+
+void workers_destroy(struct http *http)
+{
+	pthread_cond_destroy(&http->time);
+	pthread_cond_destroy(&http->work);
+	pthread_mutex_destroy(&http->lock);
+}
+
+int workers_start(struct http *http, struct rounds_error *error)
+{
 	http->workers = calloc(http->options.workers, sizeof(pthread_t));
 	if (!http->workers)
 		return error_no_memory(error);
