@@ -6,14 +6,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCK = 512 * 1024, THREADS_LIMIT = 64 };
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
+enum { BLOCK = 2 * 1024 * 1024, THREADS_LIMIT = 64 };
 
 static const struct aggregator *const aggregators[] = { &aggregator_weighted_mean };
 
@@ -97,14 +92,6 @@ static size_t tensor_of_block(const struct aggregation *work, uint64_t block)
 	return low;
 }
 
-/* Asks for the pages at once; the page cache is not this process's own memory. Old kernels fault them one by one. */
-static void populate(const uint8_t *bytes, size_t size)
-{
-	uintptr_t page = (uintptr_t)bytes & ~(uintptr_t)4095;
-
-	(void)madvise((void *)page, size + ((uintptr_t)bytes - page), MADV_POPULATE_READ);
-}
-
 static int do_block(struct aggregation *work, uint64_t block, const uint8_t **inputs, uint8_t *buffer)
 {
 	const struct tensors *first = work->files[0].tensors;
@@ -116,11 +103,9 @@ static int do_block(struct aggregation *work, uint64_t block, const uint8_t **in
 	struct stretch stretch = { tensor->dtype, inputs, work->weights, work->given, work->count,
 		size / dtype_size(tensor->dtype), work->memory ? work->memory + to : buffer };
 
-	for (size_t i = 0; i < work->count; i++) {
+	for (size_t i = 0; i < work->count; i++)
 		inputs[i] = work->files[i].view.bytes + tensors_find(work->files[i].tensors, tensor->name)->offset +
 			    begin;
-		populate(inputs[i], size);
-	}
 	work->aggregator->kernel(&stretch);
 	if (!work->memory && file_pwrite_all(work->fd, buffer, size, work->header + to, NULL))
 		return fail(work, "cannot write the aggregate");

@@ -9,6 +9,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * Bytes are gathered and written a huge page at a time: the page cache then holds the file in huge folios, which the
+ * aggregation maps and reads twice to three times as fast as a file that was written in small pieces. So much may be
+ * lost of an upload when the server is killed.
+ */
+enum { GATHER = 2 << 20 };
+
 /* So often is the kernel told to begin writing out, so that the fsync at the end finds little left to do. */
 #define WRITE_OUT (UINT64_C(8) << 20)
 
@@ -19,6 +26,8 @@ struct upload {
 	int fd;
 	bool busy;
 	uint64_t begin, offset, length, written_out;
+	uint8_t *gathered; /* what belongs behind the file's end; only while one writes */
+	size_t gathered_size;
 	struct digest_stream *stream; /* of all bytes so far; NULL if this process has not seen them all */
 	EVP_MD_CTX *expected;         /* of this writer's bytes, if it announced a sum */
 	uint8_t sum[EVP_MAX_MD_SIZE];
@@ -30,6 +39,7 @@ static void upload_free(struct upload *upload)
 	file_close(upload->fd);
 	digest_stream_free(upload->stream);
 	EVP_MD_CTX_free(upload->expected);
+	free(upload->gathered);
 	free(upload);
 }
 
@@ -148,11 +158,16 @@ int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t 
 	upload->begin = upload->offset;
 	upload->length = length;
 	upload->sum_size = 0;
-	if (offset == upload->offset) {
+	upload->gathered_size = 0;
+	upload->gathered = malloc(length - stored < GATHER ? (size_t)(length - stored) + 1 : GATHER);
+	if (upload->gathered && offset == upload->offset) {
 		*out = upload;
 		return 0;
 	}
-	error_set(error, ERROR_CONFLICT, "Upload-Offset must be %llu", (unsigned long long)upload->offset);
+	if (!upload->gathered)
+		error_no_memory(error);
+	else
+		error_set(error, ERROR_CONFLICT, "Upload-Offset must be %llu", (unsigned long long)upload->offset);
 	(void)!upload_end(upload, &stored, NULL);
 	return -1;
 }
@@ -176,22 +191,65 @@ int upload_expect(
 	return 0;
 }
 
-int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error)
+static int flush(struct upload *upload, struct rounds_error *error)
 {
-	if (size > upload->length - upload->offset)
-		return error_set(error, ERROR_TOO_LARGE, "more bytes than the upload's length of %llu",
-			(unsigned long long)upload->length);
-	if (file_pwrite_all(upload->fd, bytes, size, upload->offset, error))
+	uint64_t begin = upload->offset - upload->gathered_size;
+
+	if (file_pwrite_all(upload->fd, upload->gathered, upload->gathered_size, begin, error))
 		return -1;
-	if (upload->stream)
-		digest_stream_add(upload->stream, bytes, size);
-	if (upload->sum_size)
-		EVP_DigestUpdate(upload->expected, bytes, size);
-	upload->offset += size;
+	upload->gathered_size = 0;
 	if (upload->offset - upload->written_out >= WRITE_OUT) {
 		sync_file_range(upload->fd, (off_t)upload->written_out, (off_t)(upload->offset - upload->written_out),
 			SYNC_FILE_RANGE_WRITE);
 		upload->written_out = upload->offset;
+	}
+	return 0;
+}
+
+/* What could not be written is gone: back to the file's end, whose digest must be computed anew. Returns -1. */
+static int upload_drop(struct upload *upload)
+{
+	struct stat status;
+
+	digest_stream_free(upload->stream);
+	upload->stream = NULL;
+	upload->gathered_size = 0;
+	upload->offset = fstat(upload->fd, &status) ? upload->begin : (uint64_t)status.st_size;
+	upload->written_out = upload->offset;
+	return -1;
+}
+
+/* Up to the next multiple of GATHER in the file, or all of it. */
+static size_t gather(struct upload *upload, const void *bytes, size_t size)
+{
+	size_t room = GATHER - (size_t)(upload->offset % GATHER);
+
+	if (size > room)
+		size = room;
+	memcpy(upload->gathered + upload->gathered_size, bytes, size);
+	upload->gathered_size += size;
+	upload->offset += size;
+	return size;
+}
+
+int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error)
+{
+	const uint8_t *next = bytes;
+
+	if (size > upload->length - upload->offset)
+		return error_set(error, ERROR_TOO_LARGE, "more bytes than the upload's length of %llu",
+			(unsigned long long)upload->length);
+	if (upload->stream)
+		digest_stream_add(upload->stream, bytes, size);
+	if (upload->sum_size)
+		EVP_DigestUpdate(upload->expected, bytes, size);
+	while (size > 0) {
+		size_t taken = gather(upload, next, size);
+
+		next += taken;
+		size -= taken;
+		if (upload->offset % GATHER == 0 && flush(upload, error))
+			return upload_drop(upload);
 	}
 	return 0;
 }
@@ -213,9 +271,13 @@ int upload_end(struct upload *upload, uint64_t *offset, struct rounds_error *err
 	uint8_t sum[EVP_MAX_MD_SIZE];
 	int result = 0;
 
-	if (upload->sum_size && EVP_DigestFinal_ex(upload->expected, sum, NULL) == 1 &&
-		memcmp(sum, upload->sum, upload->sum_size))
+	if (upload->gathered_size > 0 && flush(upload, error))
+		result = upload_drop(upload);
+	else if (upload->sum_size && EVP_DigestFinal_ex(upload->expected, sum, NULL) == 1 &&
+		 memcmp(sum, upload->sum, upload->sum_size))
 		result = upload_undo(upload, error);
+	free(upload->gathered);
+	upload->gathered = NULL;
 	*offset = upload->offset;
 	pthread_mutex_lock(&blobs->lock);
 	upload->busy = false;

@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Of a connection: enough for a header block and one large read of a body; address space, touched as needed. */
-enum { CONNECTION_MEMORY = 256 * 1024, IDLE_SECONDS = 90 };
+enum { CONNECTION_MEMORY = 256 * 1024, IDLE_SECONDS = 90, LAST_WORDS_MS = 1000 };
 
 static enum MHD_Result queue_reply(struct request *request)
 {
@@ -101,6 +102,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 		*state = request;
 		if (!request)
 			return MHD_NO;
+		workers_count(http, 1);
 		request->peer = info ? info->socket_context : NULL;
 		if (request->peer)
 			peer_look(request->peer, connection);
@@ -130,6 +132,7 @@ static void completed(
 	if (!request)
 		return;
 	reply_log(request);
+	workers_count(request->http, -1);
 	request_free(request);
 	*state = NULL;
 }
@@ -242,6 +245,9 @@ void http_stop(struct http *http)
 		close(listening);
 	http_drain(http);
 	workers_stop(http); /* every suspended connection has been resumed by its worker when they have ended */
+	/* What they answered is still to be sent. */
+	for (int waited = 0; workers_in_flight(http) > 0 && waited < LAST_WORDS_MS; waited++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
 	if (http->daemon)
 		MHD_stop_daemon(http->daemon);
 	http->daemon = NULL;

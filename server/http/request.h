@@ -73,6 +73,7 @@ struct http {
 	struct request *waiting[WAIT_BUCKETS];
 	struct request *timed_first, *timed_last; /* asleep, in the order they went to sleep */
 	uint64_t waiting_count;
+	uint64_t in_flight; /* requests that are not answered to the last byte */
 };
 
 /* router.c */
@@ -85,6 +86,8 @@ void workers_init(struct http *http);
 void workers_destroy(struct http *http);
 must_check int workers_start(struct http *http, struct rounds_error *error);
 void workers_stop(struct http *http);
+void workers_count(struct http *http, int change); /* of requests in flight */
+uint64_t workers_in_flight(struct http *http);
 /* Suspends the connection and queues its request; false once the workers end. */
 bool workers_hand(struct http *http, struct request *request);
 

@@ -165,6 +165,23 @@ void http_drain(struct http *http)
 	pthread_mutex_unlock(&http->lock);
 }
 
+void workers_count(struct http *http, int change)
+{
+	pthread_mutex_lock(&http->lock);
+	http->in_flight = (uint64_t)((int64_t)http->in_flight + change);
+	pthread_mutex_unlock(&http->lock);
+}
+
+uint64_t workers_in_flight(struct http *http)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&http->lock);
+	count = http->in_flight;
+	pthread_mutex_unlock(&http->lock);
+	return count;
+}
+
 bool workers_hand(struct http *http, struct request *request)
 {
 	bool taken;

@@ -182,6 +182,8 @@ def test_ten_sites_wait_and_a_task_reaches_its_own_at_once(rounds):
     rounds.submit(sites=["site-7"], initial_model=initial, params={"rounds": 1})
     wait_until(lambda: "site-7" in found, what="the task")
     assert found["site-7"][0] - begun < 0.5 and len(found) == 1
-    rounds.server.stop()
+    assert rounds.server.stop() == 0
     for thread in threads:
         thread.join()
+    assert len(found) == 10 and all(found[site.name][1] is None for site in sites if site.name != "site-7"), \
+        "a stop answers those who wait"

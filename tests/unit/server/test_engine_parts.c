@@ -101,6 +101,38 @@ static void a_mean_is_the_same_with_any_threads(void **state)
 		free((void *)(uintptr_t)inputs[i].path);
 }
 
+/* Whatever the processor's vectors do, each element is the plain sum in double, in order. */
+static void every_element_is_the_plain_sum(void **state)
+{
+	enum { COUNT = 64 * 5 + 32 + 3 };
+	float values[3][COUNT], *result;
+	double weights[] = { 0.2, 0.5, 0.3 };
+	struct aggregate_input inputs[3];
+	struct rounds_error error = { 0 };
+	uint32_t random = 7;
+
+	for (int i = 0; i < 3; i++) {
+		for (size_t j = 0; j < COUNT; j++)
+			values[i][j] = (float)((random = random * 1664525u + 1013904223u) / 1e6 - 2000) /
+				       (float)(j + 1);
+		weights_file(in(state, (const char *[]){ "a", "b", "c" }[i]), "w", COUNT, values[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		inputs[i] = (struct aggregate_input){ in(state, (const char *[]){ "a", "b", "c" }[i]), weights[i] };
+	result = malloc(COUNT * sizeof(float));
+	assert_int_equal(
+		aggregate_to_memory(&aggregator_weighted_mean, inputs, 3, 1, (uint8_t *)(void *)result, &error), 0);
+	double total = weights[0] + weights[1] + weights[2];
+	for (size_t j = 0; j < COUNT; j++) {
+		double sum = 0;
+
+		for (int i = 0; i < 3; i++)
+			sum += weights[i] / total * (double)values[i][j];
+		assert_true(result[j] == (float)sum);
+	}
+	free(result);
+}
+
 static void unlike_inputs_are_refused(void **state)
 {
 	const float values[] = { 1, 2, 3, 4 };
@@ -159,6 +191,7 @@ int main(void)
 		cmocka_unit_test(moves_are_checked),
 		cmocka_unit_test(no_weight_is_more_than_its_share),
 		unit_test_in_directory(a_mean_is_the_same_with_any_threads),
+		unit_test_in_directory(every_element_is_the_plain_sum),
 		unit_test_in_directory(unlike_inputs_are_refused),
 		unit_test_in_directory(an_updates_distance_is_measured),
 		cmocka_unit_test(roles),
