@@ -147,6 +147,17 @@ bool json_bool_or(const json_t *object, const char *key, bool fallback)
 	return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
+bool json_lists(const json_t *array, const char *text)
+{
+	size_t i;
+	json_t *item;
+
+	json_array_foreach (array, i, item)
+		if (json_is_string(item) && !strcmp(json_string_value(item), text))
+			return true;
+	return false;
+}
+
 json_t *json_number_or_null(double value)
 {
 	return isfinite(value) ? json_real(value) : json_null();

@@ -34,6 +34,9 @@ int64_t json_integer_or(const json_t *object, const char *key, int64_t fallback)
 double json_number_or(const json_t *object, const char *key, double fallback);
 bool json_bool_or(const json_t *object, const char *key, bool fallback);
 
+/* Whether an array holds this text; anything but an array holds nothing. */
+bool json_lists(const json_t *array, const char *text);
+
 /* A number, or null where JSON has none (NaN, infinities). A new reference. */
 json_t *json_number_or_null(double value);
 

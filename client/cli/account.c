@@ -59,11 +59,7 @@ int whoami(struct cli *cli, struct rounds_error *error)
 
 	if (cli_get(cli, "/api/v1/whoami", &me, error))
 		return -1;
-	if (cli->json)
-		print_json(me);
-	else
-		print_object(me, fields);
-	return EXIT_DONE;
+	return show_object(cli, me, fields);
 }
 
 int version(struct cli *cli, struct rounds_error *error)
@@ -111,11 +107,7 @@ int token_list(struct cli *cli, struct rounds_error *error)
 
 	if (cli_get(cli, "/api/v1/tokens", &answer, error))
 		return -1;
-	if (cli->json)
-		print_json(json_object_get(answer, "items"));
-	else
-		print_table(json_object_get(answer, "items"), columns);
-	return EXIT_DONE;
+	return show_table(cli, json_object_get(answer, "items"), columns);
 }
 
 int token_remove(struct cli *cli, struct rounds_error *error)

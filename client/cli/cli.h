@@ -55,6 +55,9 @@ void print_table(const json_t *rows, const struct column *columns);
 /* An object as lines of key and value. */
 void print_object(const json_t *object, const struct column *fields);
 void print_json(const json_t *value);
+/* What a command ends with: the value as JSON if that was asked for, else as a table or as lines. */
+int show_table(const struct cli *cli, const json_t *rows, const struct column *columns);
+int show_object(const struct cli *cli, const json_t *object, const struct column *fields);
 /* A value as text for people, safe for a terminal: the caller frees. */
 char *value_text(const json_t *value);
 

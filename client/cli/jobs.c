@@ -216,11 +216,7 @@ int job_events(struct cli *cli, struct rounds_error *error)
 		json_array_extend(all, json_object_get(answer, "items"));
 		cursor = json_integer_or(answer, "next", cursor);
 	}
-	if (cli->json)
-		print_json(all);
-	else
-		print_table(all, columns);
-	return EXIT_DONE;
+	return show_table(cli, all, columns);
 }
 
 static int command(struct cli *cli, const char *method, const char *what, struct rounds_error *error)

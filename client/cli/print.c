@@ -51,17 +51,14 @@ static void print_padded(const char *text, int width, bool last)
 
 void print_table(const json_t *rows, const struct column *columns)
 {
-	for (const struct column *column = columns; column->title; column++)
-		if (!json_array_size(rows))
-			break;
-	if (!json_array_size(rows)) {
-		puts("(none)");
-		return;
-	}
 	int widths[24] = { 0 };
 	size_t i;
 	json_t *row;
 
+	if (!json_array_size(rows)) {
+		puts("(none)");
+		return;
+	}
 	for (int c = 0; columns[c].title; c++) {
 		widths[c] = width_of(columns[c].title);
 		json_array_foreach (rows, i, row) {
@@ -97,4 +94,22 @@ void print_json(const json_t *value)
 {
 	json_dumpf(value, stdout, JSON_INDENT(2));
 	putchar('\n');
+}
+
+int show_table(const struct cli *cli, const json_t *rows, const struct column *columns)
+{
+	if (cli->json)
+		print_json(rows);
+	else
+		print_table(rows, columns);
+	return EXIT_DONE;
+}
+
+int show_object(const struct cli *cli, const json_t *object, const struct column *fields)
+{
+	if (cli->json)
+		print_json(object);
+	else
+		print_object(object, fields);
+	return EXIT_DONE;
 }

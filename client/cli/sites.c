@@ -18,11 +18,7 @@ int site_list(struct cli *cli, struct rounds_error *error)
 
 	if (cli_get(cli, "/api/v1/sites", &answer, error))
 		return -1;
-	if (cli->json)
-		print_json(json_object_get(answer, "items"));
-	else
-		print_table(json_object_get(answer, "items"), columns);
-	return EXIT_DONE;
+	return show_table(cli, json_object_get(answer, "items"), columns);
 }
 
 static void site_path(const struct cli *cli, char *path, size_t size)
@@ -42,11 +38,7 @@ int site_show(struct cli *cli, struct rounds_error *error)
 	site_path(cli, path, sizeof(path));
 	if (cli_get(cli, path, &site, error))
 		return -1;
-	if (cli->json)
-		print_json(site);
-	else
-		print_object(site, fields);
-	return EXIT_DONE;
+	return show_object(cli, site, fields);
 }
 
 int site_invite(struct cli *cli, struct rounds_error *error)

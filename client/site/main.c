@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-site " ROUNDS_VERSION) < 0;
 	if (config_read(site_settings, argc, argv, 1, words, &settings, &error) ||
-		settings_complete(settings, argv[0], &error))
+		settings_complete(settings, &error))
 		return say(&error);
 	if (json_bool_or(settings, "check_config", false))
 		return puts("The settings are right.") < 0;

@@ -61,23 +61,18 @@ char *state_path(const json_t *settings, const char *name)
 }
 
 /* rounds-trainer beside this program, or wherever PATH has it. */
-static json_t *builtin_trainer(const char *program)
+static json_t *builtin_trainer(void)
 {
-	const char *slash = strrchr(program, '/');
-	char path[4096] = "rounds-trainer", beside[4200];
+	char path[4096], beside[4200];
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
 
-	if (length > 0) {
-		path[length] = '\0';
-		slash = strrchr(path, '/');
-	}
-	if (slash && length > 0) {
-		snprintf(beside, sizeof(beside), "%.*s/rounds-trainer", (int)(slash - path), path);
-		if (access(beside, X_OK) == 0)
-			return json_string(beside);
-		/* In a build tree all of client/ is one folder. */
-	}
-	return json_string("rounds-trainer");
+	if (length <= 0)
+		return json_string("rounds-trainer");
+	path[length] = '\0';
+	slash = strrchr(path, '/');
+	snprintf(beside, sizeof(beside), "%.*s/rounds-trainer", (int)(slash - path), path);
+	return json_string(access(beside, X_OK) == 0 ? beside : "rounds-trainer");
 }
 
 static int make_absolute(json_t *dataset, const char *name, const char *key, struct rounds_error *error)
@@ -97,14 +92,14 @@ static int make_absolute(json_t *dataset, const char *name, const char *key, str
 	return 0;
 }
 
-int settings_complete(json_t *settings, const char *program, struct rounds_error *error)
+int settings_complete(json_t *settings, struct rounds_error *error)
 {
 	json_t *executors = json_object_get(settings, "executors"), *dataset;
 	const char *name;
 
 	if (!json_object_get(executors, "trainer"))
 		json_object_set_new(executors, "trainer",
-			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(program), "keep", 1,
+			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(), "keep", 1,
 				"memory_mb", 0, "cpu_seconds", 0, "environment"));
 	json_object_foreach (json_object_get(settings, "datasets"), name, dataset) {
 		json_object_set_new(dataset, "name", json_string(name));

@@ -13,6 +13,6 @@ char *state_path(const json_t *settings, const char *name);
  * Completes checked settings: the executor "trainer" unless it is named, relative data paths made absolute. Datasets
  * that are not there are errors.
  */
-must_check int settings_complete(json_t *settings, const char *program, struct rounds_error *error);
+must_check int settings_complete(json_t *settings, struct rounds_error *error);
 
 #endif

@@ -41,17 +41,6 @@ static void fail(struct reading *reading, const char *what, const char *field)
 		what, field ? " \"" : "", field ? field : "", field ? "\"" : "");
 }
 
-static bool lists(const json_t *names, const char *name)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach (names, i, item)
-		if (json_is_string(item) && !strcmp(json_string_value(item), name))
-			return true;
-	return false;
-}
-
 static void take_heading(struct reading *reading, const char *name)
 {
 	struct column *columns = reading->columns, *column;
@@ -72,7 +61,7 @@ static void take_heading(struct reading *reading, const char *name)
 	*column = (struct column){ .name = strdup(name), .role = COLUMN_FEATURE };
 	if (!strcmp(name, json_text_or(reading->description, "label", "")))
 		column->role = COLUMN_LABEL;
-	else if (lists(json_object_get(reading->description, "ignore"), name))
+	else if (json_lists(json_object_get(reading->description, "ignore"), name))
 		column->role = COLUMN_IGNORED;
 	else
 		column->values = json_object_get(json_object_get(reading->description, "categories"), name);
@@ -119,7 +108,7 @@ static void take_category(struct reading *reading, const json_t *values, const c
 	size_t i;
 	json_t *value;
 
-	if (!missing && !lists(values, field)) {
+	if (!missing && !json_lists(values, field)) {
 		fail(reading, "is not among the dataset's categories:", field);
 		return;
 	}

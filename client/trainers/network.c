@@ -1,7 +1,7 @@
 #include "client/trainers/network.h"
 
-#include "client/trainers/random.h"
 #include "common/file.h"
+#include "common/random.h"
 #include "common/tensors.h"
 
 #include <cblas.h>

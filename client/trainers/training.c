@@ -2,8 +2,8 @@
 
 #include "client/trainers/metrics.h"
 #include "client/trainers/network.h"
-#include "client/trainers/random.h"
 #include "common/json.h"
+#include "common/random.h"
 
 #include <math.h>
 #include <stdio.h>

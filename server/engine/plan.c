@@ -1,6 +1,7 @@
 #include "server/engine/plan.h"
 
 #include "common/json.h"
+#include "common/random.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,23 +93,13 @@ void plan_fail(struct plan *plan, const char *format, ...)
 	va_end(arguments);
 }
 
-/* SplitMix64 (Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014). */
-static uint64_t draw(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 /* Selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S): each item with the chance that the count still needs. */
 void choose(const char *const *items, size_t item_count, size_t count, uint64_t seed, uint64_t salt, json_t *chosen)
 {
 	uint64_t state = seed ^ salt * UINT64_C(0xd1342543de82ef95);
 
 	for (size_t i = 0; i < item_count && count > 0; i++) {
-		if (draw(&state) % (item_count - i) >= count)
+		if (random_next(&state) % (item_count - i) >= count)
 			continue;
 		json_array_append_new(chosen, json_string(items[i]));
 		count--;

@@ -12,17 +12,6 @@ struct wait_reason {
 	char text[300];
 };
 
-static bool lists(const json_t *names, const char *name)
-{
-	size_t i;
-	json_t *item;
-
-	json_array_foreach (names, i, item)
-		if (json_is_string(item) && !strcmp(json_string_value(item), name))
-			return true;
-	return false;
-}
-
 /* Whether the site could begin now; otherwise why not, in words. */
 static int site_ready(struct engine *engine, struct store_tx *tx, const json_t *site, const json_t *spec, bool *ready,
 	struct wait_reason *why, struct rounds_error *error)
@@ -36,11 +25,11 @@ static int site_ready(struct engine *engine, struct store_tx *tx, const json_t *
 		snprintf(why->text, sizeof(why->text), "%s is not connected", name);
 		return 0;
 	}
-	if (!lists(json_object_get(site, "datasets"), dataset)) {
+	if (!json_lists(json_object_get(site, "datasets"), dataset)) {
 		snprintf(why->text, sizeof(why->text), "%s does not offer the dataset \"%s\"", name, dataset);
 		return 0;
 	}
-	if (!lists(json_object_get(site, "executors"), executor)) {
+	if (!json_lists(json_object_get(site, "executors"), executor)) {
 		snprintf(why->text, sizeof(why->text), "%s does not offer the executor \"%s\"", name, executor);
 		return 0;
 	}
@@ -65,7 +54,7 @@ static int candidates(struct engine *engine, struct store_tx *tx, const json_t *
 		bool is_ready;
 
 		if (strcmp(json_text_or(site, "state", ""), "active") != 0 ||
-			(json_array_size(wanted) && !lists(wanted, name)))
+			(json_array_size(wanted) && !json_lists(wanted, name)))
 			continue;
 		if (site_ready(engine, tx, site, spec, &is_ready, why, error))
 			return -1;
@@ -84,7 +73,7 @@ static bool may_start(const json_t *spec, const json_t *ready, struct wait_reaso
 	if (least == 0)
 		least = wanted ? wanted : 1;
 	json_array_foreach (json_object_get(spec, "required_sites"), i, name) {
-		if (lists(ready, json_string_value(name)))
+		if (json_lists(ready, json_string_value(name)))
 			continue;
 		snprintf(why->text, sizeof(why->text), "the required site %s is not ready", json_string_value(name));
 		return false;

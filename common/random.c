@@ -1,4 +1,4 @@
-#include "client/trainers/random.h"
+#include "common/random.h"
 
 uint64_t random_next(uint64_t *state)
 {

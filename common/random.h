@@ -1,6 +1,6 @@
 /* SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): small, and the same everywhere, so that runs can be repeated. */
-#ifndef ROUNDS_CLIENT_TRAINERS_RANDOM_H
-#define ROUNDS_CLIENT_TRAINERS_RANDOM_H
+#ifndef ROUNDS_COMMON_RANDOM_H
+#define ROUNDS_COMMON_RANDOM_H
 
 #include <stddef.h>
 #include <stdint.h>

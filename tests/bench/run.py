@@ -1,0 +1,316 @@
+"""See run.sh. Each figure is a ratio within one run, since machines differ; nothing here passes or fails by time."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+
+from harness.deployment import BUILD, TOP, Deployment, SiteClient, wait_until
+
+COPIER = {"copier": {"command": [sys.executable, str(TOP / "tests/executors/copier.py")]}}
+GB, MB = 10**9, 10**6
+report = {}
+
+
+def say(name, what, **figures):
+    report[name] = figures
+    shown = "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items())
+    print(f"{name:10} {what}\n{'':10} {shown}\n", flush=True)
+
+
+def float_file(path, size):
+    """A safetensors file of about `size` bytes, written in large pieces."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size // 4 * 4]}}).encode()
+    header += b" " * (-len(header) % 8)
+    block = os.urandom(1 << 20)
+    block = bytes(b & 0x3f if i % 4 == 3 else b for i, b in enumerate(block))  # no NaN, no infinity
+    with open(path, "wb", buffering=4 << 20) as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        left = size // 4 * 4
+        while left > 0:
+            file.write(block[:left])
+            left -= len(block)
+    return path
+
+
+class Sampler:
+    """The most own memory (without the page cache) that processes had while it watched, in MB."""
+
+    def __init__(self, **processes):
+        self.processes, self.most, self.stop = processes, dict.fromkeys(processes, 0), threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self.stop.wait(0.01):
+            for name, process in self.processes.items():
+                self.most[name] = max(self.most[name], process.own_memory() / MB)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def mean(home):
+    output = subprocess.check_output([BUILD / "tests/bench/bench_mean", home, "8", "200", "2"])
+    figures = json.loads(output)
+    say("mean", "weighted mean of 8 x 200 MB float32 from the page cache, 2 threads, GB/s of input", **figures,
+        to_saxpy=figures["mean"] / figures["saxpy"], to_triad=figures["mean"] / figures["triad"])
+
+
+def curl(deployment, *words, url=None):
+    site = ["--cacert", deployment.data / "ca.pem", "-sS", "--fail", "-o", "/dev/null"]
+    subprocess.run(["curl", *map(str, site), *map(str, words), url], check=True)
+
+
+def tus(deployment, path):
+    """One upload by curl, as any client would; returns seconds of the bytes' way."""
+    size = path.stat().st_size
+    created = deployment.api.raw("POST", "/api/v1/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(size)})
+    begun = time.monotonic()
+    curl(deployment, "-H", f"Authorization: Bearer {deployment.token}", "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Offset: 0",
+         "-H", "Content-Type: application/offset+octet-stream", "-H", "Expect:", "-X", "PATCH", "-T", path,
+         url=deployment.url + created.headers["Location"])
+    return time.monotonic() - begun
+
+
+class Bare:
+    def __init__(self, deployment, directory):
+        self.directory = directory
+        self.popen = subprocess.Popen([BUILD / "tests/bench/bare_server", deployment.data / "server.pem",
+                                       deployment.data / "server.key", directory], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+        self.url = f"https://localhost:{self.popen.stdout.readline().strip()}"
+        self.deployment = deployment
+
+    def put(self, path, name="up"):
+        begun = time.monotonic()
+        curl(self.deployment, "-H", "Expect:", "-T", path, url=f"{self.url}/{name}")
+        return time.monotonic() - begun
+
+    def get(self, name):
+        begun = time.monotonic()
+        curl(self.deployment, url=f"{self.url}/{name}")
+        return time.monotonic() - begun
+
+    def close(self):
+        self.popen.stdin.close()
+        self.popen.wait()
+
+
+def transfer(home):
+    deployment = Deployment(home)
+    deployment.start()
+    path = float_file(home / "file", GB)
+    bare = Bare(deployment, home)
+    size, best = path.stat().st_size, {}
+    for _ in range(3):
+        best["bare_up"] = min(best.get("bare_up", 99), bare.put(path))
+        (home / "up").unlink()
+        best["up"] = min(best.get("up", 99), tus(deployment, path))
+        with open(path, "rb") as file:
+            digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        begun = time.monotonic()
+        curl(deployment, "-H", f"Authorization: Bearer {deployment.token}", url=f"{deployment.url}/api/v1/blobs/{digest}")
+        best["down"] = min(best.get("down", 99), time.monotonic() - begun)
+        best["bare_down"] = min(best.get("bare_down", 99), bare.get("file"))
+    bare.close()
+    deployment.close()
+    rates = {key: size / seconds / GB for key, seconds in best.items()}
+    say("transfer", "1 GB over HTTPS: uploaded, digest checked and durable; downloaded; GB/s beside a bare libmicrohttpd",
+        **rates, up_to_bare=rates["up"] / rates["bare_up"], down_to_bare=rates["down"] / rates["bare_down"])
+
+
+def memory(home):
+    deployment = Deployment(home)
+    deployment.start()
+    path = float_file(home / "file", GB)
+    sites = [SiteClient(deployment, f"s{i}", datasets=["none"]) for i in range(8)]
+    for site in sites:
+        site.claim(wait=0)
+
+    def send(site, last):
+        """Its own update: the last bytes differ. As a stream, so that this process stays small too."""
+        size, task = path.stat().st_size, site.claim()
+        created = site.raw("POST", "/api/v1/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": str(size)})
+        digest = hashlib.sha256()
+
+        def pieces():
+            with open(path, "rb") as file:
+                left = size
+                while left > 0:
+                    piece = file.read(min(left, 4 << 20))
+                    left -= len(piece)
+                    if left == 0:
+                        piece = piece[:-4] + bytes([last, 0, 0, 0x3f])
+                    digest.update(piece)
+                    yield piece
+        site.raw("PATCH", created.headers["Location"], data=pieces(), headers={
+            "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Length": str(size),
+            "Content-Type": "application/offset+octet-stream"})
+        return task, "sha256:" + digest.hexdigest()
+    tus(deployment, path)
+    with open(path, "rb") as file:
+        initial = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    job = deployment.submit(sites=[s.name for s in sites], initial_model=initial, lease_seconds=3600,
+                            params={"rounds": 1, "evaluate_last": False})
+    with Sampler(server=deployment.server) as uploading:
+        done = [send(site, i) for i, site in enumerate(sites)]
+        for site, (task, update) in list(zip(sites, done))[:-1]:
+            site.result(task, update)
+    with Sampler(server=deployment.server) as aggregating:
+        begun = time.monotonic()
+        sites[-1].result(*done[-1])
+        deployment.wait_for(job, "completed", seconds=300)
+        seconds = time.monotonic() - begun
+    deployment.close()
+    say("memory", "the server's own memory, page cache excluded, with 8 x 1 GB, MB", uploading_mb=uploading.most["server"],
+        aggregating_mb=aggregating.most["server"], aggregate_seconds=seconds)
+
+
+def bare_cost(deployment, home, path, sites):
+    """The same bytes without Rounds: each site's download and upload at once, and a SHA-256 of all at both ends."""
+    bare = Bare(deployment, home)
+    begun = time.monotonic()
+    for what in (lambda i: bare.get(path.name), lambda i: bare.put(path, f"up-{i}")):
+        threads = [threading.Thread(target=what, args=(i,)) for i in range(sites)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    moved = time.monotonic() - begun
+    for i in range(sites):
+        (home / f"up-{i}").unlink()
+    bare.close()
+    begun = time.monotonic()
+    with open(path, "rb") as file:
+        hashlib.file_digest(file, "sha256")
+    one = time.monotonic() - begun
+    # Each site hashes what it gets and what it made, the server what it gets and again before it aggregates; two at a time.
+    return moved + one * 4 * sites / 2
+
+
+def round_of(home, name, sites, size):
+    deployment = Deployment(home)
+    deployment.start()
+    running = {f"site-{i}": deployment.start_site(f"site-{i}", executors=COPIER) for i in range(sites)}
+    deployment.connected(*running)
+    with Sampler(server=deployment.server, **running) as sampler:
+        job = deployment.submit(executor="copier", sites=sorted(running), trainer={"size": size}, lease_seconds=600,
+                                params={"rounds": 3, "evaluate_last": False}, retention={"updates": 1, "models": 1})
+        deployment.wait_for(job, "completed", seconds=3000)
+    rows = deployment.api.get(f"/jobs/{job}/rounds")["items"]
+    training = {m["round"]: m["value"] for m in deployment.api.get(f"/jobs/{job}/metrics?name=train_seconds&site=")["items"]}
+
+    def seconds(text):
+        return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + float("0" + text[19:-1])
+    times = [seconds(r["finished"]) - seconds(r["started"]) - training.get(r["number"], 0) for r in rows if r["number"]]
+    bare = bare_cost(deployment, home, float_file(home / "file", size), sites)
+    deployment.close()
+    say(name, f"a round of {sites} sites with a {size / MB:.0f} MB model, training excluded: seconds, as a multiple of bare "
+        "transfer and SHA-256, and own memory in MB", seconds=min(times), bare_seconds=bare, multiple=min(times) / bare,
+        server_mb=sampler.most["server"], site_mb=max(v for k, v in sampler.most.items() if k != "server"))
+
+
+def small(home):
+    deployment = Deployment(home)
+    deployment.start()
+    names = [f"site-{i}" for i in range(8)]
+    for name in names:
+        deployment.start_site(name, executors=COPIER)
+    deployment.connected(*names)
+    job = deployment.submit(executor="copier", sites=names, trainer={"size": 1000},
+                            params={"rounds": 300, "evaluate_last": False}, retention={"history": 1000})
+    deployment.wait_for(job, "completed", seconds=120)
+    deployment.close()
+    connection = sqlite3.connect(deployment.data / "rounds.db")
+    starts = [row[0] for row in connection.execute("SELECT started_us FROM round WHERE number > 20 ORDER BY number")]
+    training = connection.execute("SELECT avg(value) FROM metric WHERE name = 'train_seconds' AND site = ''").fetchone()[0] * 1000
+    gaps = sorted((b - a) / 1000 for a, b in zip(starts, starts[1:]))
+    say("small", "a FedAvg round with a 1 KB model and 8 sites, milliseconds", median_ms=statistics.median(gaps),
+        p95_ms=gaps[len(gaps) * 95 // 100], of_which_training_ms=training)
+
+
+def polls(home, count=10000):
+    deployment = Deployment(home)
+    deployment.start()
+    key, certs = home / "key", home / "certs"
+    issued = subprocess.check_output([BUILD / "tests/bench/many_polls", "issue", deployment.data, str(count), key, certs],
+                                     text=True).split("\n")[:-1]
+    deployment.server.stop()
+    connection = sqlite3.connect(deployment.data / "rounds.db")
+    connection.executemany("INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?, 'active', ?, 0, ?)",
+                           [line.split() for line in issued])
+    connection.commit()
+    connection.close()
+    deployment.start()
+    before = deployment.server.own_memory()
+    begun = time.monotonic()
+    crowd = subprocess.Popen([BUILD / "tests/bench/many_polls", "wait", str(deployment.port), key, certs, str(count),
+                              deployment.data / "ca.pem"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert crowd.stdout.readline() == "waiting\n"
+    took = time.monotonic() - begun
+    time.sleep(1)
+    each = (deployment.server.own_memory() - before) / count
+    site = f"wait-{count // 2}"
+    initial = deployment.api.upload(b"\x02\0\0\0\0\0\0\0{}")
+    submitted = time.monotonic()
+    deployment.submit(sites=[site], initial_model=initial, params={"rounds": 1})
+    name, at = crowd.stdout.readline().split()
+    assert name == site, (name, site)
+    crowd.stdin.close()
+    crowd.kill()
+    deployment.close()
+    say("polls", f"{count} sites waiting over TLS: own memory for each, and from submission until the task is there",
+        kilobytes_each=each / 1000, task_ms=(float(at) - submitted) * 1000, connect_seconds=took)
+
+
+def site(home):
+    deployment = Deployment(home)
+    deployment.start()
+    stripped = home / "rounds-site"
+    subprocess.run(["strip", "-o", stripped, BUILD / "client/rounds-site"], check=True)
+    deployment.join("a")
+    begun = time.monotonic()
+    a = deployment.start_site("a")
+    wait_until(lambda: "msg=ready" in a.text(), pause=0.001)
+    ready = time.monotonic() - begun
+    deployment.connected("a")
+    time.sleep(1)
+    status = {line.split(":")[0]: line.split()[1] for line in open(f"/proc/{a.pid}/status") if ":" in line and len(line.split()) > 1}
+    deployment.close()
+    say("site", "rounds-site: stripped size, resident and own memory when idle, from start to ready",
+        stripped_kb=stripped.stat().st_size / 1000, resident_mb=int(status["VmRSS"]) / 1024, own_mb=int(status["RssAnon"]) / 1024,
+        ready_ms=ready * 1000)
+
+
+PARTS = {"mean": mean, "transfer": transfer, "memory": memory, "small": small, "polls": polls, "site": site,
+         "round": lambda home: round_of(home, "round", 4, 419 * MB)}
+
+
+def main(words):
+    chosen = [word for word in words if word != "--large"] or list(PARTS)
+    parts = {name: PARTS[name] for name in chosen}
+    if "--large" in words:
+        parts["large"] = lambda home: round_of(home, "large", 6, 3350 * MB)
+    for name, part in parts.items():
+        home = pathlib.Path(tempfile.mkdtemp(prefix=f"rounds-bench-{name}-"))
+        try:
+            part(home)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+    print(json.dumps(report))
+
+
+main(sys.argv[1:])

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Measures what issue and README state as ratios within one run. Prints a table, and JSON last.
+#
+#   ./tests/bench/run.sh                 everything but the largest (about five minutes, 12 GB of disk)
+#   ./tests/bench/run.sh --large         also 6 sites with a 3.35 GB model (moves 40 GB, needs 60 GB of disk)
+#   ./tests/bench/run.sh NAME...         only these: mean memory transfer round small polls site
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+"$top/deploy/install-packages.sh" test
+[ -x "$top/.venv/bin/python" ] || { /usr/bin/python3 -m venv "$top/.venv" && "$top/.venv/bin/pip" install -q -r "$top/tests/requirements.txt"; }
+export ROUNDS_BUILD=${ROUNDS_BUILD:-$top/build}
+[ -f "$ROUNDS_BUILD/build.ninja" ] || cmake -S "$top" -B "$ROUNDS_BUILD" -G Ninja -DROUNDS_TESTS=ON > /dev/null
+ninja -C "$ROUNDS_BUILD" --quiet
+PYTHONPATH=$top/tests exec "$top/.venv/bin/python" "$top/tests/bench/run.py" "$@"
