@@ -18,6 +18,21 @@ def rounds(tmp_path):
 
 
 @pytest.fixture
+def another(tmp_path):
+    """another("name"): one more deployment, running."""
+    made = []
+
+    def make(name):
+        made.append(Deployment(tmp_path / name))
+        made[-1].home.mkdir()
+        made[-1].start()
+        return made[-1]
+    yield make
+    for deployment in made:
+        deployment.close()
+
+
+@pytest.fixture
 def stopped(tmp_path):
     """The same, but the test starts the server."""
     deployment = Deployment(tmp_path)

@@ -13,6 +13,7 @@ import threading
 import time
 
 
+from harness.crowd import Crowd
 from harness.deployment import BUILD, TOP, Deployment, SiteClient, wait_until
 
 COPIER = {"copier": {"command": [sys.executable, str(TOP / "tests/executors/copier.py")]}}
@@ -245,35 +246,20 @@ def small(home):
 def polls(home, count=10000):
     deployment = Deployment(home)
     deployment.start()
-    key, certs = home / "key", home / "certs"
-    issued = subprocess.check_output([BUILD / "tests/bench/many_polls", "issue", deployment.data, str(count), key, certs],
-                                     text=True).split("\n")[:-1]
-    deployment.server.stop()
-    connection = sqlite3.connect(deployment.data / "rounds.db")
-    connection.executemany("INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?, 'active', ?, 0, ?)",
-                           [line.split() for line in issued])
-    connection.commit()
-    connection.close()
-    deployment.start()
-    before = deployment.server.own_memory()
     begun = time.monotonic()
-    crowd = subprocess.Popen([BUILD / "tests/bench/many_polls", "wait", str(deployment.port), key, certs, str(count),
-                              deployment.data / "ca.pem"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert crowd.stdout.readline() == "waiting\n"
+    crowd = Crowd(deployment, count)
     took = time.monotonic() - begun
     time.sleep(1)
-    each = (deployment.server.own_memory() - before) / count
-    site = f"wait-{count // 2}"
+    each = (deployment.server.own_memory() - crowd.memory_before) / count
     initial = deployment.api.upload(b"\x02\0\0\0\0\0\0\0{}")
     submitted = time.monotonic()
-    deployment.submit(sites=[site], initial_model=initial, params={"rounds": 1})
-    name, at = crowd.stdout.readline().split()
-    assert name == site, (name, site)
-    crowd.stdin.close()
-    crowd.kill()
+    deployment.submit(sites=[f"wait-{count // 2}"], initial_model=initial, params={"rounds": 1})
+    name, at = crowd.first_answered()
+    assert name == f"wait-{count // 2}", name
+    crowd.close()
     deployment.close()
     say("polls", f"{count} sites waiting over TLS: own memory for each, and from submission until the task is there",
-        kilobytes_each=each / 1000, task_ms=(float(at) - submitted) * 1000, connect_seconds=took)
+        kilobytes_each=each / 1000, task_ms=(at - submitted) * 1000, prepare_seconds=took)
 
 
 def site(home):

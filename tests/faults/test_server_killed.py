@@ -3,7 +3,7 @@ import random
 import subprocess
 import time
 
-from harness.deployment import BUILD, Deployment, wait_until
+from harness.deployment import BUILD, wait_until
 
 SITES = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 SPEC = {
@@ -33,19 +33,15 @@ def check_counted_once(deployment, job):
         assert {entry["site"]: entry["update"] for entry in row["manifest"]["inputs"]} == done
 
 
-def test_killed_fifty_times_the_model_is_the_same_to_the_bit(tmp_path):
-    calm = Deployment(tmp_path / "calm")
-    calm.home.mkdir()
-    calm.start()
+def test_killed_fifty_times_the_model_is_the_same_to_the_bit(another):
+    calm = another("calm")
     for name in SITES:
         calm.start_site(name)
     undisturbed = calm.wait_for(calm.submit(**SPEC), "completed", seconds=120)
     calm.close()
 
     chance = random.Random(20)
-    stormy = Deployment(tmp_path / "stormy")
-    stormy.home.mkdir()
-    stormy.start()
+    stormy = another("stormy")
     for name in SITES:
         stormy.start_site(name)
     job = stormy.submit(**SPEC)
@@ -64,7 +60,6 @@ def test_killed_fifty_times_the_model_is_the_same_to_the_bit(tmp_path):
     check_counted_once(stormy, job)
     stormy.login()
     assert "sound" in stormy.rounds("verify", job).stdout
-    stormy.close()
 
 
 def test_a_second_server_on_one_directory_says_why_it_will_not_start(rounds):
