@@ -156,9 +156,15 @@ static void deliver_kept(struct site *site)
 	json_t *entry;
 
 	json_array_foreach (kept, i, entry) {
-		struct slot *slot = free_slot(site);
+		struct slot *slot;
 
-		if (!slot)
+		if (!spool_check(site->spool, entry)) {
+			log_warn("a kept result is damaged; its task is done again", "task",
+				json_text_or(entry, "task", ""), NULL);
+			spool_remove(site->spool, json_text_or(entry, "task", ""));
+			continue;
+		}
+		if (!(slot = free_slot(site)))
 			return;
 		log_info("a kept result is delivered", "task", json_text_or(entry, "task", ""), NULL);
 		give_order(slot, json_incref(entry));

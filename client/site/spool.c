@@ -1,5 +1,6 @@
 #include "client/site/spool.h"
 
+#include "common/digest.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -8,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct spool {
@@ -50,24 +52,43 @@ char *spool_update_path(struct spool *spool, const char *task)
 int spool_update(struct spool *spool, const json_t *entry, struct rounds_error *error)
 {
 	scoped(text_free) char *path = entry_path(spool, json_text_or(entry, "task", ""), "json");
+	scoped(text_free) char *fresh = entry_path(spool, json_text_or(entry, "task", ""), "new");
 	scoped(text_free) char *text = json_canonical(entry);
+	scoped(file_close) int fd = fresh ? open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
 
-	return path && text ? file_replace(path, text, strlen(text), 0600, error) : error_no_memory(error);
+	if (!path || !fresh || !text)
+		return error_no_memory(error);
+	if (fd < 0)
+		return error_errno(error, "cannot create %s", fresh);
+	if (file_write_all(fd, text, strlen(text), error))
+		return -1;
+	return rename(fresh, path) ? error_errno(error, "cannot name %s", path) : 0;
 }
 
 int spool_put(struct spool *spool, const json_t *entry, const char *update_path, struct rounds_error *error)
 {
 	scoped(text_free) char *path = spool_update_path(spool, json_text_or(entry, "task", ""));
-	scoped(file_close) int fd = -1;
 
 	if (!path)
 		return error_no_memory(error);
-	if (update_path) {
-		fd = open(update_path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || fsync(fd) || rename(update_path, path))
-			return error_errno(error, "cannot keep the update");
-	}
-	return spool_update(spool, entry, error); /* syncs the directory, and so both names */
+	if (update_path && rename(update_path, path))
+		return error_errno(error, "cannot keep the update");
+	return spool_update(spool, entry, error);
+}
+
+bool spool_check(struct spool *spool, const json_t *entry)
+{
+	scoped(text_free) char *path = spool_update_path(spool, json_text_or(entry, "task", ""));
+	scoped(file_close) int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	const char *text = json_text_or(entry, "update", NULL);
+	struct digest wanted, actual;
+	struct rounds_error error;
+	struct stat status;
+
+	if (!text)
+		return true;
+	return digest_parse(text, &wanted) && fd >= 0 && !fstat(fd, &status) &&
+	       !digest_file(fd, (uint64_t)status.st_size, &actual, &error) && digest_equal(&wanted, &actual);
 }
 
 void spool_remove(struct spool *spool, const char *task)

@@ -3,6 +3,9 @@
  *
  *     STATE/spool/TASK.json          task, kind, digest, weight, metrics, where its upload is
  *     STATE/spool/TASK.safetensors   the update
+ *
+ * Nothing is synced: it is there for the daemon's next start. After a loss of power an entry may be torn or its update
+ * incomplete; spool_check finds that, and the task is then trained again.
  */
 #ifndef ROUNDS_CLIENT_SITE_SPOOL_H
 #define ROUNDS_CLIENT_SITE_SPOOL_H
@@ -18,7 +21,7 @@ must_check int spool_open(const char *directory, struct spool **spool, struct ro
 void spool_free(struct spool *spool);
 DEFINE_CLEANUP(struct spool *, spool_free);
 
-/* Moves the update (NULL: none) into the spool and writes the entry, durably. */
+/* Moves the update (NULL: none) into the spool and writes the entry. */
 must_check int spool_put(
 	struct spool *spool, const json_t *entry, const char *update_path, struct rounds_error *error);
 /* Writes a changed entry. */
@@ -29,6 +32,8 @@ void spool_remove(struct spool *spool, const char *task);
 json_t *spool_find(struct spool *spool, const char *task);
 /* All entries, oldest first: a new reference. */
 json_t *spool_list(struct spool *spool);
+/* Whether the update still has the digest that its entry names. */
+bool spool_check(struct spool *spool, const json_t *entry);
 /* Where a task's update lies: the caller frees; NULL without memory. */
 char *spool_update_path(struct spool *spool, const char *task);
 

@@ -104,7 +104,10 @@ char *blob_scratch(struct blobs *blobs)
 	return layout_path(blobs, "scratch", name);
 }
 
-/* Durable in its place: the file's bytes, then its name, then the name of a new folder. */
+/*
+ * In its place, then durable there: bytes, name, and the name of a new folder. Nobody looks for the name before this has
+ * returned, and a file system that commits the name with the bytes needs to be waited for only once.
+ */
 int layout_publish(
 	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
 {
@@ -118,10 +121,10 @@ int layout_publish(
 	fresh = mkdir(parent, 0700) == 0;
 	if (!fresh && errno != EEXIST)
 		return error_errno(error, "cannot make a folder for blobs");
-	if (fsync(fd))
-		return error_errno(error, "cannot make a blob durable");
 	if (rename(from, path))
 		return error_errno(error, "cannot name a blob");
+	if (fsync(fd))
+		return error_errno(error, "cannot make a blob durable");
 	if (directory_sync(parent, error) || (fresh && directory_sync(root, error)))
 		return -1;
 	return 0;

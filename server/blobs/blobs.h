@@ -5,8 +5,8 @@
  *     DIR/uploads/ID         what has arrived so far of an upload
  *     DIR/scratch/           aggregates being written; emptied at start
  *
- * A blob appears by rename after fsync, so a reader sees all of it or nothing. Files and digests of weights stay
- * inside this folder; others name blobs by digest.
+ * A blob appears by rename once all of it is written, and is durable before its digest is told to anyone: the index of the
+ * store names none that is not. Files and digests of weights stay inside this folder; others name blobs by digest.
  */
 #ifndef ROUNDS_SERVER_BLOBS_BLOBS_H
 #define ROUNDS_SERVER_BLOBS_BLOBS_H

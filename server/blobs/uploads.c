@@ -16,16 +16,13 @@
  */
 enum { GATHER = 2 << 20 };
 
-/* So often is the kernel told to begin writing out, so that the fsync at the end finds little left to do. */
-#define WRITE_OUT (UINT64_C(8) << 20)
-
 struct upload {
 	struct upload *next;
 	struct blobs *blobs;
 	char id[64];
 	int fd;
 	bool busy;
-	uint64_t begin, offset, length, written_out;
+	uint64_t begin, offset, length;
 	uint8_t *gathered; /* what belongs behind the file's end; only while one writes */
 	size_t gathered_size;
 	struct digest_stream *stream; /* of all bytes so far; NULL if this process has not seen them all */
@@ -122,7 +119,7 @@ static struct upload *upload_new(struct blobs *blobs, const char *id, uint64_t o
 	snprintf(upload->id, sizeof(upload->id), "%s", id);
 	upload->fd = open(path, O_RDWR | O_CLOEXEC);
 	upload->stream = offset ? NULL : digest_stream_new();
-	upload->offset = upload->written_out = offset;
+	upload->offset = offset;
 	if (upload->fd < 0) {
 		upload_free(upload);
 		return NULL;
@@ -198,11 +195,6 @@ static int flush(struct upload *upload, struct rounds_error *error)
 	if (file_pwrite_all(upload->fd, upload->gathered, upload->gathered_size, begin, error))
 		return -1;
 	upload->gathered_size = 0;
-	if (upload->offset - upload->written_out >= WRITE_OUT) {
-		sync_file_range(upload->fd, (off_t)upload->written_out, (off_t)(upload->offset - upload->written_out),
-			SYNC_FILE_RANGE_WRITE);
-		upload->written_out = upload->offset;
-	}
 	return 0;
 }
 
@@ -215,7 +207,6 @@ static int upload_drop(struct upload *upload)
 	upload->stream = NULL;
 	upload->gathered_size = 0;
 	upload->offset = fstat(upload->fd, &status) ? upload->begin : (uint64_t)status.st_size;
-	upload->written_out = upload->offset;
 	return -1;
 }
 
@@ -259,7 +250,7 @@ static int upload_undo(struct upload *upload, struct rounds_error *error)
 {
 	digest_stream_free(upload->stream);
 	upload->stream = upload->begin ? NULL : digest_stream_new();
-	upload->offset = upload->written_out = upload->begin;
+	upload->offset = upload->begin;
 	if (ftruncate(upload->fd, (off_t)upload->begin))
 		return error_errno(error, "cannot undo a write");
 	return error_set(error, ERROR_CHECKSUM, "the bytes do not have the announced checksum; send them again");

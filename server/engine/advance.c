@@ -174,7 +174,7 @@ static int record_model(struct advance *at, const json_t *action, struct rounds_
 	if (job_set_model(at->tx, at->id, model, error) ||
 		blob_use(at->tx, at->id, model, round ? "model" : "initial", round, error))
 		return -1;
-	return retain(at->engine, at->tx, at->job, round, error);
+	return retain(at->tx, at->job, round, error);
 }
 
 static int record_best(struct advance *at, const json_t *action, struct rounds_error *error)

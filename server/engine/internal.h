@@ -64,8 +64,7 @@ must_check int verify_job(struct engine *engine, const char *job, json_t **repor
 void *ticker_run(void *engine);
 
 /* retention.c */
-must_check int retain(
-	struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error);
+must_check int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error);
 must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
 	const char *owner, struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);

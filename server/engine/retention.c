@@ -11,12 +11,11 @@
 #define UNUSED_US        (10 * 60 * SECOND_US)
 #define UNUSED_PEOPLE_US (24 * 3600 * SECOND_US)
 
-int retain(struct engine *engine, struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error)
+int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
 	const json_t *keep = json_object_get(json_object_get(job, "spec"), "retention");
 
-	(void)engine;
 	return blob_unuse(tx, id, "update", round + 1 - json_integer_or(keep, "updates", 10), error) ||
 			       blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
 			       history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)

@@ -187,7 +187,7 @@ static int note_missing(struct report *report, struct store_tx *tx, struct round
 			continue;
 		snprintf(text, sizeof(text), "the metric \"%s\" is not finite at %s; it is shown as missing", name,
 			report->site);
-		if (event_add_once(tx, json_text_or(report->job, "id", ""), &event, error))
+		if (event_metric_missing(tx, json_text_or(report->job, "id", ""), &event, error))
 			return -1;
 	}
 	return 0;

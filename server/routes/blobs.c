@@ -15,12 +15,17 @@ struct access {
 	bool allowed;
 };
 
-/* A site may read the models of its own work and what it has uploaded itself. */
+/* Only what the index names is durable. A site may read the models of its own work and what it has uploaded itself. */
 static int check_access(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct access *access = argument;
+	json_auto_t *known = NULL;
 	char owner[80];
 
+	if (blob_index_find(tx, access->digest, &known, error))
+		return -1;
+	if (!known)
+		return error_set(error, ERROR_NOT_FOUND, "there is no such blob");
 	access->allowed = access->caller->kind != CALLER_SITE;
 	caller_owner(access->caller, owner);
 	if (!access->allowed && task_needs_model(tx, access->caller->name, access->digest, &access->allowed, error))

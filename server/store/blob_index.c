@@ -53,6 +53,8 @@ int blob_use(struct store_tx *tx, const char *job, const char *digest, const cha
 int blob_unuse(
 	struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error)
 {
+	if (before_round <= 0)
+		return 0;
 	return db_run(tx, error, "DELETE FROM blob_use WHERE job = ?1 AND role = ?2 AND round < ?3", "ssi", job, role,
 		before_round);
 }

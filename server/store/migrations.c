@@ -48,6 +48,7 @@ static const char *const migrations[] = {
 	" metrics TEXT, reason TEXT, created_us INTEGER NOT NULL, leased_us INTEGER, finished_us INTEGER,"
 	" UNIQUE(job, round, kind, site)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX task_open ON task(site, state) WHERE state IN ('pending', 'leased');"
+	"CREATE INDEX task_open_by_job ON task(job, round) WHERE state IN ('pending', 'leased');"
 	"CREATE INDEX task_leased ON task(lease_due) WHERE state = 'leased';"
 
 	"CREATE TABLE round(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
@@ -66,6 +67,8 @@ static const char *const migrations[] = {
 	" time_us INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, site TEXT, message TEXT NOT NULL, data TEXT) "
 	"STRICT;"
 	"CREATE INDEX event_by_job ON event(job, id);"
+	"CREATE INDEX event_by_round ON event(job, round);"
+	"CREATE INDEX event_said_once ON event(job, message) WHERE kind = 'metric_missing';"
 
 	"CREATE TABLE metric(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, round INTEGER NOT NULL,"
 	" site TEXT NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY(job, round, site, name)) STRICT, WITHOUT "
@@ -78,7 +81,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE blob_owner(digest TEXT NOT NULL REFERENCES blob(digest) ON DELETE CASCADE, owner TEXT NOT NULL,"
 	" PRIMARY KEY(digest, owner)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE blob_use(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, digest TEXT NOT NULL,"
-	" role TEXT NOT NULL, round INTEGER NOT NULL, PRIMARY KEY(job, digest, role, round)) STRICT, WITHOUT ROWID;"
+	" role TEXT NOT NULL, round INTEGER NOT NULL, PRIMARY KEY(job, role, round, digest)) STRICT, WITHOUT ROWID;"
 	"CREATE INDEX blob_use_by_digest ON blob_use(digest);"
 
 	"CREATE TABLE upload(id TEXT PRIMARY KEY, owner TEXT NOT NULL, length INTEGER NOT NULL, digest TEXT, "

@@ -62,7 +62,8 @@ int round_before(struct store_tx *tx, const char *job, int64_t number, json_t **
 int round_next_to_aggregate(struct store_tx *tx, json_t **round, struct rounds_error *error)
 {
 	return db_first(tx, error, round,
-		"SELECT " COLUMNS " FROM round JOIN job ON job.id = round.job WHERE round.state = 'aggregating'"
+		"SELECT " COLUMNS " FROM round INDEXED BY round_aggregating CROSS JOIN job ON job.id = round.job"
+		" WHERE round.state = 'aggregating'"
 		" AND job.state = 'running' ORDER BY aggregating_us LIMIT 1",
 		"");
 }
@@ -114,13 +115,14 @@ int event_add(struct store_tx *tx, const char *job, const struct new_event *even
 		"sisissj", job, clock_wall_us(), event->kind, event->round, event->site, event->message, event->data);
 }
 
-int event_add_once(struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error)
+int event_metric_missing(
+	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error)
 {
 	int64_t count;
 
 	if (db_integer(tx, error, 0, &count,
-		    "SELECT count(*) FROM event WHERE job = ?1 AND kind = ?2 AND message = ?3", "sss", job,
-		    event->kind, event->message))
+		    "SELECT count(*) FROM event WHERE job = ?1 AND message = ?2 AND kind = 'metric_missing'", "ss",
+		    job, event->message))
 		return -1;
 	return count ? 0 : event_add(tx, job, event, error);
 }
@@ -154,6 +156,8 @@ int metric_list(struct store_tx *tx, const char *job, const char *name, const ch
 
 int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rounds_error *error)
 {
+	if (first <= 0)
+		return 0;
 	if (db_run(tx, error, "DELETE FROM task WHERE job = ?1 AND round < ?2 AND state NOT IN ('pending', 'leased')",
 		    "si", job, first) ||
 		db_run(tx, error,

@@ -46,8 +46,8 @@ struct new_event {
 };
 must_check int event_add(
 	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
-/* The same, unless the job has an event of that kind and message. */
-must_check int event_add_once(
+/* An event of the kind "metric_missing", unless the job has one with these words. */
+must_check int event_metric_missing(
 	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
 must_check int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
 	struct rounds_error *error);

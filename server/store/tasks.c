@@ -4,6 +4,7 @@
 #include "common/uuid.h"
 #include "server/store/db.h"
 
+/* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
 #define COLUMNS                                                                                                      \
 	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.lease_us, "               \
 	"task.lease_due,"                                                                                            \
@@ -35,15 +36,16 @@ int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **task
 {
 	return db_rows(tx, error, tasks,
 		"SELECT " COLUMNS
-		" FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) ORDER BY round, kind, site LIMIT 10000",
-		"si", job, round);
+		" FROM task WHERE job = ?1 AND round BETWEEN ?2 AND ?3 ORDER BY round, kind, site LIMIT 10000",
+		"sii", job, round, round < 0 ? INT64_MAX : round);
 }
 
 int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error)
 {
 	return db_first(tx, error, task,
 		"SELECT " COLUMNS
-		" FROM task JOIN job ON job.id = task.job WHERE task.site = ?1 AND task.state = 'pending'"
+		" FROM task INDEXED BY task_open CROSS JOIN job ON job.id = task.job WHERE task.site = ?1"
+		" AND task.state IN ('pending', 'leased') AND task.state = 'pending'"
 		" AND job.state = 'running' ORDER BY job.priority DESC, task.id LIMIT 1",
 		"s", site);
 }
@@ -51,7 +53,9 @@ int task_next(struct store_tx *tx, const char *site, json_t **task, struct round
 int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task WHERE site = ?1 AND state = 'leased' ORDER BY id", "s", site);
+		"SELECT " COLUMNS " FROM task INDEXED BY task_open WHERE site = ?1"
+		" AND state IN ('pending', 'leased') AND state = 'leased' ORDER BY id",
+		"s", site);
 }
 
 int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
@@ -66,9 +70,8 @@ int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error 
 int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS
-		" FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased' AND lease_due <= ?1"
-		" AND job.state <> 'paused' ORDER BY lease_due LIMIT 200",
+		"SELECT " COLUMNS " FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+		" WHERE task.state = 'leased' AND lease_due <= ?1 AND job.state <> 'paused' ORDER BY lease_due LIMIT 200",
 		"i", now);
 }
 
@@ -76,9 +79,9 @@ int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t *
 {
 	return db_rows(tx, error, tasks,
 		"SELECT " COLUMNS
-		" FROM task WHERE job = ?1 AND (?2 < 0 OR round = ?2) AND state IN ('pending', 'leased')"
+		" FROM task WHERE job = ?1 AND round BETWEEN ?2 AND ?3 AND state IN ('pending', 'leased')"
 		" ORDER BY site",
-		"si", job, round);
+		"sii", job, round, round < 0 ? INT64_MAX : round);
 }
 
 int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
@@ -93,8 +96,8 @@ int task_list_done(struct store_tx *tx, const char *job, int64_t round, const ch
 int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error)
 {
 	return db_integer(tx, error, INT64_MAX, due,
-		"SELECT min(lease_due) FROM task JOIN job ON job.id = task.job WHERE task.state = 'leased'"
-		" AND job.state <> 'paused'",
+		"SELECT min(lease_due) FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+		" WHERE task.state = 'leased' AND job.state <> 'paused'",
 		"");
 }
 
@@ -104,8 +107,9 @@ int task_needs_model(
 	int64_t count;
 
 	if (db_integer(tx, error, 0, &count,
-		    "SELECT count(*) FROM task WHERE site = ?1 AND state = 'leased' AND model = ?2", "ss", site,
-		    model))
+		    "SELECT count(*) FROM task INDEXED BY task_open WHERE site = ?1"
+		    " AND state IN ('pending', 'leased') AND state = 'leased' AND model = ?2",
+		    "ss", site, model))
 		return -1;
 	*needed = count > 0;
 	return 0;

@@ -15,7 +15,9 @@ static void results_survive_and_come_oldest_first(void **state)
 
 	assert_int_equal(spool_open(in(state, "spool"), &spool, &error), 0);
 	write_file(in(state, "update"), "weights", 7);
-	json_auto_t *late = json_pack("{s:s}", "task", "0002"), *early = json_pack("{s:s}", "task", "0001");
+	json_auto_t *late = json_pack("{s:s, s:s}", "task", "0002", "update",
+			    "sha256:9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"),
+		    *early = json_pack("{s:s}", "task", "0001");
 	assert_int_equal(spool_put(spool, late, in(state, "update"), &error), 0);
 	assert_int_equal(spool_put(spool, early, NULL, &error), 0);
 	assert_int_equal(spool_put(spool, early, in(state, "gone"), &error), -1);
@@ -27,6 +29,9 @@ static void results_survive_and_come_oldest_first(void **state)
 	assert_string_equal(json_text_or(json_array_get(list, 0), "task", ""), "0001");
 	scoped(text_free) char *path = spool_update_path(spool, "0002");
 	assert_int_equal(access(path, F_OK), 0);
+	assert_true(spool_check(spool, json_array_get(list, 0)) && spool_check(spool, json_array_get(list, 1)));
+	write_file(path, "weightz", 7); /* as after a loss of power */
+	assert_false(spool_check(spool, json_array_get(list, 1)));
 	assert_null(spool_find(spool, "0003"));
 	write_file(in(state, "spool/0009.json"), "{half", 5); /* a torn entry is passed over, and said */
 	json_auto_t *again = spool_list(spool);
