@@ -92,6 +92,24 @@ def test_jobs_wait_in_order_of_priority_and_say_why(rounds):
     wait_until(lambda: "does not offer the dataset" in (rounds.job(other)["reason"] or ""), what="the reason")
 
 
+def test_a_job_starts_with_the_sites_that_it_needs(rounds):
+    a = rounds.start_site("a")
+    rounds.connected("a")
+    pair = rounds.submit(name="pair", min_sites=2, params={"rounds": 1})
+    with_c = rounds.submit(name="with c", required_sites=["c"], params={"rounds": 1})
+    alone = rounds.submit(name="alone", min_sites=1, params={"rounds": 1})
+    rounds.wait_for(alone, "completed")
+    wait_until(lambda: rounds.job(pair)["reason"] and rounds.job(with_c)["reason"], what="the reasons")
+    assert "1 of at least 2 sites" in rounds.job(pair)["reason"] and "c is not ready" in rounds.job(with_c)["reason"]
+    rounds.start_site("b")
+    rounds.wait_for(pair, "completed")
+    assert {t["site"] for t in rounds.tasks(pair)} == {"a", "b"}
+    assert rounds.job(with_c)["state"] == "queued"
+    rounds.start_site("c")
+    assert rounds.wait_for(with_c, "completed")
+    assert a.alive() and not list((a.state / "work").glob("slot-*/*-*")), "scratch directories are removed"
+
+
 def descriptors(process):
     return len(os.listdir(f"/proc/{process.pid}/fd"))
 

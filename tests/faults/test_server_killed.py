@@ -4,6 +4,7 @@ import subprocess
 import time
 
 from harness.deployment import BUILD, wait_until
+from harness.proxy import Proxy
 
 SITES = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 SPEC = {
@@ -68,6 +69,22 @@ def test_a_second_server_on_one_directory_says_why_it_will_not_start(rounds):
     assert second.returncode == 1
     assert "another rounds-server runs on" in second.stderr
     assert rounds.api.get("/whoami")["name"] == "admin"
+
+
+def test_asked_to_stop_it_gives_an_open_upload_its_time(rounds, tmp_path):
+    """An upload that needs two more seconds is let finish; one that needs longer is resumed after the next start."""
+    size, log = 8 << 20, tmp_path / "log"
+    proxy = Proxy(rounds.port, rate=size // 3)
+    rounds.start_site("a", url=proxy.url)
+    job = rounds.submit(params={"rounds": 1, "evaluate_last": False}, trainer={"size": size // 4, "log": str(log)})
+    wait_until(lambda: any((rounds.data / "uploads").iterdir()), 60, "the upload")
+    begun = time.monotonic()
+    assert rounds.server.stop() == 0
+    assert time.monotonic() - begun < 14, "but no longer than --drain-seconds"
+    rounds.start()
+    rounds.wait_for(job, "completed", seconds=90)
+    assert len([line for line in log.read_text().splitlines() if " train " in line]) == 1
+    proxy.close()
 
 
 def test_asked_to_stop_it_drains_and_a_later_start_goes_on(rounds):

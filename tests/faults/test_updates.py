@@ -63,6 +63,14 @@ def test_results_that_come_too_late_or_from_another_change_nothing(rounds):
     assert rounds.job(job)["state"] == "aborted" and rounds.events(job) == before
 
 
+def test_a_result_whose_lease_has_run_out_counts_while_its_round_is_open(rounds):
+    (a,), job, (task,) = begin(rounds, "a", params={"rounds": 1, "evaluate_last": False}, lease_seconds=1)
+    update = a.upload(save({"w": W + 1}))
+    wait_until(lambda: rounds.tasks(job, round=1)[0]["state"] == "pending", what="the lease to run out")
+    assert a.result(task, update)["accepted"]
+    assert rounds.wait_for(job, "completed")["model"] == update
+
+
 NAN = W.copy()
 NAN[3] = np.nan
 INF = W.copy()

@@ -243,6 +243,18 @@ def test_a_proxy_is_honoured(rounds, tmp_path):
     proxy.close()
 
 
+def test_an_administrators_own_authority_is_honoured(rounds, tmp_path):
+    """ca_file over the one that it was joined with: a wrong one is refused, the right one works."""
+    wrong = tmp_path / "wrong.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                    tmp_path / "k", "-out", wrong, "-subj", "/CN=other", "-days", "2"], check=True, capture_output=True)
+    a = rounds.start_site("a", ca_file=str(wrong))
+    wait_until(lambda: "certificate" in a.text(), what="the refusal")
+    (rounds.home / "a/ca.pem").unlink()
+    a.again(ca_file=str(rounds.data / "ca.pem"))
+    rounds.connected("a")
+
+
 def test_no_secret_is_left_to_the_executor(rounds, tmp_path):
     """The environment is empty but for what the administrator gave, and no descriptor is inherited."""
     program = tmp_path / "nosy.py"
