@@ -2,6 +2,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -160,10 +161,8 @@ int connection_new(const struct connection_options *options, struct connection *
 	if (!connection || !(connection->curl = curl_easy_init()) ||
 		!(connection->url = strndup(options->url, length)) || !(connection->answer_headers = json_object()))
 		return error_no_memory(error);
-	if (options->token && asprintf(&connection->authorization, "Authorization: Bearer %s", options->token) < 0) {
-		connection->authorization = NULL;
+	if (options->token && !(connection->authorization = text_new("Authorization: Bearer %s", options->token)))
 		return error_no_memory(error);
-	}
 	curl = connection->curl;
 	connection->stop = options->stop;
 	connection->transfer.fd = -1;
@@ -241,14 +240,12 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 
 static int perform(struct connection *connection, const char *method, const char *path, struct rounds_error *error)
 {
-	scoped(text_free) char *url = NULL;
+	scoped(text_free) char *url = text_new("%s%s", connection->url, path);
 	CURLcode code;
 	bool stopped;
 
-	if (asprintf(&url, "%s%s", connection->url, path) < 0) {
-		url = NULL;
+	if (!url)
 		return error_no_memory(error);
-	}
 	if (connection->authorization && connection_header(connection, connection->authorization, error))
 		return -1;
 	/* "Expect: 100-continue" would cost a round trip for every upload. */

@@ -1,6 +1,7 @@
 #include "client/transfer.h"
 
 #include "common/file.h"
+#include "common/text.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -32,17 +33,15 @@ static int check_and_keep(
 int transfer_download(struct connection *connection, const struct digest *digest, const char *path,
 	const struct transfer_options *options, struct rounds_error *error)
 {
-	scoped(text_free) char *part = NULL;
+	scoped(text_free) char *part = text_new("%s.part", path);
 	scoped(file_close) int fd = -1;
 	char text[DIGEST_TEXT_SIZE], from[DIGEST_TEXT_SIZE + 40];
 	struct stat status;
 
 	digest_format(digest, text);
 	snprintf(from, sizeof(from), "/api/v1/blobs/%s", text);
-	if (asprintf(&part, "%s.part", path) < 0) {
-		part = NULL;
+	if (!part)
 		return error_no_memory(error);
-	}
 	fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &status))
 		return error_errno(error, "cannot open %s", part);

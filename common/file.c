@@ -1,5 +1,7 @@
 #include "common/file.h"
 
+#include "common/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -96,10 +98,10 @@ static char *parent_of(const char *path)
 int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
 {
 	scoped(text_free) char *parent = parent_of(path);
-	scoped(text_free) char *fresh = NULL;
+	scoped(text_free) char *fresh = text_new("%s.new-%d", path, (int)getpid());
 	scoped(file_close) int fd = -1;
 
-	if (!parent || asprintf(&fresh, "%s.new-%d", path, (int)getpid()) < 0)
+	if (!parent || !fresh)
 		return error_no_memory(error);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/digest.h"
+#include "common/text.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -142,10 +143,8 @@ static char *alternative_names(const char *const *hosts)
 
 	for (; text && hosts && *hosts; hosts++) {
 		bool address = strspn(*hosts, "0123456789.") == strlen(*hosts) || strchr(*hosts, ':');
-		char *longer = NULL;
+		char *longer = text_new("%s%s%s:%s", text, *text ? "," : "", address ? "IP" : "DNS", *hosts);
 
-		if (asprintf(&longer, "%s%s%s:%s", text, *text ? "," : "", address ? "IP" : "DNS", *hosts) < 0)
-			longer = NULL;
 		free(text);
 		text = longer;
 	}

@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "server/engine/spec.h"
 #include "server/routes/app.h"
 
@@ -72,12 +73,10 @@ static void wake(void *context, const char *key)
 
 static int open_lock(const char *directory, int *lock, struct rounds_error *error)
 {
-	scoped(text_free) char *path = NULL;
+	scoped(text_free) char *path = text_new("%s/lock", directory);
 
-	if (asprintf(&path, "%s/lock", directory) < 0) {
-		path = NULL;
+	if (!path)
 		return error_no_memory(error);
-	}
 	*lock = file_lock(path, error);
 	if (*lock >= 0)
 		return 0;
@@ -86,12 +85,10 @@ static int open_lock(const char *directory, int *lock, struct rounds_error *erro
 
 static int open_store(const char *directory, struct store **store, struct rounds_error *error)
 {
-	scoped(text_free) char *path = NULL;
+	scoped(text_free) char *path = text_new("%s/rounds.db", directory);
 
-	if (asprintf(&path, "%s/rounds.db", directory) < 0) {
-		path = NULL;
+	if (!path)
 		return error_no_memory(error);
-	}
 	return store_open(path, store, error);
 }
 
@@ -239,12 +236,10 @@ static int serve(const json_t *config)
 
 static int write_token(const char *directory, const char *secret, struct rounds_error *error)
 {
-	scoped(text_free) char *path = NULL;
+	scoped(text_free) char *path = text_new("%s/admin.token", directory);
 
-	if (asprintf(&path, "%s/admin.token", directory) < 0) {
-		path = NULL;
+	if (!path)
 		return error_no_memory(error);
-	}
 	return file_replace(path, secret, strlen(secret), 0600, error);
 }
 

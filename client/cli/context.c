@@ -2,6 +2,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,21 +12,15 @@
 static char *directory(void)
 {
 	const char *own = getenv("ROUNDS_HOME"), *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-	char *path;
 
 	if (own)
 		return strdup(own);
-	if (config ? asprintf(&path, "%s/rounds", config) < 0
-		   : asprintf(&path, "%s/.config/rounds", home ? home : ".") < 0)
-		return NULL;
-	return path;
+	return config ? text_new("%s/rounds", config) : text_new("%s/.config/rounds", home ? home : ".");
 }
 
 static char *file_in(const char *folder, const char *name, const char *ending)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s%s", folder, name, ending) < 0 ? NULL : path;
+	return text_new("%s/%s%s", folder, name, ending);
 }
 
 int context_save(const char *name, const char *url, const char *token, const char *ca_pem, struct rounds_error *error)

@@ -1,6 +1,7 @@
 #include "client/cli/cli.h"
 
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,12 +24,10 @@ char *value_text(const json_t *value)
 		text = strdup(json_string_value(value));
 	else if (json_is_boolean(value))
 		text = strdup(json_is_true(value) ? "yes" : "no");
-	else if (json_is_real(value)) {
-		if (asprintf(&text, "%.6g", json_real_value(value)) < 0)
-			text = NULL;
-	} else {
+	else if (json_is_real(value))
+		text = text_new("%.6g", json_real_value(value));
+	else
 		text = json_canonical(value);
-	}
 	if (text)
 		make_safe(text);
 	return text;

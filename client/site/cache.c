@@ -1,5 +1,7 @@
 #include "client/site/cache.h"
 
+#include "common/text.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,10 +12,10 @@
 
 char *cache_path(const char *directory, const struct digest *digest)
 {
-	char text[DIGEST_TEXT_SIZE], *path;
+	char text[DIGEST_TEXT_SIZE];
 
 	digest_format(digest, text);
-	return asprintf(&path, "%s/%s", directory, text + 7) < 0 ? NULL : path;
+	return text_new("%s/%s", directory, text + 7);
 }
 
 /* One pass: the total, and the file that was used longest ago. */

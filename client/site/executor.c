@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -297,11 +298,11 @@ broken:
 static int hand_over(struct executor *executor, const json_t *task, struct rounds_error *error)
 {
 	scoped(text_free) char *text = json_dumps(task, JSON_COMPACT);
-	scoped(text_free) char *line = NULL;
+	scoped(text_free) char *line = text ? text_new("%s\n", text) : NULL;
 	const char *next;
 	size_t left;
 
-	if (!text || asprintf(&line, "%s\n", text) < 0)
+	if (!line)
 		return error_no_memory(error);
 	for (next = line, left = strlen(line); left > 0;) {
 		struct pollfd ready = { .fd = executor->input, .events = POLLOUT };

@@ -1,6 +1,7 @@
 #include "client/site/settings.h"
 
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,9 +56,7 @@ const struct field site_settings[] = {
 
 char *state_path(const json_t *settings, const char *name)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s", json_text_or(settings, "state_dir", ""), name) < 0 ? NULL : path;
+	return text_new("%s/%s", json_text_or(settings, "state_dir", ""), name);
 }
 
 /* rounds-trainer beside this program, or wherever PATH has it. */

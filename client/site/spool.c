@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,9 +19,7 @@ struct spool {
 
 static char *entry_path(const struct spool *spool, const char *task, const char *ending)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s.%s", spool->directory, task, ending) < 0 ? NULL : path;
+	return text_new("%s/%s.%s", spool->directory, task, ending);
 }
 
 int spool_open(const char *directory, struct spool **out, struct rounds_error *error)

@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/text.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -59,9 +60,7 @@ bool backoff_wait(struct backoff *backoff, const struct site *site)
 
 static char *call_path(const struct work *work, const char *call)
 {
-	char *path;
-
-	return asprintf(&path, "/api/v1/tasks/%s/%s", work->id, call) < 0 ? NULL : path;
+	return text_new("/api/v1/tasks/%s/%s", work->id, call);
 }
 
 /* On a connection of its own, since the other may be in the middle of a transfer. */
@@ -144,7 +143,7 @@ static int get_executor(struct slot *slot, const json_t *task, struct rounds_err
 {
 	const char *name = json_text_or(task, "executor", ""), *job = json_text_or(task, "job", "");
 	const json_t *settings = json_object_get(json_object_get(slot->site->settings, "executors"), name);
-	scoped(text_free) char *directory = NULL;
+	scoped(text_free) char *directory = text_new("%s/slot-%zu", slot->site->work_directory, slot->number);
 
 	if (slot->executor && !strcmp(slot->executor_job, job) && !strcmp(slot->executor_name, name))
 		return 0;
@@ -152,10 +151,8 @@ static int get_executor(struct slot *slot, const json_t *task, struct rounds_err
 	slot->executor = NULL;
 	if (!settings)
 		return error_set(error, ERROR_INVALID, "this site has no executor \"%.63s\"", name);
-	if (asprintf(&directory, "%s/slot-%zu", slot->site->work_directory, slot->number) < 0) {
-		directory = NULL;
+	if (!directory)
 		return error_no_memory(error);
-	}
 	directory_remove(directory);
 	if (directory_make(directory, 0700, error))
 		return -1;
@@ -211,8 +208,9 @@ static int keep_result(struct work *work, const json_t *result, const char *outp
 static int run_executor(struct work *work, const char *model, bool *retry, struct rounds_error *error)
 {
 	struct slot *slot = work->slot;
-	scoped(text_free) char *scratch = NULL;
-	scoped(text_free) char *output = NULL;
+	scoped(text_free) char *scratch = text_new(
+		"%s/slot-%zu/%s", slot->site->work_directory, slot->number, work->id);
+	scoped(text_free) char *output = scratch ? text_new("%s/update.safetensors", scratch) : NULL;
 	json_auto_t *document = NULL, *result = NULL;
 	int64_t timeout = json_integer_or(work->task, "timeout_seconds", 0) * SECOND_US;
 	bool keep;
@@ -226,10 +224,6 @@ static int run_executor(struct work *work, const char *model, bool *retry, struc
 		return error_set(error, ERROR_INVALID, "this site has no dataset \"%.63s\"",
 			json_text_or(work->task, "dataset", ""));
 	}
-	if (asprintf(&scratch, "%s/slot-%zu/%s", slot->site->work_directory, slot->number, work->id) < 0)
-		scratch = NULL;
-	if (!scratch || asprintf(&output, "%s/update.safetensors", scratch) < 0)
-		output = NULL;
 	if (!output)
 		return error_no_memory(error);
 	if (directory_make(scratch, 0700, error))

@@ -7,6 +7,7 @@
 #include "common/config.h"
 #include "common/json.h"
 
+#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,6 +117,8 @@ int main(int argc, char **argv)
 		return puts("rounds-trainer " ROUNDS_VERSION) < 0;
 	if (argc > 1)
 		return help();
+	/* One thread: the same sums in the same order on every machine, so that a run can be repeated to the bit. */
+	openblas_set_num_threads(1);
 	while ((size = getline(&line, &room, stdin)) > 0)
 		serve_line(line, (size_t)size, &kept);
 	free(line);

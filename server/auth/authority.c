@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,7 @@ enum { AUTHORITY_DAYS = 3650, SERVER_DAYS = 397, SITE_DAYS = 365, RENEW_DAYS = 3
 
 static char *path_of(const char *directory, const char *name)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
+	return text_new("%s/%s", directory, name);
 }
 
 static int read_one(const char *directory, const char *name, char **text, struct rounds_error *error)

@@ -1,6 +1,7 @@
 #include "server/blobs/blobs.h"
 
 #include "common/file.h"
+#include "common/text.h"
 #include "common/uuid.h"
 #include "server/blobs/layout.h"
 
@@ -14,9 +15,7 @@
 
 char *layout_path(struct blobs *blobs, const char *folder, const char *name)
 {
-	char *path;
-
-	return asprintf(&path, "%s/%s/%s", blobs->directory, folder, name) < 0 ? NULL : path;
+	return text_new("%s/%s/%s", blobs->directory, folder, name);
 }
 
 int blobs_open(const char *directory, struct blobs **out, struct rounds_error *error)
@@ -54,11 +53,11 @@ void blobs_close(struct blobs *blobs)
 
 char *blob_path(struct blobs *blobs, const struct digest *digest)
 {
-	char text[DIGEST_TEXT_SIZE], *path;
+	char text[DIGEST_TEXT_SIZE];
 	const char *hex = text + 7;
 
 	digest_format(digest, text);
-	return asprintf(&path, "%s/blobs/%.2s/%s", blobs->directory, hex, hex + 2) < 0 ? NULL : path;
+	return text_new("%s/blobs/%.2s/%s", blobs->directory, hex, hex + 2);
 }
 
 int blob_open(struct blobs *blobs, const struct digest *digest, int *fd, uint64_t *size, struct rounds_error *error)
