@@ -103,13 +103,17 @@ static void draw_sites(struct view *view)
 
 	json_array_foreach (json_object_get(view->tasks, "items"), i, task) {
 		const char *state = json_text_or(task, "state", "");
+		const json_t *loss = json_object_get(json_object_get(task, "metrics"), "train_loss");
 		bool leased = !strcmp(state, "leased");
 		scoped(text_free) char *stage = value_text(
 			leased ? json_object_get(task, "stage") : json_object_get(task, "state"));
 
 		printf("\033[K  %-24.24s ", json_text_or(task, "site", ""));
 		draw_bar(!strcmp(state, "done") ? 1 : leased ? json_number_or(task, "fraction", 0) : 0);
-		printf(" %s\n", stage ? stage : "");
+		printf(" %s", stage ? stage : "");
+		if (json_is_number(loss))
+			printf("  train_loss %.4f", json_number_value(loss));
+		putchar('\n');
 		view->drawn++;
 	}
 }

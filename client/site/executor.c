@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,8 +29,7 @@ struct executor {
 	size_t last_size;
 	bool exited;
 	int status;
-	char stage[64];
-	double fraction;
+	json_t *progress; /* its last report */
 };
 
 /* Between fork and exec: only what is safe there. */
@@ -178,6 +176,7 @@ void executor_free(struct executor *executor)
 	file_close(executor->input);
 	file_close(executor->output);
 	file_close(executor->words);
+	json_decref(executor->progress);
 	free(executor->line);
 	free(executor);
 }
@@ -247,8 +246,8 @@ static enum heard hear(struct executor *executor, const char *line, size_t size,
 	}
 	type = json_text_or(said, "type", "");
 	if (!strcmp(type, "progress")) {
-		snprintf(executor->stage, sizeof(executor->stage), "%s", json_text_or(said, "stage", "training"));
-		executor->fraction = json_number_or(said, "fraction", NAN);
+		json_decref(executor->progress);
+		executor->progress = json_incref(said);
 	} else if (!strcmp(type, "log")) {
 		log_info("executor", "says", json_text_or(said, "message", ""), NULL);
 	} else if (!strcmp(type, "result")) {
@@ -325,8 +324,8 @@ int executor_run(struct executor *executor, const json_t *task, int64_t timeout_
 	enum heard heard = HEARD_NOTHING;
 
 	*retry = true;
-	executor->fraction = 0;
-	snprintf(executor->stage, sizeof(executor->stage), "training");
+	json_decref(executor->progress);
+	executor->progress = NULL;
 	if (hand_over(executor, task, error))
 		return -1;
 	while (heard == HEARD_NOTHING) {
@@ -346,7 +345,7 @@ int executor_run(struct executor *executor, const json_t *task, int64_t timeout_
 			return error_set(error, ERROR_UNAVAILABLE, "the task took longer than its limit of %lld s",
 				(long long)(timeout_us / SECOND_US));
 		}
-		if (heard == HEARD_NOTHING && !watch(context, executor->stage, executor->fraction))
+		if (heard == HEARD_NOTHING && !watch(context, executor->progress))
 			return error_set(error, ERROR_CONFLICT, "the task was called off");
 	}
 	return heard == HEARD_RESULT ? 0 : -1;

@@ -24,8 +24,11 @@ must_check int executor_start(
 void executor_free(struct executor *executor);
 DEFINE_CLEANUP(struct executor *, executor_free);
 
-/* Called about twice a second and on every report; returns false to abort the work. Progress is borrowed. */
-typedef bool executor_watch_fn(void *context, const char *stage, double fraction);
+/*
+ * Called about twice a second; returns false to abort the work. `progress` is the program's last report, {"stage",
+ * "fraction", "metrics"} as far as it gave them, or NULL; borrowed.
+ */
+typedef bool executor_watch_fn(void *context, const json_t *progress);
 
 /*
  * Hands over a task document and waits for its result: *result is {"weight", "metrics"} (a new reference). On failure

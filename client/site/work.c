@@ -64,10 +64,11 @@ static char *call_path(const struct work *work, const char *call)
 }
 
 /* On a connection of its own, since the other may be in the middle of a transfer. */
-static void beat(struct work *work, const char *stage, double fraction)
+static void beat(struct work *work, const char *stage, double fraction, const json_t *metrics)
 {
 	scoped(text_free) char *path = call_path(work, "heartbeat");
-	json_auto_t *body = json_pack("{s:s, s:o}", "stage", stage, "fraction", json_number_or_null(fraction));
+	json_auto_t *body = json_pack(
+		"{s:s, s:o, s:O*}", "stage", stage, "fraction", json_number_or_null(fraction), "metrics", metrics);
 	struct rounds_error error = { 0 };
 
 	work->next_beat = clock_steady_us() + work->beat_us;
@@ -82,15 +83,19 @@ static void beat(struct work *work, const char *stage, double fraction)
 }
 
 /* While the executor works or bytes move: a heartbeat now and then, so that the lease follows the progress. */
-static bool watch(void *context, const char *stage, double fraction)
+static bool beat_in_time(struct work *work, const char *stage, double fraction, const json_t *metrics)
 {
-	struct work *work = context;
-
 	if (site_stopping(work->slot->site))
 		return false;
 	if (clock_steady_us() >= work->next_beat)
-		beat(work, stage, fraction);
+		beat(work, stage, fraction, metrics);
 	return !work->called_off;
+}
+
+static bool watch(void *context, const json_t *progress)
+{
+	return beat_in_time(context, json_text_or(progress, "stage", "training"),
+		json_number_or(progress, "fraction", 0), json_object_get(progress, "metrics"));
 }
 
 static bool transfer_moved(void *context, uint64_t bytes)
@@ -104,8 +109,8 @@ static bool transfer_moved(void *context, uint64_t bytes)
 		if (spool_update(work->slot->site->spool, work->entry, &error))
 			log_warn("cannot write down an upload", "reason", error.message, NULL);
 	}
-	return watch(
-		work, work->entry ? "uploading" : "downloading", work->size > 0 ? (double)bytes / work->size : NAN);
+	return beat_in_time(work, work->entry ? "uploading" : "downloading",
+		work->size > 0 ? (double)bytes / work->size : NAN, NULL);
 }
 
 /* Until it is there or will never be. */
@@ -134,7 +139,7 @@ static int fetch_model(struct work *work, char **path, struct rounds_error *erro
 		if (error->kind == ERROR_NO_SPACE || !error_is_passing(error) || !backoff_wait(&backoff, site))
 			return error_prefix(error, "cannot fetch the model");
 		log_warn("the download goes on", "task", work->id, "reason", error->message, NULL);
-		beat(work, "downloading", NAN);
+		beat(work, "downloading", NAN, NULL);
 	}
 	return 0;
 }

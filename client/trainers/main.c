@@ -35,7 +35,7 @@ static void say_error(const struct rounds_error *error)
 }
 
 /* At most four times a second. */
-static void say_progress(double fraction)
+static void say_progress(double fraction, double loss)
 {
 	static int64_t last;
 	int64_t now = clock_steady_us();
@@ -43,7 +43,8 @@ static void say_progress(double fraction)
 	if (now - last < SECOND_US / 4)
 		return;
 	last = now;
-	say(json_pack("{s:s, s:s, s:f}", "type", "progress", "stage", "training", "fraction", fraction));
+	say(json_pack("{s:s, s:s, s:f, s:{s:o}}", "type", "progress", "stage", "training", "fraction", fraction,
+		"metrics", "train_loss", json_number_or_null(loss)));
 }
 
 static int get_dataset(const json_t *description, struct kept *kept, struct rounds_error *error)

@@ -266,7 +266,7 @@ static int fit(struct training *training, double *loss, struct rounds_error *err
 	memcpy(order, training->rows, training->train_rows * sizeof(size_t));
 	for (int64_t i = 0; i < epochs; i++) {
 		*loss = epoch(training, &optimizer, batch, batch_rows, order, &random);
-		training->progress((double)(i + 1) / (double)epochs);
+		training->progress((double)(i + 1) / (double)epochs, *loss);
 	}
 	optimizer_close(&optimizer);
 	return 0;

@@ -12,8 +12,8 @@
 
 extern const struct field training_params[];
 
-/* Told after each epoch, or now and then. */
-typedef void progress_fn(double fraction);
+/* Told after each epoch: how much is done, and the epoch's mean loss. */
+typedef void progress_fn(double fraction, double loss);
 
 /*
  * `task` is the executor protocol's document, `params` its checked parameters. *result is {"weight", "metrics"}: for a

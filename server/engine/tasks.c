@@ -65,38 +65,6 @@ static int64_t lease_end(const struct report *report)
 	return clock_steady_us() + json_integer_or(report->task, "lease_us", 60 * SECOND_US);
 }
 
-static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct report *report = argument;
-	const char *stage = json_text_or(report->body, "stage", NULL);
-	double fraction = json_number_or(report->body, "fraction", NAN);
-
-	if (find_own(tx, report, error) || check_open(report, error))
-		return -1;
-	if (stage && strlen(stage) > 63)
-		return error_field(error, "stage", "must have at most 63 characters");
-	/* Its lease had run out, but nobody else has begun: it goes on. */
-	if (!strcmp(json_text_or(report->task, "state", ""), "pending") &&
-		task_lease(tx, report->id, lease_end(report), error))
-		return -1;
-	if (task_extend(tx, report->id, lease_end(report), stage, fraction, error))
-		return -1;
-	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
-		(json_int_t)(json_integer_or(report->task, "lease_us", 0) / SECOND_US));
-	return *report->answer ? 0 : error_no_memory(error);
-}
-
-int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,
-	struct rounds_error *error)
-{
-	struct report report = { .engine = engine, .site = site, .id = task, .body = body, .answer = answer };
-	int failed = store_write(engine->options.store, heartbeat, &report, error);
-
-	presence_touch(engine->presence, site);
-	report_free(&report);
-	return failed;
-}
-
 static int check_metrics(const json_t *metrics, struct rounds_error *error)
 {
 	const char *name;
@@ -115,6 +83,43 @@ static int check_metrics(const json_t *metrics, struct rounds_error *error)
 			return error_field(error, field, "must be a number, or null where it was not finite");
 	}
 	return 0;
+}
+
+static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct report *report = argument;
+	struct task_progress progress = {
+		.stage = json_text_or(report->body, "stage", NULL),
+		.fraction = json_number_or(report->body, "fraction", NAN),
+		.metrics = json_object_get(report->body, "metrics"),
+	};
+
+	if (json_is_null(progress.metrics))
+		progress.metrics = NULL;
+	if (find_own(tx, report, error) || check_open(report, error) || check_metrics(progress.metrics, error))
+		return -1;
+	if (progress.stage && strlen(progress.stage) > 63)
+		return error_field(error, "stage", "must have at most 63 characters");
+	/* Its lease had run out, but nobody else has begun: it goes on. */
+	if (!strcmp(json_text_or(report->task, "state", ""), "pending") &&
+		task_lease(tx, report->id, lease_end(report), error))
+		return -1;
+	if (task_extend(tx, report->id, lease_end(report), &progress, error))
+		return -1;
+	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
+		(json_int_t)(json_integer_or(report->task, "lease_us", 0) / SECOND_US));
+	return *report->answer ? 0 : error_no_memory(error);
+}
+
+int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,
+	struct rounds_error *error)
+{
+	struct report report = { .engine = engine, .site = site, .id = task, .body = body, .answer = answer };
+	int failed = store_write(engine->options.store, heartbeat, &report, error);
+
+	presence_touch(engine->presence, site);
+	report_free(&report);
+	return failed;
 }
 
 static int check_body(struct report *report, struct rounds_error *error)

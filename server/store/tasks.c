@@ -124,13 +124,14 @@ int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_e
 		"sii", id, due, clock_wall_us());
 }
 
-int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *stage, double fraction,
+int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET lease_due = ?2, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction)"
+		"UPDATE task SET lease_due = ?2, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction),"
+		" metrics = ifnull(?5, metrics)"
 		" WHERE id = ?1 AND state = 'leased'",
-		"sisd", id, due, stage, fraction);
+		"sisdj", id, due, progress->stage, progress->fraction, progress->metrics);
 }
 
 int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error)

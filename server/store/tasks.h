@@ -38,7 +38,13 @@ must_check int task_needs_model(
 	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
 
 must_check int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error);
-must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const char *stage, double fraction,
+/* What a site says of a task while it works; what is not given (NULL, NaN) stays as it was. */
+struct task_progress {
+	const char *stage;
+	double fraction;
+	const json_t *metrics; /* so far; the result's take their place */
+};
+must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
 	struct rounds_error *error);
 /* Back to pending; `failed` counts it as a failure. */
 must_check int task_release(

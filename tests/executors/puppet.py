@@ -35,7 +35,7 @@ def read(path):
 def pretend(seconds):
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        say(type="progress", stage="training", fraction=1 - left / seconds)
+        say(type="progress", stage="training", fraction=1 - left / seconds, metrics={"train_left": left})
         time.sleep(min(left, 0.1))
 
 

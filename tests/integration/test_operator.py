@@ -166,6 +166,15 @@ def test_exit_codes_and_words(rounds, tmp_path):
     rounds.start()
 
 
+def test_progress_and_metrics_come_with_the_heartbeats(rounds):
+    rounds.start_site("a")
+    job = rounds.submit(params={"rounds": 1}, lease_seconds=3, trainer={"seconds": 2.5})
+    task = wait_until(lambda: next((t for t in rounds.tasks(job, round=1) if (t["metrics"] or {}).get("train_left")), None))
+    assert task["state"] == "leased" and task["stage"] == "training" and 0 < task["fraction"] < 1
+    rounds.wait_for(job, "completed")
+    assert "value" in rounds.tasks(job, round=1)[-1]["metrics"]
+
+
 def test_help_and_completion(rounds):
     rounds.login()
     text = rounds.rounds("--help").stdout
