@@ -198,14 +198,14 @@ def bare_cost(deployment, home, path, sites):
     return moved + one * 4 * sites / 2
 
 
-def round_of(home, name, sites, size):
+def round_of(home, name, sites, size, rounds=3, link=False):
     deployment = Deployment(home)
     deployment.start()
     running = {f"site-{i}": deployment.start_site(f"site-{i}", executors=COPIER) for i in range(sites)}
     deployment.connected(*running)
     with Sampler(server=deployment.server, **running) as sampler:
-        job = deployment.submit(executor="copier", sites=sorted(running), trainer={"size": size}, lease_seconds=600,
-                                params={"rounds": 3, "evaluate_last": False}, retention={"updates": 1, "models": 1})
+        job = deployment.submit(executor="copier", sites=sorted(running), trainer={"size": size, "link": link}, lease_seconds=600,
+                                params={"rounds": rounds, "evaluate_last": False}, retention={"updates": 1, "models": 1})
         deployment.wait_for(job, "completed", seconds=3000)
     rows = deployment.api.get(f"/jobs/{job}/rounds")["items"]
     training = {m["round"]: m["value"] for m in deployment.api.get(f"/jobs/{job}/metrics?name=train_seconds&site=")["items"]}
@@ -213,8 +213,10 @@ def round_of(home, name, sites, size):
     def seconds(text):
         return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + float("0" + text[19:-1])
     times = [seconds(r["finished"]) - seconds(r["started"]) - training.get(r["number"], 0) for r in rows if r["number"]]
-    bare = bare_cost(deployment, home, float_file(home / "file", size), sites)
     deployment.close()
+    for folder in [deployment.data / "blobs", *(home / name for name in running)]:
+        shutil.rmtree(folder)
+    bare = bare_cost(deployment, home, float_file(home / "file", size), sites)
     say(name, f"a round of {sites} sites with a {size / MB:.0f} MB model, training excluded: seconds, as a multiple of bare "
         "transfer and SHA-256, and own memory in MB", seconds=min(times), bare_seconds=bare, multiple=min(times) / bare,
         server_mb=sampler.most["server"], site_mb=max(v for k, v in sampler.most.items() if k != "server"))
@@ -285,7 +287,7 @@ def main(words):
     chosen = [word for word in words if word != "--large"] or list(PARTS)
     parts = {name: PARTS[name] for name in chosen}
     if "--large" in words:
-        parts["large"] = lambda home: round_of(home, "large", 6, 3350 * MB)
+        parts["large"] = lambda home: round_of(home, "large", 6, 3350 * MB, rounds=1, link=True)
     for name, part in parts.items():
         home = pathlib.Path(tempfile.mkdtemp(prefix=f"rounds-bench-{name}-"))
         try:

@@ -2,6 +2,7 @@
 """An executor whose training costs next to nothing: the update is the model with one number changed, copied by the kernel.
 
 It reports the seconds it took as a metric, so that a measurement can leave them out. `size`: bytes of the first model.
+`link`: the update is the model itself, under another name, where there is no room for a copy.
 """
 import json
 import os
@@ -22,6 +23,8 @@ for line in sys.stdin:
             while size > 0:
                 file.write(block[:size])
                 size -= len(block)
+    elif task["kind"] == "train" and task["params"].get("link"):
+        os.link(task["model"], task["output"])
     elif task["kind"] == "train":
         source, target = os.open(task["model"], os.O_RDONLY), os.open(task["output"], os.O_RDWR | os.O_CREAT, 0o600)
         left = os.fstat(source).st_size
