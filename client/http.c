@@ -29,6 +29,7 @@ struct connection {
 	char *body; /* of the answer */
 	size_t body_size;
 	json_t *answer_headers; /* {lower-case name: value} */
+	json_t *faults;         /* of a problem that lists them */
 	long status;
 	char reason[CURL_ERROR_SIZE];
 	struct transfer transfer;
@@ -193,6 +194,7 @@ void connection_free(struct connection *connection)
 	curl_easy_cleanup(connection->curl);
 	curl_slist_free_all(connection->headers);
 	json_decref(connection->answer_headers);
+	json_decref(connection->faults);
 	free(connection->url);
 	free(connection->authorization);
 	free(connection->body);
@@ -214,6 +216,11 @@ const char *connection_answer_header(const struct connection *connection, const 
 	return json_string_value(json_object_get(connection->answer_headers, name));
 }
 
+const json_t *connection_faults(const struct connection *connection)
+{
+	return connection->faults;
+}
+
 long connection_status(const struct connection *connection)
 {
 	return connection->status;
@@ -231,6 +238,7 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 		error_set(error, error_kind_from_slug(slug + 1), "%s",
 			json_text_or(problem, "detail", "the server refused"));
 		snprintf(error->field, sizeof(error->field), "%s", json_text_or(problem, "field", ""));
+		connection->faults = json_incref(json_object_get(problem, "errors"));
 		return -1;
 	}
 	return error_set(error,
@@ -252,6 +260,8 @@ static int perform(struct connection *connection, const char *method, const char
 	if (connection_header(connection, "Expect:", error))
 		return -1;
 	free(connection->body);
+	json_decref(connection->faults);
+	connection->faults = NULL;
 	connection->body = NULL;
 	connection->body_size = 0;
 	connection->status = 0;

@@ -47,6 +47,8 @@ must_check int connection_header(struct connection *connection, const char *line
 /* A header of the last answer, or NULL; lives until the next call. */
 const char *connection_answer_header(const struct connection *connection, const char *name);
 long connection_status(const struct connection *connection);
+/* All faults of the last answer, [{"field", "message"}], where it was a problem that lists them; else NULL. Borrowed. */
+const json_t *connection_faults(const struct connection *connection);
 
 /* Told now and then how many bytes of this transfer have moved; returns false to stop it. */
 typedef bool moved_fn(void *context, uint64_t bytes);

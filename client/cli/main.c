@@ -118,6 +118,23 @@ static int say(const struct rounds_error *error)
 	return exit_of(error);
 }
 
+/* All that is wrong with a job, a line each. */
+static int say_all(const struct rounds_error *error, const json_t *faults)
+{
+	size_t i;
+	json_t *fault;
+
+	if (json_array_size(faults) < 2)
+		return say(error);
+	json_array_foreach (faults, i, fault) {
+		scoped(text_free) char *field = value_text(json_object_get(fault, "field"));
+		scoped(text_free) char *message = value_text(json_object_get(fault, "message"));
+
+		fprintf(stderr, "rounds: %s %s\n", field ? field : "", message ? message : "");
+	}
+	return exit_of(error);
+}
+
 static int help(void)
 {
 	puts("rounds: federated learning between sites that keep their data.\n");
@@ -196,7 +213,7 @@ static int run(const struct command *command, int own, int argc, char **argv)
 		return say(&error);
 	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json") };
 	code = command->run(&cli, &error);
-	return code < 0 ? say(&error) : code;
+	return code < 0 ? say_all(&error, connection ? connection_faults(connection) : NULL) : code;
 }
 
 static bool wants_help(int argc, char **argv)

@@ -149,6 +149,10 @@ def test_exit_codes_and_words(rounds, tmp_path):
     wrong.write_text('{"name": "x", "dataset": "d", "params": {"rounds": -1}}')
     done = rounds.rounds("job", "submit", wrong, check=False)
     assert done.returncode == 2 and "params.rounds must be at least 1" in done.stderr
+    wrong.write_text('{"name": "", "dataset": "d", "colour": 1, "params": {"rounds": -1}}')
+    done = rounds.rounds("job", "submit", wrong, check=False)
+    assert done.returncode == 2
+    assert [line.split()[1] for line in done.stderr.splitlines()] == ["colour", "name", "params.rounds"]
     job = rounds.submit()
     rounds.rounds("job", "abort", job)
     assert rounds.rounds("job", "watch", job, check=False).returncode == 6
