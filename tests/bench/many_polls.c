@@ -42,7 +42,8 @@ static char *read_text(const char *directory, const char *name)
 
 static int issue(char **argv)
 {
-	char *ca = read_text(argv[2], "ca.pem"), *ca_key = read_text(argv[2], "ca.key"), *key, *request, name[40];
+	char *ca = read_text(argv[2], "ca.pem"), *ca_key = read_text(argv[2], "ca.key"), *key = NULL, *request = NULL,
+	     name[40];
 	int count = atoi(argv[3]);
 	FILE *keys = fopen(argv[4], "w"), *certs = fopen(argv[5], "w");
 	struct rounds_error error = { 0 };
