@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/uuid.h"
+#include "server/aggregate/update_check.h"
 #include "server/engine/spec.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
@@ -12,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct submission {
 	struct engine *engine;
@@ -71,6 +73,25 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	return job_find(tx, id, submission->job, error);
 }
 
+/* An uploaded model must be one: said now rather than by every site later. */
+static int check_model_file(struct engine *engine, const json_t *spec, struct rounds_error *error)
+{
+	const char *model = json_text_or(spec, "initial_model", NULL);
+	scoped(text_free) char *path = NULL;
+	struct rounds_error fault = { 0 };
+	struct digest digest;
+	double norm;
+
+	if (!model || !digest_parse(model, &digest))
+		return 0;
+	path = blob_path(engine->options.blobs, &digest);
+	if (!path)
+		return error_no_memory(error);
+	if (access(path, F_OK) || !update_check(path, NULL, 0, &norm, &fault))
+		return 0; /* one that is not there is said where the index is asked */
+	return error_field(error, "initial_model", "cannot be used: %s", fault.message);
+}
+
 int engine_submit(struct engine *engine, const json_t *given, const char *caller, const char *key, json_t **job,
 	json_t *faults, struct rounds_error *error)
 {
@@ -80,6 +101,8 @@ int engine_submit(struct engine *engine, const json_t *given, const char *caller
 	*job = NULL;
 	if (!spec)
 		return fields_error(faults, error);
+	if (check_model_file(engine, spec, error))
+		return -1;
 	return store_write(engine->options.store, submit, &submission, error);
 }
 

@@ -103,6 +103,15 @@ def test_a_refused_update_fails_a_job_that_tolerates_none(rounds):
     assert "not finite" in rounds.wait_for(job, "failed")["reason"]
 
 
+def test_an_initial_model_must_be_one(rounds):
+    for data, words in [(b"no weights at all", "not a safetensors file"), (save({"w": NAN}), "not finite")]:
+        digest = rounds.api.upload(data)
+        body = refused(lambda: rounds.submit(initial_model=digest), "invalid", 400)
+        assert body["field"] == "initial_model" and words in body["detail"]
+    body = refused(lambda: rounds.submit(initial_model=digest_of(b"never sent")), "invalid", 400)
+    assert "has not been uploaded" in body["detail"]
+
+
 def test_the_site_shows_why_its_update_was_refused(rounds):
     a = rounds.start_site("a")
     job = rounds.submit(params={"rounds": 1}, trainer={"do": "nan"})
