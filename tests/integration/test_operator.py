@@ -170,6 +170,25 @@ def test_exit_codes_and_words(rounds, tmp_path):
     rounds.start()
 
 
+def test_pausing_resuming_aborting_and_removing_from_the_shell(rounds):
+    rounds.start_site("a")
+    rounds.login()
+    job = rounds.submit(params={"rounds": 50}, trainer={"seconds": 0.2})
+    rounds.wait_for(job, "running")
+    assert "is paused" in rounds.rounds("job", "pause", job).stdout
+    assert rounds.rounds("job", "pause", job, check=False).returncode == 2, "it is paused already"
+    assert "is running" in rounds.rounds("job", "resume", job).stdout
+    assert rounds.rounds("job", "delete", job, check=False).returncode == 2, "it runs"
+    assert "is aborted" in rounds.rounds("job", "abort", job).stdout
+    rounds.rounds("job", "delete", job)
+    assert '"name": "a"' in rounds.rounds("site", "show", "a", "-o", "json").stdout
+    assert "yes" in rounds.rounds("site", "list").stdout
+    refused = rounds.rounds("site", "remove", "a", stdin="n\n", check=False)
+    assert refused.returncode == 2 and "nothing was done" in refused.stderr
+    rounds.rounds("site", "remove", "a", "--yes")
+    assert "removed" in rounds.rounds("site", "show", "a").stdout
+
+
 def test_progress_and_metrics_come_with_the_heartbeats(rounds):
     rounds.start_site("a")
     job = rounds.submit(params={"rounds": 1}, lease_seconds=3, trainer={"seconds": 2.5})
