@@ -46,22 +46,31 @@ bool dtype_parse(const char *name, enum dtype *dtype)
 	return false;
 }
 
-/* A 16-bit float with `mantissa` stored bits, widened exactly. */
-static double widen(uint16_t half, int mantissa)
+static double float_of_bits(uint32_t bits)
 {
-	int exponent_bits = 15 - mantissa;
-	int bias = (1 << (exponent_bits - 1)) - 1;
-	int exponent = (half >> mantissa) & ((1 << exponent_bits) - 1);
-	int fraction = half & ((1 << mantissa) - 1);
-	double value;
+	float value;
 
-	if (exponent == (1 << exponent_bits) - 1)
-		value = fraction ? NAN : INFINITY;
-	else if (exponent == 0)
-		value = ldexp(fraction, 1 - bias - mantissa);
-	else
-		value = ldexp(fraction + (1 << mantissa), exponent - bias - mantissa);
-	return half & 0x8000 ? -value : value;
+	memcpy(&value, &bits, sizeof(value));
+	return (double)value;
+}
+
+/* Both widen exactly. A BF16 is the upper half of a float. */
+static double widen_bf16(uint16_t half)
+{
+	return float_of_bits((uint32_t)half << 16);
+}
+
+/*
+ * The bits of an F16 in a float's place are its value over 2^112, subnormal ones included; only infinity and NaN have
+ * an exponent of their own.
+ */
+static double widen_f16(uint16_t half)
+{
+	uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = (uint32_t)(half & 0x7fff) << 13;
+
+	if ((half & 0x7c00) == 0x7c00)
+		return float_of_bits(sign | 0x7f800000 | rest);
+	return float_of_bits(sign | rest) * 0x1p112;
 }
 
 /* The nearest 16-bit float, straight from the double: rounding twice, by way of float, could miss it. */
@@ -118,9 +127,9 @@ void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *value
 	case DTYPE_F32:
 		LOAD(float, (double)element);
 	case DTYPE_F16:
-		LOAD(uint16_t, widen(element, 10));
+		LOAD(uint16_t, widen_f16(element));
 	case DTYPE_BF16:
-		LOAD(uint16_t, widen(element, 7));
+		LOAD(uint16_t, widen_bf16(element));
 	case DTYPE_I64:
 		LOAD(int64_t, (double)element);
 	case DTYPE_I32:
