@@ -16,6 +16,9 @@
  */
 enum { GATHER = 2 << 20 };
 
+/* So often is the kernel told to begin writing out, so that the fsync at the end finds less left to do. */
+enum { WRITE_OUT = 64 << 20 };
+
 struct upload {
 	struct upload *next;
 	struct blobs *blobs;
@@ -195,6 +198,8 @@ static int flush(struct upload *upload, struct rounds_error *error)
 	if (file_pwrite_all(upload->fd, upload->gathered, upload->gathered_size, begin, error))
 		return -1;
 	upload->gathered_size = 0;
+	if (upload->offset % WRITE_OUT == 0)
+		sync_file_range(upload->fd, (off_t)(upload->offset - WRITE_OUT), WRITE_OUT, SYNC_FILE_RANGE_WRITE);
 	return 0;
 }
 
