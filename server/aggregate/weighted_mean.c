@@ -10,12 +10,10 @@
 #endif
 
 /*
- * The loop over all inputs is bound by memory: it visits 64 elements of one input before it turns to the next, and asks
- * for what it will need 512 elements later. Every element adds its inputs in the same order, in the same double
+ * The loop over all inputs is bound by memory: it visits 64 elements of one input before it turns to the next, which the
+ * processor's own prefetching follows best. Every element adds its inputs in the same order, in the same double
  * arithmetic (no fused multiply-add), so each of the variants below gives the same bits.
  */
-enum { AHEAD = 512 };
-
 typedef void mean_fn(
 	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output);
 
@@ -39,7 +37,7 @@ static void mean_tail(const uint8_t *const *inputs, const double *weights, size_
 typedef float floats __attribute__((vector_size(16)));
 typedef double doubles __attribute__((vector_size(32)));
 
-static void mean_plain(
+__attribute__((always_inline)) static inline void mean_vectors(
 	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
 {
 	enum { LANES = 4, VECTORS = 8, STEP = LANES * VECTORS };
@@ -51,8 +49,6 @@ static void mean_plain(
 		for (size_t i = 0; i < inputs_count; i++) {
 			const uint8_t *from = inputs[i] + at * sizeof(float);
 
-			__builtin_prefetch(from + AHEAD * sizeof(float));
-			__builtin_prefetch(from + AHEAD * sizeof(float) + 64);
 #pragma GCC unroll 8
 			for (size_t j = 0; j < VECTORS; j++) {
 				floats values;
@@ -71,11 +67,33 @@ static void mean_plain(
 	mean_tail(inputs, weights, inputs_count, at, count, output);
 }
 
+static void mean_plain(
+	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
+{
+	mean_vectors(inputs, weights, inputs_count, count, output);
+}
+
 #ifdef __x86_64__
+__attribute__((target("avx2"))) static void mean_avx2(
+	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
+{
+	mean_vectors(inputs, weights, inputs_count, count, output);
+}
+
+/* Past the caches where it can: the output is not read again here, and memory need not be read before it is written. */
+__attribute__((target("avx512f"))) static inline void store(float *output, __m256 values, bool aligned)
+{
+	if (aligned)
+		_mm256_stream_ps(output, values);
+	else
+		_mm256_storeu_ps(output, values);
+}
+
 __attribute__((target("avx512f"))) static void mean_avx512(
 	const uint8_t *const *inputs, const double *weights, size_t inputs_count, size_t count, float *output)
 {
 	enum { LANES = 8, VECTORS = 8, STEP = LANES * VECTORS };
+	bool aligned = (uintptr_t)output % sizeof(__m256) == 0;
 	size_t at = 0;
 
 	for (; at + STEP <= count; at += STEP) {
@@ -89,17 +107,15 @@ __attribute__((target("avx512f"))) static void mean_avx512(
 			__m512d weight = _mm512_set1_pd(weights[i]);
 
 #pragma GCC unroll 8
-			for (int j = 0; j < VECTORS; j++) {
-				if (j % 2 == 0)
-					__builtin_prefetch(from + AHEAD + j * LANES);
+			for (int j = 0; j < VECTORS; j++)
 				sums[j] = _mm512_add_pd(sums[j],
 					_mm512_mul_pd(weight, _mm512_cvtps_pd(_mm256_loadu_ps(from + j * LANES))));
-			}
 		}
 #pragma GCC unroll 8
 		for (int j = 0; j < VECTORS; j++)
-			_mm256_storeu_ps(output + at + j * LANES, _mm512_cvtpd_ps(sums[j]));
+			store(output + at + j * LANES, _mm512_cvtpd_ps(sums[j]), aligned);
 	}
+	_mm_sfence();
 	mean_tail(inputs, weights, inputs_count, at, count, output);
 }
 #endif
@@ -109,6 +125,8 @@ static mean_fn *mean_f32(void)
 #ifdef __x86_64__
 	if (__builtin_cpu_supports("avx512f"))
 		return mean_avx512;
+	if (__builtin_cpu_supports("avx2"))
+		return mean_avx2;
 #endif
 	return mean_plain;
 }
