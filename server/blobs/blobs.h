@@ -63,7 +63,7 @@ must_check int upload_begin(struct blobs *blobs, const char *id, uint64_t offset
 must_check int upload_expect(
 	struct upload *upload, const char *algorithm, const uint8_t *sum, size_t size, struct rounds_error *error);
 
-/* ERROR_TOO_LARGE beyond the length. Never blocks on anything but the page cache. */
+/* ERROR_TOO_LARGE beyond the length. Waits for the page cache, or for a writer beside it. */
 must_check int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error);
 
 /* Ends writing; what arrived stays unless an expected sum does not match (ERROR_CHECKSUM). */

@@ -1,5 +1,6 @@
 #include "common/file.h"
 #include "server/blobs/layout.h"
+#include "server/blobs/writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +17,11 @@
  */
 enum { GATHER = 2 << 20 };
 
-/* So often is the kernel told to begin writing out, so that the fsync at the end finds less left to do. */
-enum { WRITE_OUT = 64 << 20 };
+/*
+ * An upload that is larger has a writer beside it, unless as many are active already: then every processor has work, and a
+ * second buffer for each would only cost memory.
+ */
+enum { WRITER_FROM = 8 << 20, WRITERS = 8 };
 
 struct upload {
 	struct upload *next;
@@ -26,8 +30,8 @@ struct upload {
 	int fd;
 	bool busy;
 	uint64_t begin, offset, length;
-	uint8_t *gathered; /* what belongs behind the file's end; only while one writes */
-	size_t gathered_size;
+	struct piece gathered;        /* what belongs behind what was written; only while one writes */
+	struct writer *writer;        /* or NULL: then it is written here */
 	struct digest_stream *stream; /* of all bytes so far; NULL if this process has not seen them all */
 	EVP_MD_CTX *expected;         /* of this writer's bytes, if it announced a sum */
 	uint8_t sum[EVP_MAX_MD_SIZE];
@@ -36,10 +40,11 @@ struct upload {
 
 static void upload_free(struct upload *upload)
 {
+	writer_free(upload->writer);
 	file_close(upload->fd);
 	digest_stream_free(upload->stream);
 	EVP_MD_CTX_free(upload->expected);
-	free(upload->gathered);
+	free(upload->gathered.bytes);
 	free(upload);
 }
 
@@ -135,6 +140,8 @@ int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t 
 {
 	struct upload *upload;
 	uint64_t stored;
+	size_t room;
+	bool alone = false;
 
 	if (upload_offset(blobs, id, &stored, error))
 		return -1;
@@ -150,21 +157,23 @@ int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t 
 		upload->busy = true;
 		upload->next = blobs->uploads;
 		blobs->uploads = upload;
-		blobs->active++;
+		alone = blobs->active++ < WRITERS;
 	}
 	pthread_mutex_unlock(&blobs->lock);
 	if (!upload)
 		return error_set(error, ERROR_IO, "cannot open the upload");
+	room = length - stored < GATHER ? (size_t)(length - stored) + 1 : GATHER;
 	upload->begin = upload->offset;
 	upload->length = length;
 	upload->sum_size = 0;
-	upload->gathered_size = 0;
-	upload->gathered = malloc(length - stored < GATHER ? (size_t)(length - stored) + 1 : GATHER);
-	if (upload->gathered && offset == upload->offset) {
+	upload->gathered = (struct piece){ malloc(room), 0, upload->offset };
+	if (upload->gathered.bytes && offset == upload->offset) {
+		if (length - stored > WRITER_FROM && alone)
+			upload->writer = writer_new(upload->fd, upload->stream, GATHER);
 		*out = upload;
 		return 0;
 	}
-	if (!upload->gathered)
+	if (!upload->gathered.bytes)
 		error_no_memory(error);
 	else
 		error_set(error, ERROR_CONFLICT, "Upload-Offset must be %llu", (unsigned long long)upload->offset);
@@ -193,13 +202,13 @@ int upload_expect(
 
 static int flush(struct upload *upload, struct rounds_error *error)
 {
-	uint64_t begin = upload->offset - upload->gathered_size;
+	struct piece *piece = &upload->gathered;
 
-	if (file_pwrite_all(upload->fd, upload->gathered, upload->gathered_size, begin, error))
+	if (upload->writer)
+		return writer_give(upload->writer, piece, error);
+	if (piece_write(upload->fd, upload->stream, piece, error))
 		return -1;
-	upload->gathered_size = 0;
-	if (upload->offset % WRITE_OUT == 0)
-		sync_file_range(upload->fd, (off_t)(upload->offset - WRITE_OUT), WRITE_OUT, SYNC_FILE_RANGE_WRITE);
+	*piece = (struct piece){ piece->bytes, 0, upload->offset };
 	return 0;
 }
 
@@ -208,10 +217,12 @@ static int upload_drop(struct upload *upload)
 {
 	struct stat status;
 
+	writer_free(upload->writer);
+	upload->writer = NULL;
 	digest_stream_free(upload->stream);
 	upload->stream = NULL;
-	upload->gathered_size = 0;
 	upload->offset = fstat(upload->fd, &status) ? upload->begin : (uint64_t)status.st_size;
+	upload->gathered = (struct piece){ upload->gathered.bytes, 0, upload->offset };
 	return -1;
 }
 
@@ -222,8 +233,8 @@ static size_t gather(struct upload *upload, const void *bytes, size_t size)
 
 	if (size > room)
 		size = room;
-	memcpy(upload->gathered + upload->gathered_size, bytes, size);
-	upload->gathered_size += size;
+	memcpy(upload->gathered.bytes + upload->gathered.size, bytes, size);
+	upload->gathered.size += size;
 	upload->offset += size;
 	return size;
 }
@@ -235,8 +246,6 @@ int upload_write(struct upload *upload, const void *bytes, size_t size, struct r
 	if (size > upload->length - upload->offset)
 		return error_set(error, ERROR_TOO_LARGE, "more bytes than the upload's length of %llu",
 			(unsigned long long)upload->length);
-	if (upload->stream)
-		digest_stream_add(upload->stream, bytes, size);
 	if (upload->sum_size)
 		EVP_DigestUpdate(upload->expected, bytes, size);
 	while (size > 0) {
@@ -267,13 +276,16 @@ int upload_end(struct upload *upload, uint64_t *offset, struct rounds_error *err
 	uint8_t sum[EVP_MAX_MD_SIZE];
 	int result = 0;
 
-	if (upload->gathered_size > 0 && flush(upload, error))
+	if ((upload->gathered.size > 0 && flush(upload, error)) ||
+		(upload->writer && writer_finish(upload->writer, error)))
 		result = upload_drop(upload);
 	else if (upload->sum_size && EVP_DigestFinal_ex(upload->expected, sum, NULL) == 1 &&
 		 memcmp(sum, upload->sum, upload->sum_size))
 		result = upload_undo(upload, error);
-	free(upload->gathered);
-	upload->gathered = NULL;
+	writer_free(upload->writer);
+	upload->writer = NULL;
+	free(upload->gathered.bytes);
+	upload->gathered.bytes = NULL;
 	*offset = upload->offset;
 	pthread_mutex_lock(&blobs->lock);
 	upload->busy = false;

@@ -1,6 +1,7 @@
 """See run.sh. Each figure is a ratio within one run, since machines differ; nothing here passes or fails by time."""
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import shutil
@@ -283,7 +284,16 @@ PARTS = {"mean": mean, "transfer": transfer, "memory": memory, "small": small, "
          "round": lambda home: round_of(home, "round", 4, 419 * MB)}
 
 
+def touch_memory():
+    """A virtual machine gets its memory when it first touches it, at a fifth of the speed: that is not to be measured."""
+    available = next(int(line.split()[1]) * 1024 for line in open("/proc/meminfo") if line.startswith("MemAvailable:"))
+    with mmap.mmap(-1, min(8 * GB, available // 2)) as room:
+        for at in range(0, len(room), mmap.PAGESIZE):
+            room[at] = 1
+
+
 def main(words):
+    touch_memory()
     chosen = [word for word in words if word != "--large"] or list(PARTS)
     parts = {name: PARTS[name] for name in chosen}
     if "--large" in words:
