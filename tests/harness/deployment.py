@@ -161,14 +161,14 @@ class SiteClient(Api):
 class Site(Process):
     """The real daemon."""
 
-    def __init__(self, deployment, name, config, env=None):
+    def __init__(self, deployment, name, config, env=None, prefix=()):
         self.name = name
         self.deployment = deployment
         self.config = config
         self.state = pathlib.Path(config["state_dir"])
         path = deployment.home / f"{name}.json"
         path.write_text(json.dumps(config))
-        super().__init__([BUILD / "client/rounds-site", "--config", path], deployment.home / f"{name}.log", env)
+        super().__init__([*prefix, BUILD / "client/rounds-site", "--config", path], deployment.home / f"{name}.log", env)
 
     def again(self, **changes):
         """The same site, started anew."""
@@ -184,14 +184,18 @@ class Deployment:
         self.server = None
         self.url = None
         self.port = 0
+        self.host = "127.0.0.1"  # where the server listens
         self.environment = {"ROUNDS_HOME": str(self.home / "operator")}
 
     def init(self):
-        done = subprocess.run([BUILD / "server/rounds-server", "init", "--data-dir", self.data], capture_output=True,
-                              text=True)
+        done = subprocess.run([BUILD / "server/rounds-server", "init", "--data-dir", self.data, *self.hosts()],
+                              capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self.token = (self.data / "admin.token").read_text()
         self.fingerprint = "sha256:" + done.stdout.split("sha256:")[1].split()[0]
+
+    def hosts(self):
+        return [] if self.host == "127.0.0.1" else ["--hosts", self.host]
 
     def start(self, *options, env=None, wait=True):
         """Starts the server; the port stays the same from one start to the next."""
@@ -199,15 +203,15 @@ class Deployment:
             self.init()
         port_file = self.home / "port"
         port_file.unlink(missing_ok=True)
-        self.server = Process([BUILD / "server/rounds-server", "--data-dir", self.data, "--address", "127.0.0.1",
-                               "--port", str(self.port), "--port-file", port_file, *options],
+        self.server = Process([BUILD / "server/rounds-server", "--data-dir", self.data, "--address", self.host,
+                               "--port", str(self.port), "--port-file", port_file, *self.hosts(), *options],
                               self.home / "server.log", env)
         self.processes.append(self.server)
         if wait:
             wait_until(lambda: port_file.exists() or not self.server.alive(), what="the server")
             assert self.server.alive(), self.server.text()
             self.port = int(port_file.read_text())
-            self.url = f"https://localhost:{self.port}"
+            self.url = f"https://{'localhost' if self.host == '127.0.0.1' else self.host}:{self.port}"
             self.api = Api(self.url, self.data / "ca.pem", self.token)
         return self.server
 
@@ -226,8 +230,11 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return state
 
-    def start_site(self, name, env=None, url=None, **settings):
-        """The real daemon. By default it offers the puppet executor, and wdbc where there is data of its name."""
+    def start_site(self, name, env=None, url=None, prefix=(), **settings):
+        """The real daemon. By default it offers the puppet executor, and wdbc where there is data of its name.
+
+        `prefix` is a command that runs it, such as `ip netns exec NAME`.
+        """
         self.join(name)
         table = DATA / f"wdbc/{name}.csv"
         config = {
@@ -238,7 +245,7 @@ class Deployment:
                          "wdbc": {"path": str(table if table.exists() else DATA / "wdbc/test.csv"), **WDBC}},
             **settings,
         }
-        site = Site(self, name, config, env)
+        site = Site(self, name, config, env, prefix)
         self.processes.append(site)
         return site
 

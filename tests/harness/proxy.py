@@ -1,29 +1,16 @@
 """A bad network between two honest programs: a TCP relay that limits the rate, adds latency, stalls, and can be cut."""
 import collections
-import random
 import selectors
 import socket
 import threading
 import time
 
 
-SEGMENT = 1448  # bytes of a TCP segment on Ethernet
-
-
 class Proxy:
-    """Relays 127.0.0.1:port to the target. `rate` in bytes a second and `latency` in seconds hold each way.
+    """Relays 127.0.0.1:port to the target. `rate` in bytes a second and `latency` in seconds hold each way."""
 
-    `loss` is a share of packets. A relay of streams cannot lose packets, so it does to the stream what loss would: the rate
-    is at most what TCP reaches (Mathis, Semke, Mahdavi, Ott, The macroscopic behavior of the TCP congestion avoidance
-    algorithm, 1997: 1.22 segments / (round trip x sqrt(loss))), and now and then all stands still for a retransmission
-    timeout.
-    """
-
-    def __init__(self, target_port, rate=None, latency=0.0, loss=0.0):
-        if loss:
-            rate = int(min(rate or 1 << 40, 1.22 * SEGMENT / (2 * latency * loss ** 0.5)))
-        self.target_port, self.rate, self.latency, self.loss = target_port, rate, latency, loss
-        self.stalls = 0
+    def __init__(self, target_port, rate=None, latency=0.0):
+        self.target_port, self.rate, self.latency = target_port, rate, latency
         self.sent_up = 0    # bytes that reached the target
         self.is_cut = False
         self.pairs = []
@@ -104,9 +91,6 @@ class Proxy:
                     ended = True
                     continue
                 now = time.monotonic()
-                if self.loss and random.random() < self.loss * len(data) / SEGMENT:
-                    free_at = max(free_at, now) + 2 * self.latency + 0.2
-                    self.stalls += 1
                 if self.rate:
                     free_at = max(free_at, now) + len(data) / self.rate
                     if free_at - now > 0.5:
