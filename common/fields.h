@@ -28,7 +28,7 @@ enum field_type {
 	FIELD_MAP,     /* an object whose every value is an object checked with `nested` */
 };
 
-#define FIELD_CHOICES 8
+#define FIELD_CHOICES 12
 
 struct field {
 	const char *name; /* NULL ends the table */

@@ -1,5 +1,6 @@
 #include "client/site/cache.h"
 
+#include "common/file.h"
 #include "common/text.h"
 
 #include <dirent.h>
@@ -53,4 +54,21 @@ void cache_trim(const char *path, uint64_t bytes)
 		if (unlinkat(dirfd(directory), oldest, 0))
 			break;
 	closedir(directory);
+}
+
+void own_forget(const char *path, int64_t days)
+{
+	DIR *directory = opendir(path);
+	time_t oldest = time(NULL) - (time_t)(days * 24 * 3600);
+	struct dirent *item;
+
+	while (directory && (item = readdir(directory))) {
+		scoped(text_free) char *folder = text_new("%s/%s", path, item->d_name);
+		struct stat status;
+
+		if (item->d_name[0] != '.' && folder && !stat(folder, &status) && status.st_mtim.tv_sec < oldest)
+			directory_remove(folder);
+	}
+	if (directory)
+		closedir(directory);
 }

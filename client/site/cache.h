@@ -11,4 +11,7 @@ char *cache_path(const char *directory, const struct digest *digest);
 /* Removes what was used longest ago until at most `bytes` are left; what has changed in the last minute stays. */
 void cache_trim(const char *directory, uint64_t bytes);
 
+/* Removes the folders of jobs that have had no task here for so many days. */
+void own_forget(const char *directory, int64_t days);
+
 #endif

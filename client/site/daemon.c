@@ -1,5 +1,6 @@
 #include "client/site/site.h"
 
+#include "client/site/cache.h"
 #include "client/site/settings.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -267,15 +268,19 @@ static int open_state(struct site *site, struct rounds_error *error)
 	site->ca_path = ca ? strdup(ca) : state_path(settings, "ca.pem");
 	site->work_directory = state_path(settings, "work");
 	site->cache_directory = state_path(settings, "cache");
+	site->own_directory = state_path(settings, "own");
 	if (!site->name || !site->url || !site->cert_path || access(site->cert_path, R_OK))
 		return error_set(error, ERROR_INVALID,
 			"this site has not joined a server yet: ask its operator for an invitation and run "
 			"`rounds-site join URL`");
-	if (!spool || !site->key_path || !site->ca_path || !site->work_directory || !site->cache_directory)
+	if (!spool || !site->key_path || !site->ca_path || !site->work_directory || !site->cache_directory ||
+		!site->own_directory)
 		return error_no_memory(error);
 	directory_remove(site->work_directory);
+	own_forget(site->own_directory, json_integer_or(settings, "own_days", 90));
 	return directory_make(site->work_directory, 0700, error) ||
 			       directory_make(site->cache_directory, 0700, error) ||
+			       directory_make(site->own_directory, 0700, error) ||
 			       spool_open(spool, &site->spool, error)
 		       ? -1
 		       : 0;
@@ -293,6 +298,7 @@ static void close_state(struct site *site)
 	free(site->ca_path);
 	free(site->work_directory);
 	free(site->cache_directory);
+	free(site->own_directory);
 }
 
 static int lock_state(const struct site *site, int *lock, struct rounds_error *error)

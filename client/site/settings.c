@@ -44,6 +44,8 @@ const struct field site_settings[] = {
 	{ "proxy", FIELD_TEXT, "Proxy; else HTTPS_PROXY and NO_PROXY of the environment", .min = 1, .max = 300 },
 	{ "slots", FIELD_INTEGER, "How many jobs to take part in at once", .fallback = "1", .min = 1, .max = 64 },
 	{ "cache_mb", FIELD_INTEGER, "Most space for kept models", .fallback = "20000", .min = 1, .max = 1e9 },
+	{ "own_days", FIELD_INTEGER, "What a job keeps at this site is removed so many days after its last task",
+		.fallback = "90", .min = 1, .max = 100000 },
 	{ "datasets", FIELD_MAP, "The data that jobs may name", .fallback = "{}", .nested = dataset_fields },
 	{ "executors", FIELD_MAP, "The programs that jobs may name; \"trainer\" is rounds-trainer unless given",
 		.fallback = "{}", .nested = executor_fields },

@@ -14,7 +14,7 @@ struct site {
 	const json_t *settings;
 	char *name;
 	char *cert_path, *key_path, *ca_path, *url;
-	char *work_directory, *cache_directory;
+	char *work_directory, *cache_directory, *own_directory; /* own: what a job keeps at this site, by job */
 	struct spool *spool;
 	struct slot *slots;
 	size_t slot_count;

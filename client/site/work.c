@@ -113,11 +113,11 @@ static bool transfer_moved(void *context, uint64_t bytes)
 		work->size > 0 ? (double)bytes / work->size : NAN, NULL);
 }
 
-/* Until it is there or will never be. */
-static int fetch_model(struct work *work, char **path, struct rounds_error *error)
+/* Until it is there or will never be. `name` is the task's member with the digest, "model" or "control". */
+static int fetch(struct work *work, const char *name, char **path, struct rounds_error *error)
 {
 	struct site *site = work->slot->site;
-	const char *model = json_text_or(work->task, "model", NULL);
+	const char *model = json_text_or(work->task, name, NULL);
 	struct transfer_options options = { .moved = transfer_moved, .context = work };
 	struct backoff backoff = { 0 };
 	struct digest digest;
@@ -125,7 +125,7 @@ static int fetch_model(struct work *work, char **path, struct rounds_error *erro
 	if (!model)
 		return 0;
 	if (!digest_parse(model, &digest))
-		return error_set(error, ERROR_INTERNAL, "the server named a model that is no digest");
+		return error_set(error, ERROR_INTERNAL, "the server named a %s that is no digest", name);
 	*path = cache_path(site->cache_directory, &digest);
 	if (!*path)
 		return error_no_memory(error);
@@ -137,7 +137,7 @@ static int fetch_model(struct work *work, char **path, struct rounds_error *erro
 		if (work->called_off)
 			return error_set(error, ERROR_CONFLICT, "the task was called off");
 		if (error->kind == ERROR_NO_SPACE || !error_is_passing(error) || !backoff_wait(&backoff, site))
-			return error_prefix(error, "cannot fetch the model");
+			return error_prefix(error, "cannot fetch the %s", name);
 		log_warn("the download goes on", "task", work->id, "reason", error->message, NULL);
 		beat(work, "downloading", NAN, NULL);
 	}
@@ -166,19 +166,37 @@ static int get_executor(struct slot *slot, const json_t *task, struct rounds_err
 	return executor_start(settings, directory, &slot->executor, error);
 }
 
-static json_t *task_document(const struct work *work, const char *model, const char *scratch, const char *output)
+/* What the executor is handed, beside what the server said: paths on this machine. */
+struct paths {
+	char *model, *control, *own, *scratch, *output;
+};
+
+static void paths_free(struct paths paths)
+{
+	free(paths.model);
+	free(paths.control);
+	free(paths.own);
+	free(paths.scratch);
+	free(paths.output);
+}
+DEFINE_CLEANUP(struct paths, paths_free);
+
+static json_t *task_document(const struct work *work, const struct paths *paths)
 {
 	const json_t *task = work->task, *settings = work->slot->site->settings;
 	const json_t *dataset = json_object_get(
 		json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
 
-	return json_pack("{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s, s:s}", "type",
-		"task", "protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job",
+	return json_pack(
+		"{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s?, s:O?, s:O?, s:s, s:s, s:s}",
+		"type", "task", "protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job",
 		json_object_get(task, "job"), "job_name", json_object_get(task, "job_name"), "round",
 		json_object_get(task, "round"), "rounds", json_object_get(task, "rounds"), "kind",
 		json_object_get(task, "kind"), "site", work->slot->site->name, "seed", json_object_get(task, "seed"),
-		"params", json_object_get(task, "trainer"), "dataset", dataset, "model", model, "scratch", scratch,
-		"output", output);
+		"params", json_object_get(task, "trainer"), "dataset", dataset, "model", paths->model, "control",
+		paths->control, "algorithm", json_object_get(task, "algorithm"), "share",
+		json_object_get(task, "share"), "own", paths->own, "scratch", paths->scratch, "output",
+		paths->output);
 }
 
 /* The result becomes a spool entry: what comes now survives a restart. */
@@ -210,50 +228,58 @@ static int keep_result(struct work *work, const json_t *result, const char *outp
 	return 0;
 }
 
-static int run_executor(struct work *work, const char *model, bool *retry, struct rounds_error *error)
+static int make_paths(struct work *work, struct paths *paths, struct rounds_error *error)
 {
 	struct slot *slot = work->slot;
-	scoped(text_free) char *scratch = text_new(
-		"%s/slot-%zu/%s", slot->site->work_directory, slot->number, work->id);
-	scoped(text_free) char *output = scratch ? text_new("%s/update.safetensors", scratch) : NULL;
+
+	paths->scratch = text_new("%s/slot-%zu/%s", slot->site->work_directory, slot->number, work->id);
+	paths->own = text_new("%s/%s", slot->site->own_directory, json_text_or(work->task, "job", ""));
+	paths->output = paths->scratch ? text_new("%s/update.safetensors", paths->scratch) : NULL;
+	if (!paths->output || !paths->own)
+		return error_no_memory(error);
+	return directory_make(paths->scratch, 0700, error) || directory_make(paths->own, 0700, error) ? -1 : 0;
+}
+
+static int run_executor(struct work *work, struct paths *paths, bool *retry, struct rounds_error *error)
+{
+	struct slot *slot = work->slot;
+	const json_t *settings = slot->site->settings;
 	json_auto_t *document = NULL, *result = NULL;
 	int64_t timeout = json_integer_or(work->task, "timeout_seconds", 0) * SECOND_US;
-	bool keep;
 	int failed;
 
 	if (get_executor(slot, work->task, error))
 		return -1;
-	if (!json_object_get(
-		    json_object_get(slot->site->settings, "datasets"), json_text_or(work->task, "dataset", ""))) {
+	if (!json_object_get(json_object_get(settings, "datasets"), json_text_or(work->task, "dataset", ""))) {
 		*retry = false;
 		return error_set(error, ERROR_INVALID, "this site has no dataset \"%.63s\"",
 			json_text_or(work->task, "dataset", ""));
 	}
-	if (!output)
-		return error_no_memory(error);
-	if (directory_make(scratch, 0700, error))
+	if (make_paths(work, paths, error))
 		return -1;
-	document = task_document(work, model, scratch, output);
+	document = task_document(work, paths);
 	failed = document ? executor_run(slot->executor, document, timeout, watch, work, &result, retry, error)
 			  : error_no_memory(error);
 	if (!failed)
-		failed = keep_result(work, result, output, error);
-	keep = json_bool_or(json_object_get(json_object_get(slot->site->settings, "executors"), slot->executor_name),
-		"keep", true);
-	if (failed || !keep) {
+		failed = keep_result(work, result, paths->output, error);
+	if (failed || !json_bool_or(json_object_get(json_object_get(settings, "executors"), slot->executor_name),
+			      "keep", true)) {
 		executor_free(slot->executor);
 		slot->executor = NULL;
 	}
-	directory_remove(scratch);
+	directory_remove(paths->scratch);
 	return failed;
 }
 
 static int train(struct work *work, bool *retry, struct rounds_error *error)
 {
-	scoped(text_free) char *model = NULL;
+	scoped(paths_free) struct paths paths = { 0 };
 
 	*retry = true;
-	return fetch_model(work, &model, error) || run_executor(work, model, retry, error) ? -1 : 0;
+	return fetch(work, "control", &paths.control, error) || fetch(work, "model", &paths.model, error) ||
+			       run_executor(work, &paths, retry, error)
+		       ? -1
+		       : 0;
 }
 
 /* Says it until the server has heard it. */

@@ -6,6 +6,7 @@
 
 #include <cblas.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,7 +115,49 @@ static int misfit(struct rounds_error *error, const char *name, const char *what
 		"the model does not fit the job's parameters and this site's data: \"%s\" %s", name, what);
 }
 
-int network_read(struct network *network, const char *path, struct rounds_error *error)
+static bool is_held(const struct network *network, const char *name, enum holds holds)
+{
+	bool shared = network->share == NULL;
+	size_t i;
+	json_t *pattern;
+
+	json_array_foreach (network->share, i, pattern)
+		shared = shared || !fnmatch(json_string_value(pattern), name, 0);
+	return holds == HOLDS_ALL || shared == (holds == HOLDS_SHARED);
+}
+
+size_t network_holds(const struct network *network, enum holds holds)
+{
+	struct names names;
+	size_t count = 0;
+
+	name_tensors(network, &names);
+	for (size_t i = 0; i < names.count; i++)
+		count += is_held(network, names.plans[i].name, holds);
+	return count;
+}
+
+static uint64_t values_of(const struct tensor_plan *plan)
+{
+	return plan->rank == 2 ? plan->shape[0] * plan->shape[1] : plan->shape[0];
+}
+
+static int read_tensor(
+	const struct tensor_file *file, const struct tensor_plan *plan, float *values, struct rounds_error *error)
+{
+	const struct tensor *tensor = tensors_find(file->tensors, plan->name);
+
+	if (!tensor)
+		return misfit(error, plan->name, "is missing");
+	if (tensor->dtype != DTYPE_F32)
+		return misfit(error, plan->name, "is not F32");
+	if (tensor->rank != plan->rank || memcmp(tensor->shape, plan->shape, plan->rank * sizeof(uint64_t)) != 0)
+		return misfit(error, plan->name, "has another shape");
+	memcpy(values, file->view.bytes + tensor->offset, tensor->size);
+	return 0;
+}
+
+int network_read(struct network *network, const char *path, enum holds holds, struct rounds_error *error)
 {
 	scoped(tensor_file_close) struct tensor_file file = { 0 };
 	struct names names;
@@ -124,40 +167,42 @@ int network_read(struct network *network, const char *path, struct rounds_error 
 		return -1;
 	name_tensors(network, &names);
 	for (size_t i = 0; i < names.count; i++) {
-		const struct tensor_plan *plan = &names.plans[i];
-		const struct tensor *tensor = tensors_find(file.tensors, plan->name);
-
-		if (!tensor)
-			return misfit(error, plan->name, "is missing");
-		if (tensor->dtype != DTYPE_F32)
-			return misfit(error, plan->name, "is not F32");
-		if (tensor->rank != plan->rank ||
-			memcmp(tensor->shape, plan->shape, plan->rank * sizeof(uint64_t)) != 0)
-			return misfit(error, plan->name, "has another shape");
-		memcpy(next, file.view.bytes + tensor->offset, tensor->size);
-		next += tensor->count;
+		if (is_held(network, names.plans[i].name, holds) && read_tensor(&file, &names.plans[i], next, error))
+			return -1;
+		next += values_of(&names.plans[i]);
 	}
-	if (file.tensors->count != names.count)
+	if (file.tensors->count != network_holds(network, holds))
 		return misfit(error, "the file", "has more tensors");
 	return 0;
 }
 
-int network_write(const struct network *network, const char *path, struct rounds_error *error)
+int network_write(const struct network *network, const char *path, enum holds holds, struct rounds_error *error)
 {
 	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct names names;
+	struct tensor_plan held[ARRAY_SIZE(names.plans)];
+	const float *next = network->values;
 	uint8_t *header = NULL;
+	size_t size, count = 0;
 	int failed;
-	size_t size;
 
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", path);
 	name_tensors(network, &names);
-	if (tensors_header(names.plans, names.count, NULL, &header, &size, error))
+	for (size_t i = 0; i < names.count; i++)
+		if (is_held(network, names.plans[i].name, holds))
+			held[count++] = names.plans[i];
+	if (tensors_header(held, count, NULL, &header, &size, error))
 		return -1;
-	failed = file_write_all(fd, header, size, error) ||
-		 file_write_all(fd, network->values, network->count * sizeof(float), error);
+	failed = file_write_all(fd, header, size, error);
 	free(header);
+	for (size_t i = 0; !failed && i < names.count; i++) {
+		size_t values = (size_t)values_of(&names.plans[i]);
+
+		if (is_held(network, names.plans[i].name, holds))
+			failed = file_write_all(fd, next, values * sizeof(float), error);
+		next += values;
+	}
 	return failed ? -1 : 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/error.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ struct network {
 	enum loss loss;
 	enum activation activation;
 	bool standardize;
+	const json_t *share;                                 /* patterns of the tensors that travel; NULL: all do */
 	size_t count;                                        /* of all values */
 	float *values;                                       /* [mean scale] then, layer by layer, weight and bias */
 	float *gradient;                                     /* of the same length; zero for mean and scale */
@@ -39,9 +41,15 @@ DEFINE_CLEANUP(struct network *, network_free);
 /* U(-1/sqrt(in), 1/sqrt(in)) as in PyTorch's Linear, from the seed; a single layer begins at zero. */
 void network_randomize(struct network *network, uint64_t seed);
 
-/* The file must hold exactly this network's tensors, in float32: the error names the one that differs. */
-must_check int network_read(struct network *network, const char *path, struct rounds_error *error);
-must_check int network_write(const struct network *network, const char *path, struct rounds_error *error);
+/* Which of its tensors a file holds: those whose name matches a pattern of `share`, the others, or all. */
+enum holds { HOLDS_SHARED, HOLDS_OWN, HOLDS_ALL };
+
+/* The file must hold exactly those tensors, in float32: the error names the one that differs. */
+must_check int network_read(struct network *network, const char *path, enum holds holds, struct rounds_error *error);
+must_check int network_write(
+	const struct network *network, const char *path, enum holds holds, struct rounds_error *error);
+/* How many tensors that is. */
+size_t network_holds(const struct network *network, enum holds holds);
 
 /* Room for a batch of at most `rows`. */
 struct batch;

@@ -1,9 +1,12 @@
 #include "client/trainers/training.h"
 
+#include "client/trainers/algorithm.h"
 #include "client/trainers/metrics.h"
 #include "client/trainers/network.h"
+#include "client/trainers/own.h"
 #include "common/json.h"
 #include "common/random.h"
+#include "common/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -47,6 +50,8 @@ struct training {
 	struct network *network;
 	size_t *rows; /* training rows, then validation rows */
 	size_t train_rows, validation_rows;
+	uint64_t steps; /* made in this task */
+	double drift;   /* FedNova's length of the steps' sum, in steps */
 };
 
 static int read_shape(const struct training *training, struct network *shape, struct rounds_error *error)
@@ -63,7 +68,9 @@ static int read_shape(const struct training *training, struct network *shape, st
 		outputs = training->data->classes;
 	if (softmax && outputs < 2)
 		return error_field(error, "outputs", "give the number of classes, since the dataset names none");
-	*shape = (struct network){ .layers = hidden + 1, .standardize = json_bool_or(params, "standardize", true) };
+	*shape = (struct network){ .layers = hidden + 1,
+		.standardize = json_bool_or(params, "standardize", true),
+		.share = json_object_get(training->task, "share") };
 	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : LOSS_SQUARED;
 	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU
 										   : ACTIVATION_TANH;
@@ -71,6 +78,9 @@ static int read_shape(const struct training *training, struct network *shape, st
 	for (size_t i = 1; i <= hidden; i++)
 		shape->widths[i] = (size_t)json_integer_or(params, "hidden", 64);
 	shape->widths[hidden + 1] = outputs;
+	if (network_holds(shape, HOLDS_SHARED) == 0)
+		return error_set(error, ERROR_INVALID,
+			"the job's patterns in \"share\" match none of the model's tensors (layer0.weight, layer0.bias, ...)");
 	return 0;
 }
 
@@ -141,6 +151,27 @@ static void standardize(struct training *training)
 		network->values[column] = (float)mean;
 		network->values[width + column] = variance > 1e-12 * (1 + mean * mean) ? (float)sqrt(variance) : 1;
 	}
+}
+
+/* The mean loss of the training rows, as the model is. */
+static int measure_training(const struct training *training, double *loss, struct rounds_error *error)
+{
+	scoped(batch_free) struct batch *batch = NULL;
+	double sum = 0;
+
+	if (batch_new(training->network, MEASURE_ROWS, &batch, error))
+		return -1;
+	for (size_t done = 0; done < training->train_rows; done += MEASURE_ROWS) {
+		size_t count = training->train_rows - done < MEASURE_ROWS ? training->train_rows - done
+									  : MEASURE_ROWS;
+
+		for (size_t i = 0; i < count; i++)
+			fill_row(training, batch, i, training->rows[done + i]);
+		network_forward(training->network, batch, count);
+		sum += network_loss(training->network, batch, count) * (double)count;
+	}
+	*loss = sum / (double)training->train_rows;
+	return 0;
 }
 
 static int measure(const struct training *training, json_t *values, struct rounds_error *error)
@@ -224,8 +255,8 @@ static void optimizer_step(struct optimizer *optimizer, struct network *network)
 }
 
 /* One pass in a new order; returns the mean loss of its batches. */
-static double epoch(struct training *training, struct optimizer *optimizer, struct batch *batch, size_t batch_rows,
-	size_t *order, uint64_t *random)
+static double epoch(struct training *training, const struct algorithm *algorithm, struct optimizer *optimizer,
+	struct batch *batch, size_t batch_rows, size_t *order, uint64_t *random)
 {
 	struct network *network = training->network;
 	double l2 = json_number_or(training->params, "l2", 0), sum = 0;
@@ -240,12 +271,27 @@ static double epoch(struct training *training, struct optimizer *optimizer, stru
 		network_forward(network, batch, count);
 		sum += network_loss(network, batch, count) * (double)count;
 		network_backward(network, batch, count, l2);
+		algorithm_correct(algorithm, network);
 		optimizer_step(optimizer, network);
 	}
 	return sum / (double)training->train_rows;
 }
 
-static int fit(struct training *training, double *loss, struct rounds_error *error)
+/*
+ * How far equal gradients would have carried, in steps: Wang et al. 2020 (FedNova), |a|_1. With momentum rho, step j counts
+ * (1 - rho^(steps - j)) / (1 - rho).
+ */
+static double drift_of(const struct optimizer *optimizer)
+{
+	double steps = (double)optimizer->steps, rho = optimizer->momentum;
+
+	if (optimizer->kind != STEP_MOMENTUM || rho >= 1)
+		return steps;
+	return (steps - rho * (1 - pow(rho, steps)) / (1 - rho)) / (1 - rho);
+}
+
+/* Trains the network as it is; *loss is the mean over the last epoch. */
+static int fit(struct training *training, const struct algorithm *algorithm, double *loss, struct rounds_error *error)
 {
 	struct optimizer optimizer;
 	scoped(batch_free) struct batch *batch = NULL;
@@ -265,20 +311,121 @@ static int fit(struct training *training, double *loss, struct rounds_error *err
 	}
 	memcpy(order, training->rows, training->train_rows * sizeof(size_t));
 	for (int64_t i = 0; i < epochs; i++) {
-		*loss = epoch(training, &optimizer, batch, batch_rows, order, &random);
+		*loss = epoch(training, algorithm, &optimizer, batch, batch_rows, order, &random);
 		training->progress((double)(i + 1) / (double)epochs, *loss);
 	}
+	training->steps = optimizer.steps;
+	training->drift = drift_of(&optimizer);
 	optimizer_close(&optimizer);
 	return 0;
 }
 
+/* What does not travel lies here, from the round before; a site that has none yet takes its first values from the seed. */
+static int read_model(struct training *training, const char *model, struct rounds_error *error)
+{
+	const char *directory = json_text_or(training->task, "own", NULL);
+	int64_t round = json_integer_or(training->task, "round", 0);
+	bool evaluates = !strcmp(json_text_or(training->task, "kind", ""), "evaluate");
+	scoped(text_free) char *kept = NULL;
+
+	if (network_holds(training->network, HOLDS_OWN) > 0) {
+		if (!directory)
+			return error_set(
+				error, ERROR_INVALID, "the task names no directory for what stays at the site");
+		kept = own_find(directory, "own", evaluates ? round + 1 : round);
+		standardize(training);
+		network_randomize(training->network, (uint64_t)json_integer_or(training->task, "seed", 1));
+		if (kept && network_read(training->network, kept, HOLDS_OWN, error))
+			return -1;
+	}
+	return network_read(training->network, model, HOLDS_SHARED, error);
+}
+
+static int write_model(struct training *training, const char *output, struct rounds_error *error)
+{
+	const char *directory = json_text_or(training->task, "own", NULL);
+	int64_t round = json_integer_or(training->task, "round", 0);
+	scoped(text_free) char *kept = NULL;
+
+	if (network_holds(training->network, HOLDS_OWN) > 0 && round > 0) {
+		kept = own_path(directory, "own", round);
+		if (!kept)
+			return error_no_memory(error);
+		if (network_write(training->network, kept, HOLDS_OWN, error))
+			return -1;
+		own_trim(directory, "own", round);
+	}
+	return network_write(training->network, output, HOLDS_SHARED, error);
+}
+
+/* Ditto: the site's own model takes the same steps, held near the common one; the common one is back afterwards. */
+static int train_personal(
+	struct training *training, const struct algorithm *algorithm, json_t *values, struct rounds_error *error)
+{
+	struct network *network = training->network;
+	struct algorithm near = { .mu = algorithm->personal_lambda, .anchor = algorithm->anchor };
+	scoped(text_free) char *kept = own_find(algorithm->directory, "personal", algorithm->round);
+	scoped(text_free) char *path = own_path(algorithm->directory, "personal", algorithm->round);
+	scoped(free) void *trained = malloc(network->count * sizeof(float));
+	json_auto_t *own = json_object();
+	const char *name;
+	char text[80];
+	double loss;
+	json_t *value;
+
+	if (!trained || !path)
+		return error_no_memory(error);
+	memcpy(trained, network->values, network->count * sizeof(float));
+	memcpy(network->values, algorithm->anchor, network->count * sizeof(float));
+	if ((kept && network_read(network, kept, HOLDS_ALL, error)) || fit(training, &near, &loss, error) ||
+		measure(training, own, error) || network_write(network, path, HOLDS_ALL, error))
+		return -1;
+	own_trim(algorithm->directory, "personal", algorithm->round);
+	json_object_foreach (own, name, value) {
+		snprintf(text, sizeof(text), "personal_%s", name);
+		json_object_set(values, text, value);
+	}
+	memcpy(network->values, trained, network->count * sizeof(float));
+	return 0;
+}
+
+static int train_with(
+	struct training *training, struct algorithm *algorithm, json_t *values, struct rounds_error *error)
+{
+	double rate = json_number_or(training->params, "learning_rate", 0.1), loss = (double)NAN, before;
+
+	if (algorithm->has_control && strcmp(json_text_or(training->params, "optimizer", ""), "sgd") != 0)
+		return error_set(
+			error, ERROR_INVALID, "SCAFFOLD corrects plain steps: set trainer.optimizer to \"sgd\"");
+	if (algorithm->loss_before) {
+		if (measure_training(training, &before, error))
+			return -1;
+		json_object_set_new(values, "train_loss_before", json_number_or_null(before));
+	}
+	if (fit(training, algorithm, &loss, error) ||
+		algorithm_finish(algorithm, training->network, training->steps, rate, error))
+		return -1;
+	json_object_set_new(values, "train_loss", json_number_or_null(loss));
+	json_object_set_new(values, "train_steps", json_real(training->drift));
+	json_object_set_new(values, "train_length", json_real((double)training->steps * rate));
+	return algorithm->personal_lambda >= 0 ? train_personal(training, algorithm, values, error) : 0;
+}
+
+static int train(struct training *training, json_t *values, struct rounds_error *error)
+{
+	struct algorithm algorithm;
+	int failed = algorithm_open(training->task, training->network, &algorithm, error) ||
+		     train_with(training, &algorithm, values, error);
+
+	algorithm_close(&algorithm);
+	return failed ? -1 : write_model(training, json_text_or(training->task, "output", ""), error);
+}
+
 static int do_kind(struct training *training, json_t *values, size_t *weight, struct rounds_error *error)
 {
-	const char *kind = json_text_or(training->task, "kind", ""),
-		   *output = json_text_or(training->task, "output", "");
+	const char *kind = json_text_or(training->task, "kind", "");
 	const char *model = json_text_or(training->task, "model", NULL);
 	struct network *network = training->network;
-	double loss = NAN;
 
 	*weight = training->train_rows;
 	if (strcmp(kind, "evaluate") != 0 && training->train_rows == 0)
@@ -286,11 +433,11 @@ static int do_kind(struct training *training, json_t *values, size_t *weight, st
 	if (!strcmp(kind, "initialize")) {
 		standardize(training);
 		network_randomize(network, (uint64_t)json_integer_or(training->task, "seed", 1));
-		return network_write(network, output, error);
+		return write_model(training, json_text_or(training->task, "output", ""), error);
 	}
 	if (!model)
 		return error_set(error, ERROR_INVALID, "the task \"%s\" needs a model", kind);
-	if (network_read(network, model, error) || measure(training, values, error))
+	if (read_model(training, model, error) || measure(training, values, error))
 		return -1;
 	if (!strcmp(kind, "evaluate")) {
 		/* The same as in training, so that means over sites are of one kind. */
@@ -300,10 +447,7 @@ static int do_kind(struct training *training, json_t *values, size_t *weight, st
 	}
 	if (strcmp(kind, "train") != 0)
 		return error_set(error, ERROR_INVALID, "this trainer does not know the task \"%.60s\"", kind);
-	if (fit(training, &loss, error))
-		return -1;
-	json_object_set_new(values, "train_loss", json_number_or_null(loss));
-	return network_write(network, output, error);
+	return train(training, values, error);
 }
 
 int training_do(const json_t *task, const json_t *params, const struct dataset *dataset, progress_fn *progress,

@@ -1,39 +1,43 @@
-#include "server/aggregate/aggregate.h"
+#include "server/aggregate/aggregator.h"
 
+#include <cblas.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK = 2 * 1024 * 1024, THREADS_LIMIT = 64 };
-
-static const struct aggregator *const aggregators[] = { &aggregator_weighted_mean };
-
-const struct aggregator *aggregator_find(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(aggregators); i++)
-		if (name && !strcmp(aggregators[i]->name, name))
-			return aggregators[i];
-	return NULL;
-}
+/* Inner products are summed over this many parts of the files, whatever the number of threads: the same bits. */
+enum { BLOCK = 2 * 1024 * 1024, THREADS_LIMIT = 64, PARTS = 8 };
 
 struct aggregation {
-	const struct aggregator *aggregator;
-	struct tensor_file *files;
-	double *weights, *given;
-	size_t count;
-	int fd;                               /* where to write, or -1 */
-	uint8_t *memory;                      /* or into this */
-	uint64_t header;                      /* bytes before the first tensor in the output */
-	uint64_t first_block, *blocks_before; /* of each tensor: blocks of all tensors before it */
+	const struct aggregate_order *order;
+	struct tensor_file *files; /* the inputs, then the model */
+	double *given;             /* weights as they came */
+	bool has_model;
+	struct preparation preparation;
+	double *weights;         /* of the chosen inputs, last of the model where it counts */
+	int fd;                  /* where to write, or -1 */
+	uint8_t *memory;         /* or into this */
+	uint64_t header;         /* bytes before the first tensor in the output */
+	uint64_t *blocks_before; /* of each tensor: blocks of all tensors before it */
 	uint64_t blocks;
+	double *sums; /* of each block, for the outliers; NULL: not wanted */
+	double *gram; /* of each part while the inputs are looked at; NULL afterwards */
 	atomic_uint_fast64_t next;
 	atomic_bool failed;
 	pthread_mutex_t lock; /* of the error */
 	struct rounds_error *error;
+};
+
+/* What a thread works with. */
+struct worker {
+	const uint8_t **inputs, **chosen;
+	uint8_t *buffer;
+	struct gram_work products;
 };
 
 static bool same_tensor(const struct tensor *a, const struct tensor *b)
@@ -53,7 +57,7 @@ static int check_alike(const struct aggregation *work, struct rounds_error *erro
 {
 	const struct tensors *first = work->files[0].tensors;
 
-	for (size_t i = 1; i < work->count; i++) {
+	for (size_t i = 1; i < work->order->count + work->has_model; i++) {
 		if (work->files[i].tensors->count != first->count)
 			return error_set(error, ERROR_UNPROCESSABLE, "input %zu has %zu tensors, the first has %zu",
 				i + 1, work->files[i].tensors->count, first->count);
@@ -92,69 +96,134 @@ static size_t tensor_of_block(const struct aggregation *work, uint64_t block)
 	return low;
 }
 
-static int do_block(struct aggregation *work, uint64_t block, const uint8_t **inputs, uint8_t *buffer)
+/* One tensor's stretch in every input. */
+struct block {
+	enum dtype dtype;
+	size_t count, size; /* elements, bytes */
+	uint64_t to;        /* behind the header of the output */
+	const uint8_t *model;
+};
+
+static struct block block_find(const struct aggregation *work, uint64_t number, const uint8_t **inputs)
 {
 	const struct tensors *first = work->files[0].tensors;
-	size_t index = tensor_of_block(work, block);
+	size_t index = tensor_of_block(work, number);
 	const struct tensor *tensor = &first->list[index];
-	uint64_t begin = (block - work->blocks_before[index]) * BLOCK;
+	uint64_t begin = (number - work->blocks_before[index]) * BLOCK;
 	size_t size = tensor->size - begin < BLOCK ? (size_t)(tensor->size - begin) : BLOCK;
-	uint64_t to = tensor->offset - first->header_size + begin;
-	struct stretch stretch = { tensor->dtype, inputs, work->weights, work->given, work->count,
-		size / dtype_size(tensor->dtype), work->memory ? work->memory + to : buffer };
+	struct block block = { tensor->dtype, size / dtype_size(tensor->dtype), size,
+		tensor->offset - first->header_size + begin, NULL };
 
-	for (size_t i = 0; i < work->count; i++)
-		inputs[i] = work->files[i].view.bytes + tensors_find(work->files[i].tensors, tensor->name)->offset +
-			    begin;
-	work->aggregator->kernel(&stretch);
-	if (!work->memory && file_pwrite_all(work->fd, buffer, size, work->header + to, NULL))
+	for (size_t i = 0; i < work->order->count + work->has_model; i++) {
+		const uint8_t *bytes = work->files[i].view.bytes +
+				       tensors_find(work->files[i].tensors, tensor->name)->offset + begin;
+
+		if (i == work->order->count)
+			block.model = bytes;
+		else
+			inputs[i] = bytes;
+	}
+	return block;
+}
+
+static int do_block(struct aggregation *work, uint64_t number, const struct worker *worker)
+{
+	const struct preparation *prepared = &work->preparation;
+	struct block block = block_find(work, number, worker->inputs);
+	struct stretch stretch = { block.dtype, worker->chosen, work->weights, prepared->weights,
+		prepared->chosen_count, prepared->trim, block.count,
+		work->memory ? work->memory + block.to : worker->buffer };
+
+	for (size_t i = 0; i < prepared->chosen_count; i++)
+		worker->chosen[i] = worker->inputs[prepared->chosen[i]];
+	if (prepared->of_model != 0 && block.model)
+		worker->chosen[stretch.inputs_count++] = block.model;
+	if (work->order->aggregator->kernel(&stretch))
+		return fail(work, "out of memory");
+	if (work->sums && dtype_is_float(block.dtype))
+		outlier_sums(block.dtype, worker->inputs, work->order->count, block.model, stretch.output,
+			block.count, work->sums + number * (3 * work->order->count + 1));
+	if (!work->memory && file_pwrite_all(work->fd, worker->buffer, block.size, work->header + block.to, NULL))
 		return fail(work, "cannot write the aggregate");
+	return 0;
+}
+
+static int look_at_part(struct aggregation *work, uint64_t part, const struct worker *worker)
+{
+	double *gram = work->gram + part * work->order->count * work->order->count;
+
+	for (uint64_t at = work->blocks * part / PARTS; at < work->blocks * (part + 1) / PARTS; at++) {
+		struct block block = block_find(work, at, worker->inputs);
+
+		if (dtype_is_float(block.dtype))
+			gram_add(&worker->products, block.dtype, worker->inputs, block.model, block.count, gram);
+	}
 	return 0;
 }
 
 static void *run(void *argument)
 {
 	struct aggregation *work = argument;
-	scoped(free) void *inputs = calloc(work->count, sizeof(uint8_t *));
+	size_t count = work->order->count;
+	scoped(free) void *inputs = calloc(2 * count + 2, sizeof(uint8_t *));
 	scoped(free) void *buffer = aligned_alloc(64, BLOCK);
-	uint64_t block;
+	struct worker worker = { .inputs = inputs, .buffer = buffer };
+	uint64_t next, units = work->gram ? PARTS : work->blocks;
 
-	if (!inputs || !buffer) {
+	if (!inputs || !buffer || (work->gram && gram_work_new(count, &worker.products, NULL))) {
 		fail(work, "out of memory");
+		gram_work_free(worker.products);
 		return NULL;
 	}
-	while (!atomic_load(&work->failed) && (block = atomic_fetch_add(&work->next, 1)) < work->blocks)
-		if (do_block(work, block, inputs, buffer))
+	worker.chosen = worker.inputs + count;
+	while (!atomic_load(&work->failed) && (next = atomic_fetch_add(&work->next, 1)) < units)
+		if (work->gram ? look_at_part(work, next, &worker) : do_block(work, next, &worker))
 			break;
+	gram_work_free(worker.products);
 	return NULL;
 }
 
-static void run_threads(struct aggregation *work, unsigned threads)
+static unsigned threads_of(const struct aggregation *work)
+{
+	unsigned threads = work->order->threads < THREADS_LIMIT ? work->order->threads : THREADS_LIMIT;
+
+	if (!work->gram && threads > work->blocks)
+		threads = (unsigned)work->blocks;
+	return threads ? threads : 1;
+}
+
+static int run_threads(struct aggregation *work)
 {
 	pthread_t others[THREADS_LIMIT];
-	unsigned started = 0;
+	unsigned started = 0, threads = threads_of(work);
 
-	if (threads > work->blocks)
-		threads = (unsigned)work->blocks;
-	while (started + 1 < threads && started < THREADS_LIMIT && !pthread_create(&others[started], NULL, run, work))
+	atomic_store(&work->next, 0);
+	while (started + 1 < threads && !pthread_create(&others[started], NULL, run, work))
 		started++;
 	run(work);
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(others[i], NULL);
+	return atomic_load(&work->failed) ? -1 : 0;
 }
 
-static int open_inputs(struct aggregation *work, const struct aggregate_input *inputs, struct rounds_error *error)
+static int open_inputs(struct aggregation *work, struct rounds_error *error)
 {
-	double sum = 0;
+	const struct aggregate_order *order = work->order;
+	long double sum = 0;
 
-	for (size_t i = 0; i < work->count; i++) {
-		if (tensor_file_open(inputs[i].path, &work->files[i], error))
+	for (size_t i = 0; i < order->count; i++) {
+		if (tensor_file_open(order->inputs[i].path, &work->files[i], error))
 			return error_prefix(error, "input %zu", i + 1);
-		work->given[i] = inputs[i].weight;
-		sum += inputs[i].weight;
+		work->given[i] = order->inputs[i].weight;
+		sum += (long double)order->inputs[i].weight;
 	}
-	for (size_t i = 0; i < work->count; i++)
-		work->weights[i] = inputs[i].weight / sum;
+	for (size_t i = 0; i < order->count; i++) {
+		work->preparation.weights[i] = (long double)order->inputs[i].weight / sum;
+		work->preparation.chosen[i] = i;
+	}
+	if (order->model && tensor_file_open(order->model, &work->files[order->count], error))
+		return error_prefix(error, "the model");
+	work->has_model = order->model != NULL;
 	return check_alike(work, error);
 }
 
@@ -172,62 +241,137 @@ static int count_blocks(struct aggregation *work, struct rounds_error *error)
 	return 0;
 }
 
-static int aggregate(
-	struct aggregation *work, const struct aggregate_input *inputs, unsigned threads, struct rounds_error *error)
+/* The pass over all inputs that finds how they lie to one another. */
+static int look_at_all(struct aggregation *work, struct rounds_error *error)
 {
-	if (open_inputs(work, inputs, error) || count_blocks(work, error))
+	size_t places = work->order->count * work->order->count;
+
+	work->gram = calloc(PARTS * places, sizeof(double));
+	if (!work->gram)
+		return error_no_memory(error);
+	openblas_set_num_threads(1); /* the threads are ours */
+	if (run_threads(work))
 		return -1;
+	for (size_t part = 1; part < PARTS; part++)
+		for (size_t i = 0; i < places; i++)
+			work->gram[i] += work->gram[part * places + i];
+	work->preparation.gram = work->gram;
+	return 0;
+}
+
+static int prepare(struct aggregation *work, struct rounds_error *error)
+{
+	const struct aggregator *aggregator = work->order->aggregator;
+	struct preparation *preparation = &work->preparation;
+
+	preparation->params = work->order->params;
+	preparation->given = work->given;
+	preparation->count = preparation->chosen_count = work->order->count;
+	if (aggregator->needs_gram && look_at_all(work, error))
+		return -1;
+	if (aggregator->prepare && aggregator->prepare(preparation, error))
+		return -1;
+	free(work->gram);
+	work->gram = NULL;
+	preparation->weights[preparation->chosen_count] = preparation->of_model;
+	for (size_t i = 0; i <= preparation->chosen_count; i++)
+		work->weights[i] = (double)preparation->weights[i];
+	return 0;
+}
+
+/* Block after block, so that the number of threads does not show. */
+static void sum_outliers(struct aggregation *work)
+{
+	size_t count = work->order->count;
+	double whole = 0;
+
+	for (uint64_t block = 0; block < work->blocks; block++)
+		whole += work->sums[block * (3 * count + 1) + 3 * count];
+	for (size_t i = 0; i < count; i++) {
+		double apart = 0, inner = 0, norm = 0;
+
+		for (uint64_t block = 0; block < work->blocks; block++) {
+			const double *sums = work->sums + block * (3 * count + 1) + 3 * i;
+
+			apart += sums[0];
+			inner += sums[1];
+			norm += sums[2];
+		}
+		work->order->outliers[i] = (struct outlier){ sqrt(apart),
+			norm > 0 && whole > 0 ? inner / sqrt(norm * whole) : (double)NAN };
+	}
+}
+
+static int aggregate(struct aggregation *work, struct rounds_error *error)
+{
+	if (open_inputs(work, error) || count_blocks(work, error) || prepare(work, error))
+		return -1;
+	if (work->order->outliers) {
+		work->sums = calloc(work->blocks * (3 * work->order->count + 1) + 1, sizeof(double));
+		if (!work->sums)
+			return error_no_memory(error);
+	}
 	if (work->fd >= 0) {
 		work->header = work->files[0].tensors->header_size;
 		if (file_pwrite_all(work->fd, work->files[0].view.bytes, (size_t)work->header, 0, error))
 			return -1;
 	}
-	run_threads(work, threads);
-	return atomic_load(&work->failed) ? -1 : 0;
+	if (run_threads(work))
+		return -1;
+	if (work->sums)
+		sum_outliers(work);
+	return 0;
 }
 
-static int with_inputs(
-	struct aggregation *work, const struct aggregate_input *inputs, unsigned threads, struct rounds_error *error)
+static int with_inputs(struct aggregation *work, struct rounds_error *error)
 {
+	size_t count = work->order->count;
 	int failed;
 
-	if (work->count == 0)
+	if (count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to aggregate");
-	work->files = calloc(work->count, sizeof(*work->files));
-	work->weights = calloc(2 * work->count, sizeof(double));
-	work->given = work->weights ? work->weights + work->count : NULL;
+	work->files = calloc(count + 1, sizeof(*work->files));
+	work->given = calloc(count, sizeof(double));
+	work->weights = calloc(count + 1, sizeof(double));
+	work->preparation.weights = calloc(count + 1, sizeof(long double));
+	work->preparation.chosen = calloc(count, sizeof(size_t));
 	work->error = error;
 	pthread_mutex_init(&work->lock, NULL);
-	failed = work->files && work->weights ? aggregate(work, inputs, threads, error) : error_no_memory(error);
-	for (size_t i = 0; work->files && i < work->count; i++)
+	failed = work->files && work->given && work->weights && work->preparation.weights && work->preparation.chosen
+			 ? aggregate(work, error)
+			 : error_no_memory(error);
+	for (size_t i = 0; work->files && i <= count; i++)
 		tensor_file_close(work->files[i]);
 	pthread_mutex_destroy(&work->lock);
 	free(work->files);
+	free(work->given);
 	free(work->weights);
+	free(work->preparation.weights);
+	free(work->preparation.chosen);
 	free(work->blocks_before);
+	free(work->sums);
+	free(work->gram);
 	return failed;
 }
 
-int aggregate_files(const struct aggregator *aggregator, const struct aggregate_input *inputs, size_t count,
-	unsigned threads, const char *output_path, struct rounds_error *error)
+int aggregate_files(const struct aggregate_order *order, const char *output_path, struct rounds_error *error)
 {
 	scoped(file_close) int fd = open(output_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	struct aggregation work = { .aggregator = aggregator, .count = count, .fd = fd };
+	struct aggregation work = { .order = order, .fd = fd };
 
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", output_path);
-	if (!with_inputs(&work, inputs, threads, error))
+	if (!with_inputs(&work, error))
 		return 0;
 	unlink(output_path);
 	return -1;
 }
 
-int aggregate_to_memory(const struct aggregator *aggregator, const struct aggregate_input *inputs, size_t count,
-	unsigned threads, uint8_t *output, struct rounds_error *error)
+int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, struct rounds_error *error)
 {
-	struct aggregation work = { .aggregator = aggregator, .count = count, .fd = -1, .memory = output };
+	struct aggregation work = { .order = order, .fd = -1, .memory = output };
 
-	return with_inputs(&work, inputs, threads, error);
+	return with_inputs(&work, error);
 }
 
 void weights_cap(double *weights, size_t count, double share)

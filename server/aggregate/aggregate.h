@@ -19,43 +19,44 @@ struct aggregate_input {
 	double weight; /* positive, finite */
 };
 
-/* What the kernels see: one tensor's stretch in every input. */
-struct stretch {
-	enum dtype dtype;
-	const uint8_t *const *inputs;
-	const double *weights; /* they add up to 1, nearly */
-	const double *given;   /* as they were given */
-	size_t inputs_count;
-	size_t count;    /* elements */
-	uint8_t *output; /* room for them */
+struct aggregator;
+
+/* How one input lies to the result: what an operator looks at to see who is out of line. */
+struct outlier {
+	double distance; /* L2 norm of input - aggregate */
+	double cosine;   /* between input - model and aggregate - model; NaN if one of them is zero */
 };
 
-struct aggregator {
-	const char *name; /* what a plan and a manifest call it */
-	const char *summary;
-	void (*kernel)(const struct stretch *stretch);
+struct aggregate_order {
+	const struct aggregator *aggregator;
+	const json_t *params; /* of the aggregator, see aggregator_params; NULL: the defaults */
+	const char *model; /* path of the model that the inputs were trained from; NULL: none, as if it were zero */
+	const struct aggregate_input *inputs;
+	size_t count;
+	unsigned threads;
+	struct outlier *outliers; /* room for one per input; NULL: not wanted */
 };
 
 /* NULL if there is none of that name. */
 const struct aggregator *aggregator_find(const char *name);
+/* Whether its result depends on the model that the inputs were trained from. */
+bool aggregator_needs_model(const struct aggregator *aggregator);
 
 /*
  * Writes the aggregate to `output_path` (made or emptied). ERROR_UNPROCESSABLE names the tensor in which inputs
- * differ; ERROR_NO_SPACE if it does not fit. An output that failed is removed. It is not synced.
+ * differ, or says how many inputs the aggregator needs; ERROR_NO_SPACE if it does not fit. An output that failed is
+ * removed. It is not synced.
  */
-must_check int aggregate_files(const struct aggregator *aggregator, const struct aggregate_input *inputs,
-	size_t count, unsigned threads, const char *output_path, struct rounds_error *error);
+must_check int aggregate_files(
+	const struct aggregate_order *order, const char *output_path, struct rounds_error *error);
 
 /* The same into memory of the tensors' total size, behind one another in the order of the first input's bytes. */
-must_check int aggregate_to_memory(const struct aggregator *aggregator, const struct aggregate_input *inputs,
-	size_t count, unsigned threads, uint8_t *output, struct rounds_error *error);
+must_check int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, struct rounds_error *error);
 
 /*
  * No weight may be more than `share` of their sum: greater ones are lowered to it (all become equal where the share
  * is too small for so few inputs).
  */
 void weights_cap(double *weights, size_t count, double share);
-
-extern const struct aggregator aggregator_weighted_mean;
 
 #endif

@@ -88,6 +88,8 @@ static int record_task(struct advance *at, const json_t *action, struct rounds_e
 		.kind = json_text_or(action, "kind", ""),
 		.site = json_text_or(action, "site", ""),
 		.model = json_text_or(action, "model", NULL),
+		.control = json_text_or(action, "control", NULL),
+		.algorithm = json_object_get(action, "algorithm"),
 		.round = json_integer_or(action, "round", 0),
 		.lease_us = json_integer_or(spec, "lease_seconds", 60) * SECOND_US,
 	};
@@ -118,8 +120,7 @@ static int record_aggregate(struct advance *at, const json_t *action, struct rou
 	if (round_find(at->tx, at->id, round, &row, error) ||
 		state_check(&round_machine, json_text_or(row, "state", ""), ROUND_AGGREGATING, error))
 		return -1;
-	return round_aggregating(at->tx, at->id, round, json_text_or(action, "method", ""),
-		       json_text_or(action, "kind", ""), error) ||
+	return round_aggregating(at->tx, at->id, round, action, json_text_or(action, "kind", ""), error) ||
 			       note(at->engine, at->tx, at->id, round, "aggregating", NULL, "aggregating the updates",
 				       error) ||
 			       store_after_commit(at->tx, aggregate_soon, at->engine, "", error)
@@ -151,7 +152,8 @@ static int record_metric(struct advance *at, const json_t *action, struct rounds
 /* The initial model is a round of its own, number 0, so that the lineage has a beginning. */
 static int record_initial(struct advance *at, const char *model, struct rounds_error *error)
 {
-	json_auto_t *manifest = manifest_new(0, "initial", NULL, model, json_array(), NULL);
+	json_auto_t *manifest = json_pack("{s:i, s:i, s:s, s:s, s:[]}", "version", 1, "round", 0, "method", "initial",
+		"model", model, "inputs");
 	scoped(text_free) char *text = json_canonical(manifest);
 	char digest_text[DIGEST_TEXT_SIZE];
 	struct digest digest;
@@ -175,6 +177,11 @@ static int record_model(struct advance *at, const json_t *action, struct rounds_
 		blob_use(at->tx, at->id, model, round ? "model" : "initial", round, error))
 		return -1;
 	return retain(at->tx, at->job, round, error);
+}
+
+static int record_expect(struct advance *at, const json_t *action, struct rounds_error *error)
+{
+	return job_expect_rounds(at->tx, at->id, json_integer_or(action, "rounds", 0), error);
 }
 
 static int record_best(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -218,6 +225,7 @@ static const struct {
 	{ "timer_off", record_timer_off },
 	{ "metric", record_metric },
 	{ "model", record_model },
+	{ "expect", record_expect },
 	{ "best", record_best },
 	{ "note", record_note },
 	{ "complete", record_complete },
@@ -246,6 +254,7 @@ static int step(
 		.params = json_object_get(spec, "params"),
 		.initial_model = json_text_or(spec, "initial_model", NULL),
 		.seed = (uint64_t)json_integer_or(spec, "seed", 1),
+		.workflow = workflow,
 	};
 
 	if (!workflow)

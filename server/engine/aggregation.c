@@ -4,149 +4,23 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
-#include "server/aggregate/aggregate.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-int round_inputs(struct store_tx *tx, const json_t *job, int64_t round, const char *kind, json_t **inputs,
-	struct rounds_error *error)
-{
-	json_auto_t *tasks = NULL, *list = json_array();
-	scoped(free) void *room = NULL;
-	double *weights;
-	size_t count, i;
-	json_t *task;
-
-	if (task_list_done(tx, json_text_or(job, "id", ""), round, kind, &tasks, error))
-		return -1;
-	count = json_array_size(tasks);
-	room = weights = calloc(count + 1, sizeof(double));
-	if (!room)
-		return error_no_memory(error);
-	json_array_foreach (tasks, i, task)
-		weights[i] = json_number_or(task, "weight", 1);
-	weights_cap(weights, count, json_number_or(json_object_get(job, "spec"), "max_weight_share", 1));
-	json_array_foreach (tasks, i, task)
-		json_array_append_new(list, json_pack("{s:O, s:O, s:f, s:O}", "site", json_object_get(task, "site"),
-						    "update", json_object_get(task, "update"), "weight", weights[i],
-						    "claimed_weight", json_object_get(task, "weight")));
-	*inputs = json_incref(list);
-	return 0;
-}
-
-json_t *manifest_new(int64_t round, const char *method, const char *model_in, const char *model, json_t *inputs,
-	const char *previous)
-{
-	return json_pack("{s:i, s:I, s:s, s:s?, s:s, s:o, s:s?}", "version", 1, "round", (json_int_t)round, "method",
-		method, "model_in", model_in, "model", model, "inputs", inputs, "previous", previous);
-}
-
-/* Each input is read once to see that it still has its digest; a few at a time. */
-struct proof {
-	struct engine *engine;
-	const json_t *inputs;
-	atomic_size_t next;
-	pthread_mutex_t lock;
-	bool failed;
-	struct rounds_error *error;
-};
-
-static void *prove_some(void *argument)
-{
-	struct proof *proof = argument;
-	size_t at;
-
-	while ((at = atomic_fetch_add(&proof->next, 1)) < json_array_size(proof->inputs)) {
-		const json_t *input = json_array_get(proof->inputs, at);
-		struct rounds_error error = { 0 };
-		struct digest digest;
-
-		if (!digest_parse(json_text_or(input, "update", ""), &digest))
-			error_set(&error, ERROR_INTERNAL, "an input has no digest");
-		else if (!blob_verify(proof->engine->options.blobs, &digest, &error))
-			continue;
-		error_prefix(&error, "the update of %s", json_text_or(input, "site", ""));
-		pthread_mutex_lock(&proof->lock);
-		if (!proof->failed)
-			*proof->error = error;
-		proof->failed = true;
-		pthread_mutex_unlock(&proof->lock);
-	}
-	return NULL;
-}
-
-static int prove_inputs(struct engine *engine, const json_t *inputs, struct rounds_error *error)
-{
-	struct proof proof = { .engine = engine, .inputs = inputs, .error = error };
-	pthread_t other;
-	bool has_other = false;
-
-	pthread_mutex_init(&proof.lock, NULL);
-	if (json_array_size(inputs) > 1 && engine->options.threads > 1)
-		has_other = pthread_create(&other, NULL, prove_some, &proof) == 0;
-	prove_some(&proof);
-	if (has_other)
-		pthread_join(other, NULL);
-	pthread_mutex_destroy(&proof.lock);
-	return proof.failed ? -1 : 0;
-}
-
-static void inputs_free(struct aggregate_input *inputs, size_t count)
-{
-	for (size_t i = 0; inputs && i < count; i++)
-		free((void *)(uintptr_t)inputs[i].path);
-	free(inputs);
-}
-
-int manifest_recompute(struct engine *engine, const json_t *manifest, char **path, struct rounds_error *error)
-{
-	const json_t *list = json_object_get(manifest, "inputs");
-	const struct aggregator *aggregator = aggregator_find(json_text_or(manifest, "method", ""));
-	size_t count = json_array_size(list);
-	struct aggregate_input *inputs;
-	int failed = 0;
-
-	if (!aggregator)
-		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
-			json_text_or(manifest, "method", ""));
-	if (prove_inputs(engine, list, error))
-		return -1;
-	inputs = calloc(count + 1, sizeof(*inputs));
-	*path = blob_scratch(engine->options.blobs);
-	if (!inputs || !*path)
-		failed = error_no_memory(error);
-	for (size_t i = 0; !failed && i < count; i++) {
-		struct digest digest = { 0 };
-
-		(void)digest_parse(json_text_or(json_array_get(list, i), "update", ""), &digest); /* proven above */
-		inputs[i].path = blob_path(engine->options.blobs, &digest);
-		inputs[i].weight = json_number_or(json_array_get(list, i), "weight", 1);
-		if (!inputs[i].path)
-			failed = error_no_memory(error);
-	}
-	if (!failed)
-		failed = aggregate_files(aggregator, inputs, count, engine->options.threads, *path, error);
-	inputs_free(inputs, count);
-	if (failed) {
-		free(*path);
-		*path = NULL;
-	}
-	return failed;
-}
-
 struct aggregation_order {
 	struct engine *engine;
 	json_t *round, *job, *inputs, *previous; /* rows */
-	struct digest digest;
-	uint64_t size;
+	json_t *manifest;                        /* of what is to be made, then of what was made */
+	struct recomputed made;
+	struct digest model, control;
+	uint64_t model_size, control_size;
 	struct rounds_error *failure;
 	bool is_verification;
 	json_t *verification;
@@ -159,6 +33,8 @@ static void order_free(struct aggregation_order *order)
 	json_decref(order->inputs);
 	json_decref(order->previous);
 	json_decref(order->verification);
+	json_decref(order->manifest);
+	recomputed_free(&order->made);
 }
 
 static int take_order(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -174,9 +50,41 @@ static int take_order(struct store_tx *tx, void *argument, struct rounds_error *
 	job = json_text_or(order->round, "job", "");
 	number = json_integer_or(order->round, "number", 0);
 	return job_find(tx, job, &order->job, error) ||
-			       round_inputs(tx, order->job, number, json_text_or(order->round, "kind", ""),
-				       &order->inputs, error) ||
+			       round_inputs(tx, order->job, order->round, &order->inputs, error) ||
 			       round_before(tx, job, number, &order->previous, error)
+		       ? -1
+		       : 0;
+}
+
+/* How each site's update lies to what was made of all. */
+static int store_outliers(struct store_tx *tx, const struct aggregation_order *order, struct rounds_error *error)
+{
+	const char *job = json_text_or(order->job, "id", "");
+	int64_t number = json_integer_or(order->round, "number", 0);
+	size_t i;
+	json_t *input;
+
+	json_array_foreach (order->inputs, i, input) {
+		const char *site = json_text_or(input, "site", "");
+		const struct outlier *outlier = &order->made.outliers[i];
+
+		if (metric_set(tx, job, number, site, "aggregate_distance", outlier->distance, error) ||
+			metric_set(tx, job, number, site, "aggregate_cosine", outlier->cosine, error))
+			return -1;
+	}
+	return 0;
+}
+
+static int store_control(struct store_tx *tx, const struct aggregation_order *order, struct rounds_error *error)
+{
+	const char *control = json_text_or(order->manifest, "control", NULL),
+		   *job = json_text_or(order->job, "id", "");
+
+	if (!control)
+		return 0;
+	return blob_add_in(order->engine, tx, &order->control, order->control_size, NULL, error) ||
+			       blob_use(
+				       tx, job, control, "control", json_integer_or(order->round, "number", 0), error)
 		       ? -1
 		       : 0;
 }
@@ -186,29 +94,27 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	struct aggregation_order *order = argument;
 	const char *job = json_text_or(order->job, "id", "");
 	int64_t number = json_integer_or(order->round, "number", 0);
-	char model[DIGEST_TEXT_SIZE], manifest_digest[DIGEST_TEXT_SIZE];
-	json_auto_t *manifest = NULL, *now = NULL;
-	scoped(text_free) char *text = NULL;
+	char manifest_digest[DIGEST_TEXT_SIZE];
+	json_auto_t *now = NULL;
+	scoped(text_free) char *text = json_canonical(order->manifest);
 	struct digest digest;
-	struct round_result result = { .model = model, .manifest_digest = manifest_digest };
-	struct event event = { .kind = EVENT_AGGREGATED, .round = number, .model = model };
+	struct round_result result = { json_text_or(order->manifest, "model", ""), order->manifest, manifest_digest };
+	struct event event = { .kind = EVENT_AGGREGATED,
+		.round = number,
+		.model = result.model,
+		.control = json_text_or(order->manifest, "control", NULL) };
 
+	if (!text)
+		return error_no_memory(error);
 	if (round_find(tx, job, number, &now, error))
 		return -1;
 	if (strcmp(json_text_or(now, "state", ""), "aggregating") != 0)
 		return 0;
-	digest_format(&order->digest, model);
-	manifest = manifest_new(number, json_text_or(order->round, "method", ""),
-		json_text_or(order->round, "model_in", NULL), model, json_incref(order->inputs),
-		json_text_or(order->previous, "manifest_digest", NULL));
-	text = json_canonical(manifest);
-	if (!text)
-		return error_no_memory(error);
 	digest_of(text, strlen(text), &digest);
 	digest_format(&digest, manifest_digest);
-	result.manifest = manifest;
 	return state_check(&round_machine, "aggregating", ROUND_DONE, error) ||
-			       blob_add_in(order->engine, tx, &order->digest, order->size, NULL, error) ||
+			       blob_add_in(order->engine, tx, &order->model, order->model_size, NULL, error) ||
+			       store_control(tx, order, error) || store_outliers(tx, order, error) ||
 			       round_done(tx, job, number, &result, error) ||
 			       note(order->engine, tx, job, number, "aggregated", NULL, "the round's model is ready",
 				       error) ||
@@ -239,15 +145,29 @@ static int store_failure(struct store_tx *tx, void *argument, struct rounds_erro
 	return job_end(order->engine, tx, job, JOB_FAILED, failure->message, error);
 }
 
+static int adopt(struct aggregation_order *order, const char *path, const char *name, struct digest *digest,
+	uint64_t *size, struct rounds_error *error)
+{
+	char text[DIGEST_TEXT_SIZE];
+
+	if (blob_adopt(order->engine->options.blobs, path, digest, size, error))
+		return -1;
+	digest_format(digest, text);
+	json_object_set_new(order->manifest, name, json_string(text));
+	return 0;
+}
+
 static int aggregate_round(struct aggregation_order *order, struct rounds_error *error)
 {
 	struct engine *engine = order->engine;
-	json_auto_t *draft = manifest_new(
-		0, json_text_or(order->round, "method", ""), NULL, "", json_incref(order->inputs), NULL);
-	scoped(text_free) char *path = NULL;
 
-	if (manifest_recompute(engine, draft, &path, error) ||
-		blob_adopt(engine->options.blobs, path, &order->digest, &order->size, error))
+	order->manifest = manifest_draft(order->round, order->inputs, order->previous);
+	if (!order->manifest)
+		return error_no_memory(error);
+	if (manifest_recompute(engine, order->manifest, true, &order->made, error) ||
+		adopt(order, order->made.model, "model", &order->model, &order->model_size, error) ||
+		(order->made.control &&
+			adopt(order, order->made.control, "control", &order->control, &order->control_size, error)))
 		return -1;
 	return store_write(engine->options.store, store_aggregate, order, error);
 }

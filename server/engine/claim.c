@@ -140,13 +140,15 @@ static json_t *task_document(const struct claiming *claiming, const json_t *blob
 {
 	const json_t *spec = json_object_get(claiming->job, "spec"), *task = claiming->task;
 
-	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:I, s:O}", "id",
-		json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
+	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:O}",
+		"id", json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
 		json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
 		json_object_get(claiming->job, "rounds"), "kind", json_object_get(task, "kind"), "model",
-		json_object_get(task, "model"), "model_size", json_object_get(blob, "size"), "dataset",
-		json_object_get(spec, "dataset"), "executor", json_object_get(spec, "executor"), "trainer",
-		json_object_get(spec, "trainer"), "seed", json_object_get(spec, "seed"), "lease_seconds",
+		json_object_get(task, "model"), "model_size", json_object_get(blob, "size"), "control",
+		json_object_get(task, "control"), "algorithm", json_object_get(task, "algorithm"), "share",
+		json_object_get(spec, "share"), "dataset", json_object_get(spec, "dataset"), "executor",
+		json_object_get(spec, "executor"), "trainer", json_object_get(spec, "trainer"), "seed",
+		json_object_get(spec, "seed"), "lease_seconds",
 		(json_int_t)(json_integer_or(task, "lease_us", 0) / SECOND_US), "timeout_seconds",
 		json_object_get(spec, "task_timeout_seconds"));
 }

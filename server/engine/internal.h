@@ -2,6 +2,7 @@
 #ifndef ROUNDS_SERVER_ENGINE_INTERNAL_H
 #define ROUNDS_SERVER_ENGINE_INTERNAL_H
 
+#include "server/aggregate/aggregate.h"
 #include "server/engine/engine.h"
 #include "server/engine/states.h"
 #include "server/engine/workflow.h"
@@ -48,14 +49,24 @@ must_check int schedule(struct engine *engine, struct store_tx *tx, struct round
 
 /* aggregation.c */
 void *aggregation_run(void *engine);
-/* The round's inputs in order of site with capped weights, as a manifest lists them: a new reference. */
-must_check int round_inputs(struct store_tx *tx, const json_t *job, int64_t round, const char *kind, json_t **inputs,
-	struct rounds_error *error);
-json_t *manifest_new(int64_t round, const char *method, const char *model_in, const char *model, json_t *inputs,
-	const char *previous);
-/* Recomputes an aggregate from its manifest's inputs into a scratch file: the caller unlinks and frees *path. */
-must_check int manifest_recompute(
-	struct engine *engine, const json_t *manifest, char **path, struct rounds_error *error);
+
+/* manifest.c */
+/* The round's inputs in order of site with their weights, as a manifest lists them: a new reference. */
+must_check int round_inputs(
+	struct store_tx *tx, const json_t *job, const json_t *round, json_t **inputs, struct rounds_error *error);
+/* What is known before the round's model is made, from its row and that of the round before (may be NULL). */
+json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previous);
+/* Whether the model that the round began with is needed to make its model again. */
+bool manifest_needs_model(const json_t *manifest);
+/* Scratch files: what the manifest's inputs give. `control` is NULL unless the server's step keeps a state. */
+struct recomputed {
+	char *model, *control, *aggregate, *second;
+	struct outlier *outliers; /* one for each input; NULL if not asked for */
+};
+void recomputed_free(struct recomputed *made);
+/* Every input is proven by its digest first. Whatever it has made is the caller's to free, also what was adopted since. */
+must_check int manifest_recompute(struct engine *engine, const json_t *manifest, bool outliers,
+	struct recomputed *made, struct rounds_error *error);
 
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);

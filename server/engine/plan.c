@@ -3,6 +3,7 @@
 #include "common/json.h"
 #include "common/random.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,15 +25,25 @@ void plan_task(struct plan *plan, const char *kind, const char *site, int64_t ro
 			     (json_int_t)round, "model", model));
 }
 
+void plan_task_with(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model,
+	const struct task_extras *extras)
+{
+	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s*, s:O*}", "do", "task", "kind", kind, "site", site,
+			     "round", (json_int_t)round, "model", model, "control", extras->control, "algorithm",
+			     (json_t *)(uintptr_t)extras->algorithm));
+}
+
 void plan_cancel(struct plan *plan, int64_t round, const char *reason)
 {
 	append(plan, json_pack("{s:s, s:I, s:s}", "do", "cancel", "round", (json_int_t)round, "reason", reason));
 }
 
-void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const char *method)
+void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const struct aggregate_plan *how)
 {
-	append(plan, json_pack("{s:s, s:I, s:s, s:s}", "do", "aggregate", "round", (json_int_t)round, "kind", kind,
-			     "method", method));
+	append(plan,
+		json_pack("{s:s, s:I, s:s, s:s, s:O*, s:O*, s:O*}", "do", "aggregate", "round", (json_int_t)round,
+			"kind", kind, "method", how->method, "params", (json_t *)(uintptr_t)how->params, "weights",
+			(json_t *)(uintptr_t)how->weights, "step", (json_t *)(uintptr_t)how->step));
 }
 
 void plan_timer(struct plan *plan, const char *name, double after_seconds)
@@ -49,6 +60,24 @@ void plan_metric(struct plan *plan, int64_t round, const char *site, const char 
 {
 	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:o}", "do", "metric", "round", (json_int_t)round, "site", site,
 			     "name", name, "value", json_number_or_null(value)));
+}
+
+void plan_metrics(struct plan *plan, const struct event *event, int64_t model_round)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)event->metrics, name, value) {
+		bool of_round = !strncmp(name, "train_", 6) || !strncmp(name, "personal_", 9);
+
+		plan_metric(plan, of_round ? event->round : model_round, event->site, name,
+			json_is_number(value) ? json_number_value(value) : NAN);
+	}
+}
+
+void plan_expect(struct plan *plan, int64_t rounds)
+{
+	append(plan, json_pack("{s:s, s:I}", "do", "expect", "rounds", (json_int_t)rounds));
 }
 
 void plan_model(struct plan *plan, int64_t round, const char *model)

@@ -17,6 +17,8 @@ int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_
 	const json_t *keep = json_object_get(json_object_get(job, "spec"), "retention");
 
 	return blob_unuse(tx, id, "update", round + 1 - json_integer_or(keep, "updates", 10), error) ||
+			       blob_unuse(
+				       tx, id, "control", round + 1 - json_integer_or(keep, "models", 10), error) ||
 			       blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
 			       history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)
 		       ? -1

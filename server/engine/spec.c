@@ -26,6 +26,9 @@ static const struct field fields[] = {
 		.fallback = "\"trainer\"" },
 	{ "dataset", FIELD_NAME, "The data, as the sites' administrators named it", .required = true },
 	{ "trainer", FIELD_OBJECT, "Parameters for the executor, passed on as they are", .fallback = "{}" },
+	{ "share", FIELD_TEXTS,
+		"Patterns of the tensors that travel, such as \"*lora*\"; all others stay at their site",
+		.fallback = "[\"*\"]", .min = 1, .max = 1000 },
 	{ "sites", FIELD_NAMES, "The sites that may take part; none: every site that offers dataset and executor",
 		.fallback = "[]", .min = 0, .max = 10000 },
 	{ "required_sites", FIELD_NAMES, "Sites without which the job does not start", .fallback = "[]", .min = 0,
@@ -99,6 +102,9 @@ static json_t *check_params(const json_t *given, json_t *faults)
 	checked = fields_apply(workflow->params, params && !json_is_null(params) ? params : none, "params", faults);
 	if (checked && workflow->check)
 		workflow->check(checked, faults);
+	if (workflow->needs_model && !json_is_string(json_object_get(given, "initial_model")))
+		fields_fault(faults, "initial_model", "is needed: the digest of the model that %s is to measure",
+			workflow->name);
 	return checked;
 }
 

@@ -234,6 +234,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	event.task = kind = json_text_or(report->task, "kind", "");
 	event.round = json_integer_or(report->task, "round", 0);
 	event.weight = report->weight;
+	event.distance = report->distance;
 	event.metrics = report->metrics;
 	if (is_repeated(report)) {
 		*report->answer = json_incref(json_object_get(report->task, "result"));
@@ -249,6 +250,8 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
 		task_done(tx, report->id, &result, error) ||
 		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
+		(report->update && event.round > 0 &&
+			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||
 		note(report->engine, tx, job, event.round, "result", report->site, text, error) ||
 		note_missing(report, tx, error) || advance(report->engine, tx, job, &event, error))
 		return -1;

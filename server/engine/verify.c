@@ -27,22 +27,28 @@ static int read_lineage(struct store_tx *tx, void *argument, struct rounds_error
 		       : 0;
 }
 
-static bool updates_are_kept(struct engine *engine, const json_t *manifest)
+static bool is_kept(struct engine *engine, const json_t *entry, const char *name)
+{
+	scoped(file_close) int fd = -1;
+	struct digest digest;
+	uint64_t size;
+	struct rounds_error error;
+
+	return digest_parse(json_text_or(entry, name, ""), &digest) &&
+	       !blob_open(engine->options.blobs, &digest, &fd, &size, &error);
+}
+
+static bool inputs_are_kept(struct engine *engine, const json_t *manifest)
 {
 	size_t i;
 	json_t *input;
 
-	json_array_foreach (json_object_get(manifest, "inputs"), i, input) {
-		scoped(file_close) int fd = -1;
-		struct digest digest;
-		uint64_t size;
-		struct rounds_error error;
-
-		if (!digest_parse(json_text_or(input, "update", ""), &digest) ||
-			blob_open(engine->options.blobs, &digest, &fd, &size, &error))
+	json_array_foreach (json_object_get(manifest, "inputs"), i, input)
+		if (!is_kept(engine, input, "update"))
 			return false;
-	}
-	return true;
+	if (manifest_needs_model(manifest) && !is_kept(engine, manifest, "model_in"))
+		return false;
+	return !json_object_get(manifest, "control_in") || is_kept(engine, manifest, "control_in");
 }
 
 static int digest_of_file(const char *path, char text[DIGEST_TEXT_SIZE], struct rounds_error *error)
@@ -59,32 +65,42 @@ static int digest_of_file(const char *path, char text[DIGEST_TEXT_SIZE], struct 
 	return 0;
 }
 
+/* Whether a file that was made again is the one that the manifest names. */
+static int check_file(const char *path, const json_t *manifest, const char *name, char *fault, size_t size,
+	struct rounds_error *error)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	if (!path)
+		return 0;
+	if (digest_of_file(path, digest, error))
+		return -1;
+	if (strcmp(digest, json_text_or(manifest, name, "")) != 0)
+		snprintf(fault, size, "its updates give %s, not the recorded %s", digest, name);
+	return 0;
+}
+
 /* Empty text if the round is right, else what is wrong with it. */
 static int check_updates(struct engine *engine, const json_t *manifest, bool *recomputed, char *fault, size_t size,
 	struct rounds_error *error)
 {
-	scoped(text_free) char *path = NULL;
-	char digest[DIGEST_TEXT_SIZE];
+	struct recomputed made;
 	int failed;
 
 	*recomputed = false;
-	if (json_array_size(json_object_get(manifest, "inputs")) == 0 || !updates_are_kept(engine, manifest))
+	if (json_array_size(json_object_get(manifest, "inputs")) == 0 || !inputs_are_kept(engine, manifest))
 		return 0;
-	failed = manifest_recompute(engine, manifest, &path, error);
-	if (failed && error->kind == ERROR_CHECKSUM) {
+	if (manifest_recompute(engine, manifest, false, &made, error)) {
+		if (error->kind != ERROR_CHECKSUM)
+			return -1;
 		snprintf(fault, size, "%s", error->message);
 		return 0;
 	}
-	if (failed || digest_of_file(path, digest, error)) {
-		if (path)
-			unlink(path);
-		return -1;
-	}
-	unlink(path);
-	*recomputed = true;
-	if (strcmp(digest, json_text_or(manifest, "model", "")) != 0)
-		snprintf(fault, size, "its updates give %s, not the recorded model", digest);
-	return 0;
+	failed = check_file(made.model, manifest, "model", fault, size, error) ||
+		 check_file(made.control, manifest, "control", fault, size, error);
+	recomputed_free(&made);
+	*recomputed = !failed;
+	return failed ? -1 : 0;
 }
 
 static void check_chain(const json_t *round, const char *previous, char *fault, size_t size)

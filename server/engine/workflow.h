@@ -14,13 +14,14 @@
 #include "common/fields.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum event_kind {
-	EVENT_STARTED,     /* the scheduler gave the job its sites */
-	EVENT_RESULT,      /* a site's result was accepted: event->site, task, round, model, weight, metrics */
+	EVENT_STARTED, /* the scheduler gave the job its sites */
+	EVENT_RESULT,  /* a site's result was accepted: event->site, task, round, model, weight, metrics, distance */
 	EVENT_TASK_FAILED, /* a task failed for good: event->site, task, round, reason */
-	EVENT_AGGREGATED,  /* an aggregate asked for is ready: event->round, model */
+	EVENT_AGGREGATED,  /* an aggregate asked for is ready: event->round, model, control */
 	EVENT_TIMER,       /* a timer set by the plan went off: event->timer */
 	EVENT_COUNT
 };
@@ -31,7 +32,9 @@ struct event {
 	const char *task; /* "train", "evaluate", "initialize" */
 	const char *site;
 	const char *model;     /* the update, or the aggregate; NULL where there is none */
+	const char *control;   /* the state of the server's step, if it keeps one */
 	double weight;         /* the site's sample count */
+	double distance;       /* L2 norm of update - model */
 	const json_t *metrics; /* name to number; null where it was not finite */
 	const char *reason;
 	const char *timer;
@@ -43,6 +46,7 @@ struct job_view {
 	size_t site_count;
 	const char *initial_model; /* NULL: a site must make one */
 	uint64_t seed;
+	const struct workflow *workflow;
 };
 
 struct plan;
@@ -56,6 +60,8 @@ struct workflow {
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
+	bool needs_model;            /* a job must name an initial_model */
+	const void *rules;           /* for steps that several workflows share */
 	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */
 };
 
@@ -68,13 +74,29 @@ extern const struct workflow *const workflows[];
 /* What a step may ask for. Running out of memory is noticed by the engine, which then drops the whole plan. */
 void plan_round(struct plan *plan, int64_t round, const char *model); /* begins a round from this model */
 void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model);
+struct task_extras {
+	const char *control;     /* digest of tensors that the trainer gets beside the model; NULL: none */
+	const json_t *algorithm; /* what the trainer is asked to do differently; NULL: nothing */
+};
+void plan_task_with(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model,
+	const struct task_extras *extras);
 void plan_cancel(struct plan *plan, int64_t round, const char *reason); /* the round's open tasks */
-void plan_aggregate(
-	struct plan *plan, int64_t round, const char *kind, const char *method); /* of that kind of task */
-void plan_timer(struct plan *plan, const char *name, double after_seconds);      /* replaces one of that name */
+/*
+ * One model out of the updates of that kind of task: by an aggregator and its params, with weights by site instead of the
+ * sample counts, and a step of the server's own (server/aggregate/server_step.h) to the next model. Each may be NULL.
+ */
+struct aggregate_plan {
+	const char *method;
+	const json_t *params, *weights, *step;
+};
+void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const struct aggregate_plan *how);
+void plan_timer(struct plan *plan, const char *name, double after_seconds); /* replaces one of that name */
 void plan_timer_off(struct plan *plan, const char *name);
 void plan_metric(
 	struct plan *plan, int64_t round, const char *site, const char *name, double value); /* site "": whole */
+/* A result's metrics: those named train_* or personal_* are of its round, the others of the model that it measured. */
+void plan_metrics(struct plan *plan, const struct event *event, int64_t model_round);
+void plan_expect(struct plan *plan, int64_t rounds); /* so many rounds, where the parameters alone did not say */
 void plan_model(struct plan *plan, int64_t round, const char *model); /* is now the job's model */
 void plan_best(struct plan *plan, int64_t round, const char *model);
 void plan_note(struct plan *plan, int64_t round, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -95,6 +95,11 @@ int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rou
 	return db_run(tx, error, "UPDATE job SET round = ?2, version = version + 1 WHERE id = ?1", "si", id, round);
 }
 
+int job_expect_rounds(struct store_tx *tx, const char *id, int64_t rounds, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET rounds = ?2 WHERE id = ?1", "si", id, rounds);
+}
+
 int job_set_model(struct store_tx *tx, const char *id, const char *model, struct rounds_error *error)
 {
 	return db_run(tx, error, "UPDATE job SET model = ?2, version = version + 1 WHERE id = ?1", "ss", id, model);

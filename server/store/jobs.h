@@ -45,6 +45,7 @@ must_check int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error
 must_check int job_set_progress(
 	struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error);
 must_check int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rounds_error *error);
+must_check int job_expect_rounds(struct store_tx *tx, const char *id, int64_t rounds, struct rounds_error *error);
 must_check int job_set_model(struct store_tx *tx, const char *id, const char *model, struct rounds_error *error);
 must_check int job_set_best(
 	struct store_tx *tx, const char *id, const char *model, int64_t round, struct rounds_error *error);

@@ -42,6 +42,7 @@ static const char *const migrations[] = {
 
 	"CREATE TABLE task(id TEXT PRIMARY KEY, job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE,"
 	" round INTEGER NOT NULL, kind TEXT NOT NULL, site TEXT NOT NULL, state TEXT NOT NULL, model TEXT,"
+	" control TEXT, algorithm TEXT,"
 	" lease_us INTEGER NOT NULL, lease_due INTEGER, attempts INTEGER NOT NULL DEFAULT 0,"
 	" failures INTEGER NOT NULL DEFAULT 0, stage TEXT, fraction REAL, result TEXT, update_digest TEXT, weight "
 	"REAL,"
@@ -52,7 +53,7 @@ static const char *const migrations[] = {
 	"CREATE INDEX task_leased ON task(lease_due) WHERE state = 'leased';"
 
 	"CREATE TABLE round(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, number INTEGER NOT NULL,"
-	" state TEXT NOT NULL, method TEXT, kind TEXT, model_in TEXT, model TEXT, manifest TEXT, manifest_digest "
+	" state TEXT NOT NULL, how TEXT, kind TEXT, model_in TEXT, model TEXT, manifest TEXT, manifest_digest "
 	"TEXT,"
 	" started_us INTEGER NOT NULL, aggregating_us INTEGER, finished_us INTEGER, PRIMARY KEY(job, number))"
 	" STRICT, WITHOUT ROWID;"

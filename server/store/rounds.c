@@ -3,9 +3,9 @@
 #include "common/clock.h"
 #include "server/store/db.h"
 
-#define COLUMNS                                                                                                      \
-	"round.job, number, round.state, method, kind, model_in, round.model, manifest AS \"manifest:json\","        \
-	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","            \
+#define COLUMNS                                                                                                                                                     \
+	"round.job, number, round.state, json_extract(how, '$.method') AS method, how AS \"how:json\", kind, model_in, round.model, manifest AS \"manifest:json\"," \
+	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","                                                           \
 	" round.finished_us AS \"finished:time\""
 
 int round_begin(
@@ -17,13 +17,13 @@ int round_begin(
 		"sisi", job, number, model_in, clock_wall_us());
 }
 
-int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *method, const char *kind,
+int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const json_t *how, const char *kind,
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE round SET state = 'aggregating', method = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 "
+		"UPDATE round SET state = 'aggregating', how = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 "
 		"AND number = ?2",
-		"sissi", job, number, method, kind, clock_wall_us());
+		"sijsi", job, number, how, kind, clock_wall_us());
 }
 
 int round_done(struct store_tx *tx, const char *job, int64_t number, const struct round_result *result,

@@ -9,7 +9,8 @@
 /* Rounds. `number` 0 stands for the initial model. */
 must_check int round_begin(
 	struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error);
-must_check int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *method,
+/* `how` is the plan's action: method, params, weights, step. */
+must_check int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const json_t *how,
 	const char *kind, struct rounds_error *error);
 struct round_result {
 	const char *model;      /* digest of the aggregate */

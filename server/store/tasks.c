@@ -6,12 +6,12 @@
 
 /* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
 #define COLUMNS                                                                                                      \
-	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.lease_us, "               \
-	"task.lease_due,"                                                                                            \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                 \
+	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                      \
 	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"   \
 	" task.metrics AS \"metrics:json\", task.result AS \"result:json\", task.reason,"                            \
-	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\", task.finished_us AS "              \
-	"\"finished:time\""
+	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                   \
+	" task.finished_us AS \"finished:time\""
 
 int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error)
 {
@@ -19,10 +19,10 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 
 	uuid_new(id);
 	return db_run(tx, error,
-		"INSERT INTO task(id, job, round, kind, site, state, model, lease_us, created_us)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8)",
-		"ssisssii", id, task->job, task->round, task->kind, task->site, task->model, task->lease_us,
-		clock_wall_us());
+		"INSERT INTO task(id, job, round, kind, site, state, model, control, algorithm, lease_us, created_us)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?10)",
+		"ssissssjii", id, task->job, task->round, task->kind, task->site, task->model, task->control,
+		task->algorithm, task->lease_us, clock_wall_us());
 }
 
 int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
@@ -108,7 +108,7 @@ int task_needs_model(
 
 	if (db_integer(tx, error, 0, &count,
 		    "SELECT count(*) FROM task INDEXED BY task_open WHERE site = ?1"
-		    " AND state IN ('pending', 'leased') AND state = 'leased' AND model = ?2",
+		    " AND state IN ('pending', 'leased') AND state = 'leased' AND ?2 IN (model, control)",
 		    "ss", site, model))
 		return -1;
 	*needed = count > 0;

@@ -11,6 +11,8 @@
 
 struct new_task {
 	const char *job, *kind, *site, *model; /* `model` may be NULL */
+	const char *control;                   /* tensors that go with the model; may be NULL */
+	const json_t *algorithm;               /* what the workflow asks of the trainer; may be NULL */
 	int64_t round, lease_us;
 };
 
@@ -33,7 +35,7 @@ must_check int task_list_done(struct store_tx *tx, const char *job, int64_t roun
 	struct rounds_error *error);
 /* When the next lease runs out; INT64_MAX if none does. */
 must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error);
-/* Whether a model belongs to work that the site may still do or has just done. */
+/* Whether a model, or what goes with one, belongs to work that the site may still do or has just done. */
 must_check int task_needs_model(
 	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
 

@@ -5,6 +5,18 @@
 
 const struct workflow *const workflows[] = {
 	&workflow_fedavg,
+	&workflow_fedavgm,
+	&workflow_fedprox,
+	&workflow_fedadagrad,
+	&workflow_fedadam,
+	&workflow_fedyogi,
+	&workflow_scaffold,
+	&workflow_fednova,
+	&workflow_qfedavg,
+	&workflow_ditto,
+	&workflow_cyclic,
+	&workflow_cross_site_evaluation,
+	&workflow_evaluate,
 	NULL,
 };
 

@@ -174,12 +174,16 @@ int main(int argc, char **argv)
 		if (make_input(paths[i], elements, (int)i + 1, &error))
 			return fail(&error);
 	}
+	struct aggregate_order order = { .aggregator = aggregator_find(argc > 5 ? argv[5] : "weighted_mean"),
+		.inputs = inputs,
+		.count = count,
+		.threads = threads };
 	uint8_t *output = (uint8_t *)memory(elements * 4);
 	double before = own_memory();
 	for (int pass = 0; pass < PASSES; pass++) {
 		int64_t begun = clock_steady_us();
 
-		if (aggregate_to_memory(&aggregator_weighted_mean, inputs, count, threads, output, &error))
+		if (aggregate_to_memory(&order, output, &error))
 			return fail(&error);
 		double rate = 4.0 * (double)(count * elements) / (double)(clock_steady_us() - begun) / 1e3;
 		to_memory = rate > to_memory ? rate : to_memory;
@@ -188,7 +192,7 @@ int main(int argc, char **argv)
 	for (int pass = 0; pass < 3; pass++) {
 		int64_t begun = clock_steady_us();
 
-		if (aggregate_files(&aggregator_weighted_mean, inputs, count, threads, paths[count], &error))
+		if (aggregate_files(&order, paths[count], &error))
 			return fail(&error);
 		double rate = 4.0 * (double)(count * elements) / (double)(clock_steady_us() - begun) / 1e3;
 		to_file = rate > to_file ? rate : to_file;

@@ -273,6 +273,14 @@ class Deployment:
             return None
         return wait_until(there, seconds, f"job {states}", pause=0.05)
 
+    def wait_until_round(self, job, number, seconds=60):
+        wait_until(lambda: self.job(job)["round"] >= number, seconds, f"round {number}")
+
+    def rounds_verify(self, job):
+        """The report of a proof of the job's lineage."""
+        made = self.api.post(f"/jobs/{job}/verifications")
+        return wait_until(lambda: self.api.get(f"/jobs/{job}/verifications/{made['id']}")["report"], what="the proof")
+
     def connected(self, *names):
         wait_until(lambda: {s["name"] for s in self.api.get("/sites")["items"] if s["connected"]} >= set(names),
                    what=f"{names} to connect")

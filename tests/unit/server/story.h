@@ -46,7 +46,11 @@ static inline struct story begin(
 	story.params = fields_apply(story.workflow->params, given, "", faults);
 	assert_non_null(story.params);
 	story.job = (struct job_view){
-		.params = story.params, .sites = sites, .initial_model = initial_model, .seed = 1
+		.params = story.params,
+		.sites = sites,
+		.initial_model = initial_model,
+		.seed = 1,
+		.workflow = story.workflow,
 	};
 	while (sites[story.job.site_count])
 		story.job.site_count++;

@@ -85,8 +85,12 @@ static void a_mean_is_the_same_with_any_threads(void **state)
 		inputs[i] = (struct aggregate_input){ strdup(in(state, (const char *[]){ "a", "b", "c" }[i])),
 			1.0 + i };
 	for (unsigned threads = 1; threads <= 5; threads += 2) {
-		assert_int_equal(aggregate_files(aggregator_find("weighted_mean"), inputs, 3, threads,
-					 in(state, "out"), &error),
+		assert_int_equal(
+			aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+						.inputs = inputs,
+						.count = 3,
+						.threads = threads },
+				in(state, "out"), &error),
 			0);
 		assert_int_equal(file_read(in(state, "out"), 10 << 20, &other, &size, &error), 0);
 		if (threads == 1)
@@ -121,7 +125,12 @@ static void every_element_is_the_plain_sum(void **state)
 		inputs[i] = (struct aggregate_input){ in(state, (const char *[]){ "a", "b", "c" }[i]), weights[i] };
 	result = malloc(COUNT * sizeof(float));
 	assert_int_equal(
-		aggregate_to_memory(&aggregator_weighted_mean, inputs, 3, 1, (uint8_t *)(void *)result, &error), 0);
+		aggregate_to_memory(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+					    .inputs = inputs,
+					    .count = 3,
+					    .threads = 1 },
+			(uint8_t *)(void *)result, &error),
+		0);
 	double total = weights[0] + weights[1] + weights[2];
 	for (size_t j = 0; j < COUNT; j++) {
 		double sum = 0;
@@ -144,20 +153,36 @@ static void unlike_inputs_are_refused(void **state)
 	weights_file(in(state, "c"), "v", 4, values);
 	inputs[0] = (struct aggregate_input){ in(state, "a"), 1 };
 	inputs[1] = (struct aggregate_input){ in(state, "b"), 1 };
-	assert_int_equal(
-		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+						 .inputs = inputs,
+						 .count = 2,
+						 .threads = 1 },
+				 in(state, "out"), &error),
+		-1);
 	assert_string_equal(error.field, "w");
 	assert_int_equal(access(in(state, "out"), F_OK), -1);
 	inputs[1].path = in(state, "c");
-	assert_int_equal(
-		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+						 .inputs = inputs,
+						 .count = 2,
+						 .threads = 1 },
+				 in(state, "out"), &error),
+		-1);
 	inputs[1].path = in(state, "none");
-	assert_int_equal(
-		aggregate_files(aggregator_find("weighted_mean"), inputs, 2, 1, in(state, "out"), &error), -1);
+	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+						 .inputs = inputs,
+						 .count = 2,
+						 .threads = 1 },
+				 in(state, "out"), &error),
+		-1);
 	assert_says(error, "input 2");
-	assert_int_equal(
-		aggregate_files(aggregator_find("weighted_mean"), inputs, 0, 1, in(state, "out"), &error), -1);
-	assert_null(aggregator_find("median"));
+	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+						 .inputs = inputs,
+						 .count = 0,
+						 .threads = 1 },
+				 in(state, "out"), &error),
+		-1);
+	assert_null(aggregator_find("mode"));
 }
 
 static void an_updates_distance_is_measured(void **state)

@@ -1,8 +1,8 @@
 /*
- * The weighted mean of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data,
- * AISTATS 2017: sum of w_i x_i with weights that add up to one. One pass over all inputs, in double.
+ * The mean of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017, and
+ * of every other linear aggregator: the sum of w_i x_i. One pass over all inputs, in double.
  */
-#include "server/aggregate/aggregate.h"
+#include "server/aggregate/aggregator.h"
 
 #include <string.h>
 #ifdef __x86_64__
@@ -134,19 +134,15 @@ static mean_fn *mean_f32(void)
 /* Doubles are added in the 80-bit format, so that their mean is right to the last place as well. */
 static void mean_f64(const struct stretch *stretch)
 {
-	long double total = 0;
-
-	for (size_t i = 0; i < stretch->inputs_count; i++)
-		total += (long double)stretch->given[i];
 	for (size_t at = 0; at < stretch->count; at++) {
 		long double sum = 0;
 		double value;
 
 		for (size_t i = 0; i < stretch->inputs_count; i++) {
 			memcpy(&value, stretch->inputs[i] + at * sizeof(value), sizeof(value));
-			sum += (long double)stretch->given[i] * (long double)value;
+			sum += stretch->exact[i] * (long double)value;
 		}
-		value = (double)(sum / total);
+		value = (double)sum;
 		memcpy(stretch->output + at * sizeof(value), &value, sizeof(value));
 	}
 }
@@ -170,7 +166,7 @@ static void mean_any(const struct stretch *stretch)
 	}
 }
 
-static void weighted_mean(const struct stretch *stretch)
+int kernel_mean(const struct stretch *stretch)
 {
 	if (stretch->dtype == DTYPE_F32)
 		mean_f32()(stretch->inputs, stretch->weights, stretch->inputs_count, stretch->count,
@@ -179,10 +175,5 @@ static void weighted_mean(const struct stretch *stretch)
 		mean_f64(stretch);
 	else
 		mean_any(stretch);
+	return 0;
 }
-
-const struct aggregator aggregator_weighted_mean = {
-	.name = "weighted_mean",
-	.summary = "The mean of the updates, weighted by their sample counts",
-	.kernel = weighted_mean,
-};

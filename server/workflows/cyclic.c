@@ -1,0 +1,120 @@
+/*
+ * Cyclic weight transfer: one site trains and hands the model to the next, for `rounds` laps; each visit is a round.
+ * Chang et al., Distributed deep learning networks among institutions for medical imaging, JAMIA 25(8), 2018.
+ *
+ * State: {"model", "visit", "skipped"}; visits count from 1.
+ */
+#include "server/workflows/workflows.h"
+
+#include "common/json.h"
+#include "common/random.h"
+
+#include <string.h>
+
+static const struct field params[] = {
+	{ "rounds", FIELD_INTEGER, "How often the model goes round all sites", .fallback = "3", .min = 1,
+		.max = 100000 },
+	{ "order", FIELD_TEXT, "By name, or in an order that the seed chooses anew for every lap",
+		.fallback = "\"fixed\"", .choices = { "fixed", "random" } },
+	{ "failure_policy", FIELD_TEXT, "When a site fails for good: pass it over, or fail the job",
+		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } },
+	{ NULL },
+};
+
+static int64_t rounds_of(const json_t *given)
+{
+	return json_integer_or(given, "rounds", 3);
+}
+
+/* A lap's order is a permutation that follows from the seed and the lap. */
+static const char *site_of(const struct job_view *job, int64_t number)
+{
+	size_t count = job->site_count, place = (size_t)(number - 1) % count, lap = (size_t)(number - 1) / count;
+	uint64_t random = random_salted(job->seed, lap);
+	size_t *order = calloc(count, sizeof(size_t));
+
+	for (size_t i = 0; order && i < count; i++)
+		order[i] = i;
+	if (order && !strcmp(json_text_or(job->params, "order", "fixed"), "random")) {
+		random_shuffle(&random, order, count);
+		place = order[place];
+	}
+	free(order);
+	return job->sites[place];
+}
+
+static void visit(const struct job_view *job, json_t *state, int64_t number, struct plan *plan)
+{
+	const char *model = json_text_or(state, "model", "");
+
+	if (number > rounds_of(job->params) * (int64_t)job->site_count) {
+		if (json_integer_or(state, "trained", 0))
+			plan_complete(plan);
+		else
+			plan_fail(plan, "no site could train the model");
+		return;
+	}
+	json_object_set_new(state, "visit", json_integer(number));
+	plan_round(plan, number, model);
+	plan_task(plan, "train", site_of(job, number), number, model);
+}
+
+static void take_model(json_t *state, int64_t round, const char *model, struct plan *plan)
+{
+	json_object_set_new(state, "model", json_string(model));
+	plan_model(plan, round, model);
+}
+
+static void start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	(void)event;
+	plan_expect(plan, rounds_of(job->params) * (int64_t)job->site_count);
+	if (!job->initial_model) {
+		plan_task(plan, "initialize", job->sites[0], 0, NULL);
+		return;
+	}
+	take_model(state, 0, job->initial_model, plan);
+	visit(job, state, 1, plan);
+}
+
+/* The mean of one update is that update: so a visit has a manifest like every round. */
+static void hand_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	if (!strcmp(event->task, "initialize")) {
+		take_model(state, 0, event->model, plan);
+		visit(job, state, 1, plan);
+		return;
+	}
+	plan_metrics(plan, event, event->round - 1);
+	json_object_set_new(state, "trained", json_integer(json_integer_or(state, "trained", 0) + 1));
+	plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = "weighted_mean" });
+}
+
+static void go_on(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	take_model(state, event->round, event->model, plan);
+	visit(job, state, event->round + 1, plan);
+}
+
+static void pass_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	if (!strcmp(event->task, "initialize"))
+		plan_fail(plan, "%s could not make the initial model: %s", event->site, event->reason);
+	else if (!strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail"))
+		plan_fail(plan, "%s failed: %s", event->site, event->reason);
+	else
+		visit(job, state, event->round + 1, plan);
+}
+
+const struct workflow workflow_cyclic = {
+	.name = "cyclic",
+	.summary = "One site after another trains the same model",
+	.params = params,
+	.rounds = rounds_of,
+	.steps = {
+		[EVENT_STARTED] = start,
+		[EVENT_RESULT] = hand_over,
+		[EVENT_TASK_FAILED] = pass_over,
+		[EVENT_AGGREGATED] = go_on,
+	},
+};

@@ -1,0 +1,367 @@
+/*
+ * Training in rounds: what federated averaging and most algorithms after it have in common. In every round a cohort of
+ * sites trains the same model; when enough have answered, the round closes, one model is made of their updates, and the
+ * next round begins with it. An algorithm says in its `struct training_rules` what the sites are asked to do differently
+ * and how one model comes out of many.
+ *
+ * Before it trains, a site measures the model that it was given, so the metrics of the model of round r arrive with
+ * the updates of round r + 1; metrics named train_* are of the site's own training and belong to its round. After
+ * the last round the model is evaluated at every site.
+ *
+ * State: {"phase", "round", "model", "control", "cohort": [site], "results": {site: {"weight", "metrics", "distance"}},
+ *         "lost": [site], "best", "since_best"}
+ */
+#include "server/workflows/training_rounds.h"
+
+#include "common/json.h"
+
+#include <math.h>
+#include <string.h>
+
+void training_check(const json_t *given, json_t *faults)
+{
+	if (json_integer_or(given, "early_stop_rounds", 0) && !*json_text_or(given, "key_metric", ""))
+		fields_fault(faults, "params.early_stop_rounds", "needs a key_metric to look at");
+}
+
+int64_t training_rounds(const json_t *given)
+{
+	return json_integer_or(given, "rounds", 10);
+}
+
+static const struct training_rules *rules_of(const struct job_view *job)
+{
+	return job->workflow->rules;
+}
+
+static int64_t round_of(const json_t *state)
+{
+	return json_integer_or(state, "round", 0);
+}
+
+static const char *model_of(const json_t *state)
+{
+	return json_text_or(state, "model", "");
+}
+
+static bool in_phase(const json_t *state, const char *phase)
+{
+	return !strcmp(json_text_or(state, "phase", ""), phase);
+}
+
+static void set_phase(json_t *state, const char *phase)
+{
+	json_object_set_new(state, "phase", json_string(phase));
+	json_object_set_new(state, "results", json_object());
+	json_object_set_new(state, "lost", json_array());
+}
+
+static size_t answered(const json_t *state)
+{
+	return json_object_size(json_object_get(state, "results"));
+}
+
+static size_t lost(const json_t *state)
+{
+	return json_array_size(json_object_get(state, "lost"));
+}
+
+static size_t cohort_size(const json_t *state)
+{
+	return json_array_size(json_object_get(state, "cohort"));
+}
+
+static size_t quorum(const struct job_view *job, const json_t *state)
+{
+	size_t wanted = (size_t)json_integer_or(job->params, "quorum", 0);
+
+	return wanted == 0 || wanted > cohort_size(state) ? cohort_size(state) : wanted;
+}
+
+/* Sends the present task to each site of the cohort. */
+static void send(const struct job_view *job, json_t *state, const char *kind, struct plan *plan)
+{
+	double deadline = json_number_or(job->params, "deadline_seconds", 0);
+	bool trains = !strcmp(kind, "train");
+	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job->params) : NULL;
+	struct task_extras extras = {
+		.control = trains && rules_of(job)->shares_control ? json_text_or(state, "control", NULL) : NULL,
+		.algorithm = algorithm,
+	};
+	size_t i;
+	json_t *site;
+
+	json_array_foreach (json_object_get(state, "cohort"), i, site)
+		plan_task_with(plan, kind, json_string_value(site), round_of(state), model_of(state), &extras);
+	if (deadline > 0)
+		plan_timer(plan, "deadline", deadline);
+}
+
+static void choose_cohort(const struct job_view *job, json_t *state, double fraction)
+{
+	size_t count = (size_t)ceil(fraction * (double)job->site_count - 1e-9);
+	json_t *cohort = json_array();
+
+	choose(job->sites, job->site_count, count ? count : 1, job->seed, (uint64_t)round_of(state), cohort);
+	json_object_set_new(state, "cohort", cohort);
+}
+
+static void begin_round(const struct job_view *job, json_t *state, int64_t round, struct plan *plan)
+{
+	set_phase(state, "training");
+	json_object_set_new(state, "round", json_integer(round));
+	choose_cohort(job, state, json_number_or(job->params, "fraction", 1));
+	plan_round(plan, round, model_of(state));
+	send(job, state, "train", plan);
+}
+
+static void begin_evaluation(const struct job_view *job, json_t *state, struct plan *plan)
+{
+	set_phase(state, "evaluating");
+	choose_cohort(job, state, 1);
+	send(job, state, "evaluate", plan);
+}
+
+/* The first step with a model: what the job is for. */
+static void begin_work(const struct job_view *job, json_t *state, struct plan *plan)
+{
+	if (rules_of(job)->only_evaluates)
+		begin_evaluation(job, state, plan);
+	else
+		begin_round(job, state, 1, plan);
+}
+
+static void take_model(json_t *state, int64_t round, const char *model, struct plan *plan)
+{
+	json_object_set_new(state, "model", json_string(model));
+	plan_model(plan, round, model);
+}
+
+void training_start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	(void)event;
+	if (job->initial_model) {
+		take_model(state, 0, job->initial_model, plan);
+		begin_work(job, state, plan);
+		return;
+	}
+	set_phase(state, "initializing");
+	plan_task(plan, "initialize", job->sites[0], 0, NULL);
+}
+
+/* Means over the sites in order of name, so that the order of arrival does not show in the last bit. */
+static void close_metrics(
+	const struct job_view *job, const json_t *state, int64_t model_round, struct plan *plan, json_t *means)
+{
+	json_auto_t *weights = json_object();
+
+	for (size_t i = 0; i < job->site_count; i++) {
+		const json_t *result = json_object_get(json_object_get(state, "results"), job->sites[i]);
+		double weight = json_number_or(result, "weight", 0);
+		const char *name;
+		json_t *value;
+
+		json_object_foreach (json_object_get(result, "metrics"), name, value) {
+			if (!json_is_number(value))
+				continue;
+			json_object_set_new(means, name,
+				json_real(json_number_or(means, name, 0) + weight * json_number_value(value)));
+			json_object_set_new(weights, name, json_real(json_number_or(weights, name, 0) + weight));
+		}
+	}
+	const char *name;
+	json_t *sum;
+	json_object_foreach (means, name, sum) {
+		double mean = json_number_value(sum) / json_number_or(weights, name, 1);
+		bool own = !strncmp(name, "train_", 6);
+
+		json_real_set(sum, mean);
+		plan_metric(plan, own ? model_round + 1 : model_round, "", name, mean);
+	}
+}
+
+/* Looks at the key metric of the model of `round`; true if training should stop. */
+static bool judge(const struct job_view *job, json_t *state, int64_t round, const json_t *means, struct plan *plan)
+{
+	const char *key = json_text_or(job->params, "key_metric", "");
+	int64_t patience = json_integer_or(job->params, "early_stop_rounds", 0);
+	int64_t since = json_integer_or(state, "since_best", 0);
+	const json_t *value = json_object_get(means, key), *best = json_object_get(state, "best");
+	bool more = !strcmp(json_text_or(job->params, "key_metric_goal", "max"), "max");
+
+	if (!*key)
+		return false;
+	if (!json_is_number(value)) {
+		if (!json_bool_or(state, "key_metric_missed", false))
+			plan_note(plan, round, "no site reported the key metric \"%s\" as a number", key);
+		json_object_set_new(state, "key_metric_missed", json_true());
+		return false;
+	}
+	if (!best || (more ? json_number_value(value) > json_number_value(best)
+			   : json_number_value(value) < json_number_value(best))) {
+		json_object_set_new(state, "best", json_real(json_number_value(value)));
+		json_object_set_new(state, "since_best", json_integer(0));
+		plan_best(plan, round, model_of(state));
+		return false;
+	}
+	json_object_set_new(state, "since_best", json_integer(since + 1));
+	return patience > 0 && since + 1 >= patience;
+}
+
+static void complete(json_t *state, struct plan *plan)
+{
+	set_phase(state, "done");
+	plan_complete(plan);
+}
+
+static void close_evaluation(const struct job_view *job, json_t *state, struct plan *plan)
+{
+	json_auto_t *means = json_object();
+
+	plan_timer_off(plan, "deadline");
+	plan_cancel(plan, round_of(state), "the evaluation has closed");
+	close_metrics(job, state, round_of(state), plan, means);
+	judge(job, state, round_of(state), means, plan);
+	complete(state, plan);
+}
+
+json_t *training_aggregator_params(const json_t *given)
+{
+	static const char *const names[] = { "trim", "byzantine", "clip_norm" };
+	json_t *params = json_object();
+
+	for (size_t i = 0; i < 3; i++)
+		json_object_set(params, names[i], json_object_get(given, names[i]));
+	return params;
+}
+
+/* What is known of the round goes to the algorithm; without one, the job's aggregator makes the next model. */
+static void combine(const struct job_view *job, const json_t *state, struct plan *plan)
+{
+	struct combination how = {
+		.method = json_text_or(job->params, "aggregator", "weighted_mean"),
+		.results = json_object_get(state, "results"),
+		.round = round_of(state),
+	};
+	struct aggregate_plan asked = { 0 };
+	char fault[300] = "";
+
+	if (strcmp(how.method, "weighted_mean") != 0)
+		how.params = training_aggregator_params(job->params);
+	if (rules_of(job)->combine)
+		rules_of(job)->combine(job, &how, fault, sizeof(fault));
+	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step };
+	if (fault[0])
+		plan_fail(plan, "%s", fault);
+	else
+		plan_aggregate(plan, round_of(state), "train", &asked);
+	json_decref(how.params);
+	json_decref(how.weights);
+	json_decref(how.step);
+}
+
+static void close_round(const struct job_view *job, json_t *state, struct plan *plan)
+{
+	json_auto_t *means = json_object();
+	int64_t round = round_of(state);
+	bool stop;
+
+	plan_timer_off(plan, "deadline");
+	plan_timer_off(plan, "grace");
+	plan_cancel(plan, round, "the round has closed without it");
+	close_metrics(job, state, round - 1, plan, means);
+	stop = judge(job, state, round - 1, means, plan);
+	if (stop) {
+		plan_note(plan, round, "stopped early: \"%s\" has not improved for %lld rounds",
+			json_text_or(job->params, "key_metric", ""),
+			(long long)json_integer_or(job->params, "early_stop_rounds", 0));
+		complete(state, plan);
+		return;
+	}
+	json_object_set_new(state, "phase", json_string("aggregating"));
+	combine(job, state, plan);
+}
+
+/* A round closes when everyone has answered or is lost, or when those who answered suffice and the grace is over. */
+static void settle(const struct job_view *job, json_t *state, struct plan *plan)
+{
+	double grace = json_number_or(job->params, "grace_seconds", 0);
+	size_t have = answered(state), open = cohort_size(state) - have - lost(state);
+
+	if (in_phase(state, "evaluating")) {
+		if (open == 0)
+			close_evaluation(job, state, plan);
+		return;
+	}
+	if (have < quorum(job, state))
+		return;
+	if (open == 0 || grace <= 0)
+		close_round(job, state, plan);
+	else if (have == quorum(job, state))
+		plan_timer(plan, "grace", grace);
+}
+
+void training_result(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	if (in_phase(state, "initializing")) {
+		take_model(state, 0, event->model, plan);
+		begin_work(job, state, plan);
+		return;
+	}
+	if (!in_phase(state, "training") && !in_phase(state, "evaluating"))
+		return;
+	json_object_set_new(json_object_get(state, "results"), event->site,
+		json_pack("{s:f, s:O?, s:f}", "weight", event->weight, "metrics", (json_t *)(uintptr_t)event->metrics,
+			"distance", event->distance));
+	plan_metrics(plan, event, in_phase(state, "evaluating") ? event->round : event->round - 1);
+	settle(job, state, plan);
+}
+
+void training_failure(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	bool strict = !strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail");
+
+	if (in_phase(state, "initializing")) {
+		plan_fail(plan, "%s could not make the initial model: %s", event->site, event->reason);
+		return;
+	}
+	if (!in_phase(state, "training") && !in_phase(state, "evaluating"))
+		return;
+	json_array_append_new(json_object_get(state, "lost"), json_string(event->site));
+	if (strict && in_phase(state, "training"))
+		plan_fail(plan, "%s failed in round %lld: %s", event->site, (long long)event->round, event->reason);
+	else if (in_phase(state, "training") && cohort_size(state) - lost(state) < quorum(job, state))
+		plan_fail(plan, "round %lld cannot reach its quorum of %zu: %s failed: %s", (long long)event->round,
+			quorum(job, state), event->site, event->reason);
+	else
+		settle(job, state, plan);
+}
+
+void training_aggregate(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	if (event->control)
+		json_object_set_new(state, "control", json_string(event->control));
+	take_model(state, event->round, event->model, plan);
+	if (event->round < training_rounds(job->params))
+		begin_round(job, state, event->round + 1, plan);
+	else if (json_bool_or(job->params, "evaluate_last", true))
+		begin_evaluation(job, state, plan);
+	else
+		complete(state, plan);
+}
+
+void training_timer(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	(void)event;
+	if (in_phase(state, "evaluating"))
+		close_evaluation(job, state, plan);
+	else if (in_phase(state, "training") && answered(state) >= quorum(job, state))
+		close_round(job, state, plan);
+	else if (in_phase(state, "training") && quorum(job, state) == cohort_size(state))
+		plan_fail(plan,
+			"round %lld reached its deadline with %zu of %zu updates and no smaller quorum was set",
+			(long long)round_of(state), answered(state), cohort_size(state));
+	else if (in_phase(state, "training"))
+		plan_fail(plan, "round %lld reached its deadline with %zu updates; its quorum is %zu",
+			(long long)round_of(state), answered(state), quorum(job, state));
+}

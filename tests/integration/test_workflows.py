@@ -1,0 +1,276 @@
+"""Every workflow and aggregator against tests/reference/, with the real daemons and trainers on real data.
+
+One table of workflows serves all tests: a new one is a row. The model is logistic regression on the Wisconsin breast cancer
+data of four hospitals, full-batch steps, so that nothing is left to chance.
+"""
+import csv
+import functools
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from harness.deployment import DATA, SiteClient, WDBC
+from harness.weights import save
+from reference import aggregators, federated
+
+HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
+STEPS, RATE, ROUNDS = 5, 0.3, 20
+TRAINER = {"model": "logistic", "batch_size": 0, "epochs": STEPS, "learning_rate": RATE, "validation": 0}
+
+
+def table(name):
+    with open(DATA / f"wdbc/{name}.csv") as file:
+        rows = list(csv.DictReader(file))
+    features = [column for column in rows[0] if column != WDBC["label"]]
+    return (np.array([[float(row[column]) for column in features] for row in rows]),
+            np.array([WDBC["classes"].index(row[WDBC["label"]]) for row in rows], float))
+
+
+def vector(model):
+    return np.append(model["layer0.weight"].astype(float), model["layer0.bias"].astype(float))
+
+
+def standardised(model):
+    """The hospitals' data as the model sees them: its first site's means and deviations travel with it."""
+    return [((x - model["input.mean"].astype(float)) / model["input.scale"].astype(float), y)
+            for x, y in map(table, HOSPITALS)]
+
+
+@pytest.fixture
+def hospitals(rounds):
+    for name in HOSPITALS:
+        rounds.start_site(name)
+    rounds.connected(*HOSPITALS)
+    return rounds
+
+
+def submit(rounds, workflow, params, trainer=None, **spec):
+    if workflow not in ("cyclic", "cross_site_evaluation"):
+        params = {"evaluate_last": False, **params}
+    return rounds.submit(workflow=workflow, params=params, executor="trainer", dataset="wdbc", sites=HOSPITALS,
+                         trainer={**TRAINER, **(trainer or {})}, retention={"models": 1000, "updates": 1000}, **spec)
+
+
+def models(rounds, job):
+    """The initial and the last model."""
+    done = rounds.wait_for(job, "completed", seconds=120)
+    first = rounds.api.get(f"/jobs/{job}/rounds")["items"][0]["model"]
+    return [safetensors.numpy.load(rounds.api.download(digest)) for digest in (first, done["model"])]
+
+
+# workflow, its params, the trainer's, and what the reference makes of (first model, sites)
+WORKFLOWS = {
+    "fedavg": ({}, {}, functools.partial(federated.fedavg, rounds=ROUNDS, steps=STEPS, rate=RATE)),
+    "fedprox": ({"mu": 0.5}, {}, functools.partial(federated.fedprox, rounds=ROUNDS, steps=STEPS, rate=RATE, mu=0.5)),
+    "fedavgm": ({"server_momentum": 0.7, "server_learning_rate": 0.8}, {}, functools.partial(
+        federated.fedavgm, rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.8, beta=0.7)),
+    "fedadagrad": ({"beta1": 0.0}, {}, functools.partial(
+        federated.fedopt, "adagrad", rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.1, beta1=0.0)),
+    "fedadam": ({"tau": 0.01}, {}, functools.partial(
+        federated.fedopt, "adam", rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.1, tau=0.01)),
+    "fedyogi": ({}, {}, functools.partial(
+        federated.fedopt, "yogi", rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.1)),
+    "scaffold": ({}, {}, functools.partial(federated.scaffold, rounds=ROUNDS, steps=STEPS, rate=RATE)),
+    "fednova": ({}, {"optimizer": "momentum", "momentum": 0.6}, functools.partial(
+        federated.fednova, rounds=ROUNDS, steps=[STEPS] * 4, rate=RATE, momentum=0.6)),
+    "qfedavg": ({"q": 2, "lipschitz": 1 / RATE}, {}, functools.partial(
+        federated.qfedavg, rounds=ROUNDS, steps=STEPS, rate=RATE, q=2, lipschitz=1 / RATE)),
+    "ditto": ({"lambda": 0.2}, {}, lambda w, sites: federated.ditto(w, sites, ROUNDS, STEPS, RATE, 0.2)[0]),
+    "cyclic": ({"rounds": 5}, {}, functools.partial(federated.cyclic, rounds=5, steps=STEPS, rate=RATE)),
+}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_twenty_rounds_agree_with_the_papers(hospitals, workflow):
+    params, trainer, reference = WORKFLOWS[workflow]
+    job = submit(hospitals, workflow, {"rounds": ROUNDS, **params}, trainer)
+    first, last = models(hospitals, job)
+    expected = reference(vector(first), standardised(first))
+    assert np.linalg.norm(expected) > 1, "it has learned something"
+    assert np.abs(vector(last) - expected).max() <= 1e-5 * np.abs(expected).max()
+    verified = hospitals.rounds_verify(job)
+    assert verified["good"] and all(row["recomputed"] for row in verified["rounds"][1:]), verified
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_part_of_the_sites_a_failure_and_restarts(hospitals, workflow):
+    """The server and a site are restarted in the middle; a site is gone for good; the lineage is whole all the same."""
+    params, trainer, _ = WORKFLOWS[workflow]
+    names = HOSPITALS + ["e"]
+    hospitals.start_site("e", executors={"trainer": {"command": ["/bin/false"]}})
+    hospitals.connected(*names)
+    part = {} if workflow == "cyclic" else {"fraction": 0.6, "quorum": 1}
+    job = hospitals.submit(workflow=workflow, params={**params, **part, "rounds": 3 if workflow == "cyclic" else 12},
+                           executor="trainer", dataset="wdbc", sites=names, trainer={**TRAINER, **trainer, "epochs": 400},
+                           max_attempts=1)
+    hospitals.wait_until_round(job, 3)
+    hospitals.restart()
+    next(p for p in hospitals.processes if getattr(p, "name", "") == "hospital-b").again()
+    done = hospitals.wait_for(job, "completed", seconds=120)
+    assert done["round"] == done["rounds"] or workflow == "cyclic"
+    assert any(t["site"] == "e" and t["state"] == "failed" for t in hospitals.tasks(job))
+    assert hospitals.rounds_verify(job)["good"]
+
+
+def test_scaffold_with_part_of_the_sites_keeps_the_right_variates(hospitals):
+    job = submit(hospitals, "scaffold", {"rounds": ROUNDS, "fraction": 0.5}, seed=5)
+    first, last = models(hospitals, job)
+    cohorts = [[] for _ in range(ROUNDS)]
+    for task in hospitals.tasks(job):
+        if task["kind"] == "train":
+            cohorts[task["round"] - 1].append(HOSPITALS.index(task["site"]))
+    assert all(len(c) == 2 for c in cohorts) and len({tuple(c) for c in cohorts}) > 2
+    expected = federated.scaffold(vector(first), standardised(first), ROUNDS, STEPS, RATE, cohorts=cohorts)
+    assert np.abs(vector(last) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_fednova_with_unlike_numbers_of_steps(hospitals):
+    """Batches of 100 rows: one step an epoch at small hospitals, two at larger ones; shuffled, so only the counts are compared."""
+    job = submit(hospitals, "fednova", {"rounds": 3}, {"batch_size": 100, "epochs": 2})
+    hospitals.wait_for(job, "completed")
+    steps = {m["site"]: m["value"] for m in hospitals.api.get(f"/jobs/{job}/metrics?name=train_steps")["items"] if m["site"]}
+    assert steps == {name: 2 * -(-len(table(name)[1]) // 100) for name in HOSPITALS} and len(set(steps.values())) > 1
+
+
+def test_dittos_personal_models_stay_at_home_and_are_right(hospitals):
+    job = submit(hospitals, "ditto", {"rounds": 6, "lambda": 0.2})
+    first, _ = models(hospitals, job)
+    _, own = federated.ditto(vector(first), standardised(first), 6, STEPS, RATE, 0.2)
+    for name, expected in zip(HOSPITALS, own):
+        kept = safetensors.numpy.load_file(hospitals.home / name / "own" / job / "personal-6.safetensors")
+        assert np.abs(vector(kept) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_only_shared_tensors_travel(hospitals):
+    """FedPer: the last layer stays at each site."""
+    job = submit(hospitals, "fedavg", {"rounds": 4}, {"model": "mlp", "loss": "logistic", "hidden": 8, "outputs": 1},
+                 share=["input.*", "layer0.*"])
+    first, last = models(hospitals, job)
+    assert set(last) == set(first) == {"input.mean", "input.scale", "layer0.weight", "layer0.bias"}
+    heads = [safetensors.numpy.load_file(hospitals.home / name / "own" / job / "own-4.safetensors") for name in HOSPITALS]
+    assert all(set(head) == {"layer1.weight", "layer1.bias"} for head in heads)
+    assert not np.array_equal(heads[0]["layer1.weight"], heads[1]["layer1.weight"])
+    job = submit(hospitals, "fedavg", {"rounds": 1}, share=["lora*"])
+    assert "match none of the model's tensors" in hospitals.wait_for(job, "failed")["reason"]
+
+
+def test_every_model_is_measured_at_every_site(hospitals):
+    job = submit(hospitals, "cross_site_evaluation", {}, {"validation": 0.3})
+    hospitals.wait_for(job, "completed")
+    metrics = hospitals.api.get(f"/jobs/{job}/metrics")["items"]
+    matrix = {(m["name"].split("@")[1], m["site"]): m["value"] for m in metrics if m["name"].startswith("accuracy@")}
+    assert set(matrix) == {(model, site) for model in HOSPITALS + ["mean"] for site in HOSPITALS}
+    assert all(0.5 < value <= 1 for value in matrix.values()) and len(set(matrix.values())) > 4
+
+
+def test_a_stored_model_is_only_measured(hospitals):
+    job = submit(hospitals, "fedavg", {"rounds": 5}, {"validation": 0.3})
+    model = hospitals.wait_for(job, "completed")["model"]
+    checked = hospitals.submit(workflow="evaluate", executor="trainer", dataset="wdbc", sites=HOSPITALS, initial_model=model,
+                               trainer={**TRAINER, "validation": 0.3})
+    assert hospitals.wait_for(checked, "completed")["model"] == model
+    values = {m["site"] for m in hospitals.api.get(f"/jobs/{checked}/metrics?name=accuracy")["items"]}
+    assert values == {"", *HOSPITALS} and {t["kind"] for t in hospitals.tasks(checked)} == {"evaluate"}
+    refused = hospitals.api.raw("POST", "/api/v1/jobs", json={"name": "x", "workflow": "evaluate", "dataset": "wdbc"})
+    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "initial_model"
+
+
+# Aggregators
+
+AGGREGATORS = {
+    "weighted_mean": ({}, lambda x, p: p @ x),
+    "mean": ({}, lambda x, p: x.mean(axis=0)),
+    "median": ({}, aggregators.median),
+    "trimmed_mean": ({"trim": 0.3}, functools.partial(aggregators.trimmed_mean, trim=0.3)),
+    "norm_clipping": ({"clip_norm": 30.0}, functools.partial(aggregators.norm_clipping, bound=30.0)),
+    "geometric_median": ({}, aggregators.geometric_median),
+    "krum": ({"byzantine": 2}, functools.partial(aggregators.krum, f=2)),
+    "multi_krum": ({"byzantine": 3}, functools.partial(aggregators.multi_krum, f=3)),
+    "bulyan": ({"byzantine": 2}, functools.partial(aggregators.bulyan, f=2)),
+}
+
+
+def one_round(rounds, model, updates, weights, **params):
+    names = [f"s{i:02}" for i in range(len(updates))]
+    sites = [SiteClient(rounds, name) for name in names]
+    for site in sites:
+        site.claim(wait=0)
+    job = rounds.submit(sites=names, initial_model=rounds.api.upload(save(model)),
+                        params={"rounds": 1, "evaluate_last": False, **params})
+    for site, update, weight in zip(sites, updates, weights):
+        task = site.claim()
+        site.result(task, site.upload(save(update)), weight=weight)
+    return job
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("name", AGGREGATORS)
+def test_aggregators_agree_with_the_papers(rounds, name, dtype):
+    """11 sites, three of them far out; several tensors, of which one fills no vector; whatever the dtype."""
+    params, reference = AGGREGATORS[name]
+    rng = np.random.default_rng(12)
+    shapes = {"a": (3, 7), "b": (1,), "c": (1003,)}
+    model = {k: rng.normal(size=s).astype(dtype) for k, s in shapes.items()}
+    updates = [{k: (v + rng.normal(scale=0.5 if i % 4 else 5, size=v.shape)).astype(dtype) for k, v in model.items()}
+               for i in range(11)]
+    weights = rng.uniform(1, 9, 11)
+    job = one_round(rounds, model, updates, weights, aggregator=name, **params)
+    done = rounds.wait_for(job, "completed")
+    result = safetensors.numpy.load(rounds.api.download(done["model"]))
+    def flat(m):
+        return np.concatenate([m[k].astype(float).ravel() for k in shapes])
+    base = flat(model)
+    changes = np.array([flat(u) for u in updates]) - base
+    expected = base + reference(changes, weights / weights.sum())
+    tolerance = {np.float32: 1e-5, np.float64: 1e-6, np.float16: 2e-3}[dtype]  # distances are summed from floats
+    assert np.abs(flat(result) - expected).max() <= tolerance * np.abs(expected).max()
+    # Outliers: what an operator sees of each site.
+    metrics = rounds.api.get(f"/jobs/{job}/metrics")["items"]
+    for i, change in enumerate(changes):
+        seen = {m["name"]: m["value"] for m in metrics if m["site"] == f"s{i:02}"}
+        aggregate = flat(result) - base
+        assert seen["aggregate_distance"] == pytest.approx(np.linalg.norm(change - aggregate), rel=1e-6, abs=1e-6)
+        assert seen["update_norm"] == pytest.approx(np.linalg.norm(change), rel=1e-6)
+        assert seen["aggregate_cosine"] == pytest.approx(
+            change @ aggregate / np.linalg.norm(change) / np.linalg.norm(aggregate), abs=1e-6)
+    assert rounds.rounds_verify(job)["good"]
+
+
+def test_a_sum_is_a_sum(rounds):
+    model = {"w": np.zeros(5, np.float32)}
+    updates = [{"w": np.arange(5, dtype=np.float32) * k} for k in (1, 2, 4)]
+    job = one_round(rounds, model, updates, [3, 1, 9], aggregator="sum")
+    result = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))
+    assert np.array_equal(result["w"], np.arange(5) * 7)
+
+
+def test_too_few_for_krum_says_how_many(rounds):
+    model = {"w": np.zeros(5, np.float32)}
+    job = one_round(rounds, model, [model] * 4, [1] * 4, aggregator="krum", byzantine=2)
+    assert "krum with byzantine 2 needs at least 7 updates; there are 4" in rounds.wait_for(job, "failed")["reason"]
+
+
+@pytest.mark.parametrize("name", ["median", "trimmed_mean", "geometric_median", "krum", "multi_krum", "bulyan"])
+def test_hostile_sites_are_withstood(rounds, name):
+    """Honest sites train on the real data; 30% (for Bulyan, which promises less, 20%) send the opposite, twenty times as far."""
+    count, hostile = (15, 3) if name == "bulyan" else (10, 3)
+    x, y = (np.concatenate(parts) for parts in zip(*map(table, HOSPITALS)))
+    x = (x - x.mean(0)) / x.std(0)
+    order = np.random.default_rng(2).permutation(len(y))
+    parts = [(x[rows], y[rows]) for rows in np.array_split(order, count)]
+    weights = [float(len(part[1])) for part in parts]
+
+    def train(**params):
+        w = np.zeros(31)
+        for _ in range(3):
+            updates = []
+            for i, part in enumerate(parts):
+                trained = federated.descend(w, part, 20, 0.3)
+                updates.append({"w": (w - 20 * (trained - w) if i < hostile else trained).astype(np.float32)})
+            job = one_round(rounds, {"w": w.astype(np.float32)}, updates, weights, **params)
+            done = rounds.wait_for(job, "completed")
+            w = safetensors.numpy.load(rounds.api.download(done["model"]))["w"].astype(float)
+        return np.mean((x @ w[:-1] + w[-1] > 0) == (y == 1))
+    assert train(aggregator=name, **({"trim": 0.3} if name == "trimmed_mean" else {})) > 0.93
+    assert train() < 0.5, "the mean follows them"
