@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char default_workflow[] = "fedavg";
+
 static const struct field retention_fields[] = {
 	{ "updates", FIELD_INTEGER, "Rounds whose updates are kept, so that `rounds verify` can recompute them",
 		.fallback = "10", .min = 0, .max = 1000000 },
@@ -88,7 +90,7 @@ static void workflow_names(char *text, size_t size)
 /* The params of the given spec: whatever else is wrong, their faults are reported too. */
 static json_t *check_params(const json_t *given, json_t *faults)
 {
-	const struct workflow *workflow = workflow_find(json_text_or(given, "workflow", "fedavg"));
+	const struct workflow *workflow = workflow_find(json_text_or(given, "workflow", default_workflow));
 	const json_t *params = json_object_get(given, "params");
 	json_auto_t *none = json_object();
 	char known[400];
@@ -136,11 +138,18 @@ json_t *spec_schema(void)
 	for (const struct workflow *const *at = workflows; *at; at++) {
 		json_t *params = fields_schema((*at)->params);
 
-		json_array_append_new(names, json_string((*at)->name));
+		json_t *rule = json_pack("{s:{s:{s:{s:s}}}, s:{s:{s:o}}}", "if", "properties", "workflow", "const",
+			(*at)->name, "then", "properties", "params", params);
+
+		/* The default workflow's rule also holds where none is named. */
+		if (strcmp((*at)->name, default_workflow) != 0)
+			json_object_set_new(json_object_get(rule, "if"), "required", json_pack("[s]", "workflow"));
+		if ((*at)->needs_model)
+			json_object_set_new(
+				json_object_get(rule, "then"), "required", json_pack("[s]", "initial_model"));
 		json_object_set_new(params, "description", json_string((*at)->summary));
-		json_array_append_new(
-			rules, json_pack("{s:{s:{s:{s:s}}}, s:{s:{s:o}}}", "if", "properties", "workflow", "const",
-				       (*at)->name, "then", "properties", "params", params));
+		json_array_append_new(names, json_string((*at)->name));
+		json_array_append_new(rules, rule);
 	}
 	json_object_del(json_object_get(properties, "workflow"), "pattern");
 	json_object_set_new(json_object_get(properties, "workflow"), "enum", names);

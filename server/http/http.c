@@ -239,10 +239,7 @@ uint16_t http_port(const struct http *http)
 
 void http_stop(struct http *http)
 {
-	MHD_socket listening = http->daemon ? MHD_quiesce_daemon(http->daemon) : MHD_INVALID_SOCKET;
-
-	if (listening != MHD_INVALID_SOCKET)
-		close(listening);
+	/* MHD_quiesce_daemon is not used: its threads may take the socket off their epoll sets twice, and then it aborts. */
 	http_drain(http);
 	workers_stop(http); /* every suspended connection has been resumed by its worker when they have ended */
 	/* What they answered is still to be sent. */

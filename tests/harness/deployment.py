@@ -274,7 +274,11 @@ class Deployment:
         return wait_until(there, seconds, f"job {states}", pause=0.05)
 
     def wait_until_round(self, job, number, seconds=60):
-        wait_until(lambda: self.job(job)["round"] >= number, seconds, f"round {number}")
+        def there():
+            row = self.job(job)
+            assert row["state"] in ("queued", "running"), row
+            return row["round"] >= number
+        wait_until(there, seconds, f"round {number}")
 
     def rounds_verify(self, job):
         """The report of a proof of the job's lineage."""

@@ -33,7 +33,7 @@ LIBRARIES = {
     r"<microhttpd\.h>": "server/http/",
     r"<gnutls/": "server/http/",
     r"<curl/": "client/http.c",
-    r"<cblas\.h>": "client/trainers/",
+    r"<cblas\.h>": ("client/trainers/", "server/aggregate/"),
     r"<csv\.h>": "client/trainers/",
 }
 
