@@ -67,9 +67,11 @@ static const char **environment_list(const json_t *settings, char (*kept)[600])
 {
 	static const char *const names[] = { "PATH", "HOME", "LANG" };
 	const json_t *given = json_object_get(settings, "environment");
-	const char **list = text_list(given, ARRAY_SIZE(names));
+	const char **list = text_list(given, ARRAY_SIZE(names) + 1);
 	size_t at = json_array_size(given);
 
+	if (list)
+		list[at++] = "ROUNDS_PROTOCOL=1"; /* a program sees that it is an executor */
 	for (size_t i = 0; list && i < ARRAY_SIZE(names); i++) {
 		if (!getenv(names[i]))
 			continue;

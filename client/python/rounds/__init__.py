@@ -1,0 +1,20 @@
+"""Rounds: federated learning.
+
+At a site, a training script becomes federated with three lines::
+
+    import rounds
+
+    for task in rounds.tasks():            # as often as the server asks
+        task.load_into(model)              # the common model
+        train(model)
+        rounds.send(model, metrics={"loss": loss}, num_samples=len(data))
+
+In a notebook, :class:`rounds.Client` submits jobs, watches them and fetches models as arrays.
+"""
+from rounds.client import Client, Job, Problem
+from rounds.executor import NotFederated, Task, fail, log, progress, receive, send, tasks
+from rounds.weights import load, save
+
+__all__ = ["Client", "Job", "NotFederated", "Problem", "Task", "fail", "load", "log", "progress", "receive", "save", "send",
+           "tasks"]
+__version__ = "0.1.0"

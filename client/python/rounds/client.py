@@ -1,0 +1,192 @@
+"""The REST API for notebooks and scripts, with the standard library and NumPy."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import ssl
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+import numpy as np
+
+from rounds import frameworks, weights
+
+FINAL = ("completed", "failed", "aborted")
+
+
+class Problem(RuntimeError):
+    """The server refused: `status`, `type` (a short name such as "not-found"), `detail`, and `errors` by field."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        self.status, self.body = status, body
+        self.type = str(body.get("type", "")).rsplit("/", 1)[-1]
+        self.detail = str(body.get("detail") or body.get("title") or "the server refused")
+        self.errors: List[Dict[str, str]] = list(body.get("errors") or [])
+        more = "".join(f"\n  {e['field']}: {e['message']}" for e in self.errors)
+        super().__init__(f"{self.detail}{more}")
+
+
+def _contexts() -> pathlib.Path:
+    home = os.environ.get("ROUNDS_HOME")
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return pathlib.Path(home) if home else pathlib.Path(config) / "rounds"
+
+
+class Client:
+    """A server, as one of its people.
+
+    Client() takes the login that `rounds login` made; Client(context="name") another one of them; Client(url, token, ca_file)
+    needs none.
+    """
+
+    def __init__(self, url: Optional[str] = None, token: Optional[str] = None, ca_file: Optional[str] = None,
+                 context: str = "default") -> None:
+        if url is None:
+            path = _contexts() / "contexts.json"
+            known = json.loads(path.read_text()) if path.exists() else {}
+            if context not in known:
+                raise RuntimeError(f'there is no login named "{context}": run `rounds login`, or give url, token and ca_file')
+            url, token, ca_file = (known[context].get(key) for key in ("url", "token", "ca_file"))
+        self.url, self._token = str(url).rstrip("/"), token
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+
+    def _open(self, method: str, path: str, data: Optional[bytes] = None, timeout: float = 120,
+              headers: Optional[Mapping[str, str]] = None) -> Any:
+        request = urllib.request.Request(path if path.startswith("https:") else self.url + path, data=data, method=method)
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            return self._opener.open(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            raw = error.read()
+            try:
+                body = json.loads(raw)
+            except ValueError:
+                body = {"detail": raw.decode(errors="replace")[:300]}
+            raise Problem(error.code, body) from None
+
+    def call(self, method: str, path: str, body: Any = None, timeout: float = 120) -> Any:
+        """Any call of the API: `path` behind /api/v1; the answer's JSON, or None."""
+        data = None if body is None else json.dumps(body).encode()
+        with self._open(method, "/api/v1" + path, data, timeout, {"Content-Type": "application/json"}) as answer:
+            raw = answer.read()
+        return json.loads(raw) if raw else None
+
+    def submit(self, spec: Optional[Mapping[str, Any]] = None, **fields: Any) -> "Job":
+        """Submits a job, given as in a job file; Problem.errors lists every wrong field."""
+        return Job(self, self.call("POST", "/jobs", {**(spec or {}), **fields}))
+
+    def job(self, job: str) -> "Job":
+        """The job of that id."""
+        return Job(self, self.call("GET", f"/jobs/{job}"))
+
+    def jobs(self, **filters: Any) -> Iterator["Job"]:
+        """Jobs, newest first; filters as in the API: state, site, q."""
+        cursor: Optional[str] = ""
+        while cursor is not None:
+            query = {k: v for k, v in {**filters, "cursor": cursor}.items() if v}
+            page = self.call("GET", "/jobs?" + urllib.parse.urlencode(query))
+            for row in page["items"]:
+                yield Job(self, row)
+            cursor = page.get("next")
+
+    def sites(self) -> List[Dict[str, Any]]:
+        """Every site as the server knows it."""
+        return list(self.call("GET", "/sites")["items"])
+
+    def upload(self, model: Any) -> str:
+        """Stores a model (whatever rounds.send takes) and returns its digest, for a job's initial_model."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "model"
+            weights.save(frameworks.weights_of(model), path)
+            raw = path.read_bytes()
+        tus = {"Tus-Resumable": "1.0.0"}
+        with self._open("POST", "/api/v1/uploads", b"", headers={**tus, "Upload-Length": str(len(raw))}) as answer:
+            place = answer.headers["Location"]
+        self._open("PATCH", place, raw, 3600, {**tus, "Upload-Offset": "0",
+                                               "Content-Type": "application/offset+octet-stream"}).close()
+        import hashlib
+        return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+    def download(self, digest: str) -> Dict[str, np.ndarray]:
+        """A stored model as {name: array}."""
+        with self._open("GET", f"/api/v1/blobs/{digest}", timeout=3600) as answer:
+            return weights.parse(answer.read())
+
+
+class Job:
+    """A job at the server. `state`, `round`, `rounds`, `reason` and more are attributes, as of the last refresh()."""
+
+    def __init__(self, client: Client, row: Dict[str, Any]) -> None:
+        self._client, self.row = client, row
+
+    def __getattr__(self, name: str) -> Any:
+        row = self.__dict__.get("row", {})
+        if name in row:
+            return row[name]
+        raise AttributeError(name)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.row['name']!r} {self.row['state']}, round {self.row['round']} of {self.row['rounds']}>"
+
+    def refresh(self) -> "Job":
+        """Asks the server again."""
+        self.row = self._client.call("GET", f"/jobs/{self.row['id']}")
+        return self
+
+    def watch(self) -> Iterator[Dict[str, Any]]:
+        """The job's events as they happen, {"kind", "round", "site", "message", "time"}, until it has ended."""
+        cursor: Optional[str] = None
+        while True:
+            query = "limit=1000&wait=20" + (f"&cursor={cursor}" if cursor else "")
+            ended = self.refresh().state in FINAL
+            page = self._client.call("GET", f"/jobs/{self.row['id']}/events?{query if not ended else query.replace('&wait=20', '')}")
+            yield from page["items"]
+            cursor = page.get("next") or cursor
+            if ended and not page["items"]:
+                return
+
+    def wait(self) -> "Job":
+        """Until it has ended; RuntimeError with the reason if it did not complete."""
+        for _ in self.watch():
+            pass
+        if self.refresh().state != "completed":
+            raise RuntimeError(f"the job {self.row['state']}: {self.row['reason']}")
+        return self
+
+    def abort(self) -> None:
+        """Calls it off."""
+        self._client.call("POST", f"/jobs/{self.row['id']}/abort", {})
+
+    def metrics(self, name: Optional[str] = None, site: str = "") -> Dict[str, Dict[int, float]]:
+        """{metric: {round: value}}: of the whole federation, or of one site."""
+        query = urllib.parse.urlencode({k: v for k, v in (("name", name), ("site", site)) if v is not None})
+        found: Dict[str, Dict[int, float]] = {}
+        for row in self._client.call("GET", f"/jobs/{self.row['id']}/metrics?{query}")["items"]:
+            found.setdefault(row["name"], {})[row["round"]] = float("nan") if row["value"] is None else row["value"]
+        return found
+
+    def download(self, best: bool = False) -> Dict[str, np.ndarray]:
+        """The last (or the best) model as {name: array}; model.load_state_dict takes them as tensors."""
+        digest = self.refresh().row["best" if best else "model"]
+        if not digest:
+            raise RuntimeError("the job has no such model" + (": it names no key_metric" if best else " yet"))
+        return self._client.download(digest)
+
+    def plot(self, *names: str) -> Any:
+        """Curves of metrics by round (all if none is named), as a matplotlib figure."""
+        from matplotlib import pyplot
+        found = self.metrics()
+        figure, axes = pyplot.subplots()
+        for name in names or sorted(found):
+            axes.plot(list(found[name]), list(found[name].values()), label=name)
+        axes.set_xlabel("round")
+        axes.legend()
+        return figure

@@ -1,0 +1,232 @@
+"""Any program as trainer: the Python package with PyTorch, scikit-learn and NumPy, a shell script, a program in C."""
+import csv
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from harness.deployment import DATA, TOP
+from harness.weights import save
+
+PYTHON = "/usr/bin/python3"  # Debian's, with its torch and scikit-learn
+PACKAGE = TOP / "client/python"
+EXAMPLES = PACKAGE / "examples"
+NAMES = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
+
+
+def executor(script):
+    return {"command": [PYTHON, str(script)], "environment": [f"PYTHONPATH={PACKAGE}", "PYTHONDONTWRITEBYTECODE=1"]}
+
+
+def start(rounds, script, dataset, names=NAMES):
+    for name in names:
+        rounds.start_site(name, executors={"script": executor(script)}, datasets={"data": dataset(name)})
+    rounds.connected(*names)
+
+
+def digits(name):
+    return {"path": str(DATA / f"digits/{name}.csv"), "label": "digit"}
+
+
+def submit(rounds, names=NAMES, **spec):
+    return rounds.submit(executor="script", dataset="data", sites=names, **spec)
+
+
+def metric(rounds, job, name):
+    return [m["value"] for m in sorted(rounds.api.get(f"/jobs/{job}/metrics?name={name}&site=")["items"],
+                                       key=lambda m: m["round"])]
+
+
+@pytest.mark.parametrize("workflow, params", [("scaffold", {}), ("fedprox", {"mu": 0.1}), ("fedadam", {"tau": 0.01}),
+                                              ("fednova", {}), ("cyclic", {"rounds": 4})])
+def test_pytorch_on_digits(rounds, workflow, params):
+    start(rounds, EXAMPLES / "digits_torch.py", digits)
+    job = submit(rounds, workflow=workflow, params={"rounds": 12, **params}, trainer={"epochs": 2})
+    done = rounds.wait_for(job, "completed", seconds=120)
+    model = safetensors.numpy.load(rounds.api.download(done["model"]))
+    assert {name: array.shape for name, array in model.items()} == {
+        "0.weight": (32, 64), "0.bias": (32,), "2.weight": (10, 32), "2.bias": (10,)}
+    # On images that no hospital has.
+    with open(DATA / "digits/test.csv") as file:
+        rows = list(csv.DictReader(file))
+    x = np.array([[float(v) for k, v in row.items() if k != "digit"] for row in rows]) / 16
+    y = np.array([int(row["digit"]) for row in rows])
+    hidden = np.maximum(x @ model["0.weight"].T + model["0.bias"], 0)
+    assert np.mean((hidden @ model["2.weight"].T + model["2.bias"]).argmax(1) == y) > 0.85
+    assert rounds.rounds_verify(job)["good"] and not [e for e in rounds.events(job) if e["kind"] == "task_failed"]
+
+
+def test_scaffolds_steps_are_those_of_the_reference(rounds, tmp_path):
+    """A linear torch model with full-batch steps against the paper in float64."""
+    script = tmp_path / "train.py"
+    script.write_text("""
+import csv, torch, rounds
+model = torch.nn.Linear(3, 1)
+torch.nn.init.zeros_(model.weight); torch.nn.init.zeros_(model.bias)
+for task in rounds.tasks():
+    task.load_into(model)
+    rows = [[float(v) for v in r] for r in list(csv.reader(open(task.dataset["path"])))[1:]]
+    data = torch.tensor(rows)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    task.attach(optimizer)
+    for _ in range(4):
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(model(data[:, :3])[:, 0], data[:, 3]).backward()
+        optimizer.step()
+    rounds.send(model, num_samples=len(rows))
+""")
+    from reference import federated
+    rng = np.random.default_rng(4)
+    sites = []
+    for name in NAMES:
+        x = rng.normal(size=(30, 3)).astype(np.float32)
+        y = (x @ rng.normal(size=3) > 0).astype(np.float32)
+        np.savetxt(tmp_path / f"{name}.csv", np.column_stack([x, y]), delimiter=",", header="a,b,c,y", comments="", fmt="%.9g")
+        sites.append((x.astype(float), y.astype(float)))
+    start(rounds, script, lambda name: {"path": str(tmp_path / f"{name}.csv"), "label": "y"})
+    for workflow, params, expected in [
+            ("scaffold", {}, federated.scaffold(np.zeros(4), sites, 20, 4, 0.2)),
+            ("fedprox", {"mu": 0.7}, federated.fedprox(np.zeros(4), sites, 20, 4, 0.2, 0.7))]:
+        job = submit(rounds, workflow=workflow, params={"rounds": 20, "evaluate_last": False, **params},
+                     initial_model=rounds.api.upload(save({"weight": np.zeros((1, 3), np.float32), "bias": np.zeros(1, np.float32)})))
+        model = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))
+        got = np.append(model["weight"][0], model["bias"]).astype(float)
+        assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max(), workflow
+
+
+def test_only_adapters_travel(rounds):
+    start(rounds, EXAMPLES / "digits_lora.py", digits)
+    job = submit(rounds, params={"rounds": 6}, share=["*lora*"])
+    done = rounds.wait_for(job, "completed", seconds=120)
+    model = safetensors.numpy.load(rounds.api.download(done["model"]))
+    assert set(model) == {f"{layer}.lora_{part}" for layer in (0, 2) for part in "ab"}
+    accuracy = metric(rounds, job, "accuracy")
+    assert len(accuracy) == 7 and accuracy[-1] > 0.8 > accuracy[0]
+
+
+def test_scikit_learn_on_diabetes(rounds, tmp_path):
+    subprocess.run([PYTHON, "-c", f"""
+import numpy as np
+from sklearn.datasets import load_diabetes
+data = load_diabetes()
+x, y = data.data * 21, (data.target - data.target.mean()) / data.target.std()
+for i, rows in enumerate(np.array_split(np.random.default_rng(0).permutation(len(y)), 4)):
+    np.savetxt(r'{tmp_path}/hospital-' + 'abcd'[i] + '.csv', np.column_stack([x[rows], y[rows]]), delimiter=',',
+               header=','.join(data.feature_names) + ',y', comments='')
+"""], check=True)
+    start(rounds, EXAMPLES / "diabetes_sklearn.py", lambda name: {"path": str(tmp_path / f"{name}.csv"), "label": "y"})
+    job = submit(rounds, params={"rounds": 8})
+    rounds.wait_for(job, "completed", seconds=120)
+    r2 = metric(rounds, job, "r2")
+    assert len(r2) == 9 and r2[-1] > 0.4, "least squares on all of it gives 0.52"
+
+
+def test_a_trainer_in_shell(rounds):
+    for name in NAMES:
+        rounds.start_site(name, executors={"shell": {"command": [str(TOP / "client/examples/trainer.sh")]}},
+                          datasets={"data": digits(name)})
+    rounds.connected(*NAMES)
+    model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
+    job = rounds.submit(executor="shell", dataset="data", sites=NAMES, initial_model=model, params={"rounds": 2})
+    assert rounds.wait_for(job, "completed")["model"] != ""
+    rows = {m["site"]: m["value"] for m in rounds.api.get(f"/jobs/{job}/metrics?name=rows")["items"]}
+    assert rows["hospital-a"] == sum(1 for _ in open(DATA / "digits/hospital-a.csv")) - 1
+
+
+def test_a_trainer_in_c(rounds, tmp_path):
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "trainer", TOP / "client/examples/trainer.c", "-ljansson"],
+                   check=True)
+    for name in NAMES[:2]:
+        rounds.start_site(name, executors={"c": {"command": [str(tmp_path / "trainer")]}}, datasets={"data": digits(name)})
+    rounds.connected(*NAMES[:2])
+    model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
+    job = rounds.submit(executor="c", dataset="data", sites=NAMES[:2], initial_model=model, params={"rounds": 3})
+    result = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))
+    assert np.array_equal(result["w"], np.arange(4) + 3)
+
+
+@pytest.mark.parametrize("script, words", [
+    ("raise ValueError('no data here')", "ValueError: no data here"),
+    ("import rounds\nfor task in rounds.tasks():\n  task.load_into({'v': __import__('numpy').zeros(3)})", 'a tensor "w" that this model does not have'),
+    ("import rounds\ntask = rounds.receive()\nrounds.send({'w': task.weights['w']}, metrics={'a': 'high'})", "the metric \"a\" is 'high', which is no number"),
+    ("import rounds\nfor task in rounds.tasks():\n  pass", "without rounds.send"),
+    ("import rounds\ntask = rounds.receive()\nrounds.send({'w': task.weights['w'][:2]})", 'tensor "w" is F32[2] where the model has F32[4]'),
+    ("import rounds\ntask = rounds.receive()\nrounds.send({'w': task.weights['w'].astype('complex64')})", "complex64"),
+])
+def test_a_script_that_is_wrong_is_told_so(rounds, tmp_path, script, words):
+    (tmp_path / "wrong.py").write_text(script)
+    start(rounds, tmp_path / "wrong.py", digits, names=["hospital-a"])
+    model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
+    job = submit(rounds, names=["hospital-a"], initial_model=model, params={"rounds": 1}, max_attempts=1)
+    assert words in rounds.wait_for(job, "failed")["reason"]
+
+
+def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
+    (tmp_path / "plain.py").write_text("import rounds\nfor task in rounds.tasks():\n  rounds.send(task.weights)\n")
+    start(rounds, tmp_path / "plain.py", digits, names=["hospital-a"])
+    model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
+    for workflow, words in (("scaffold", "call task.attach(optimizer)"), ("ditto", "asks for personal_lambda"),
+                            ("fednova", "did not report train_steps")):
+        job = submit(rounds, names=["hospital-a"], initial_model=model, workflow=workflow, params={"rounds": 1}, max_attempts=1)
+        assert words in rounds.wait_for(job, "failed")["reason"]
+
+
+def test_outside_of_a_site_it_says_what_to_do(tmp_path):
+    done = subprocess.run([PYTHON, EXAMPLES / "digits_torch.py"], env={"PYTHONPATH": str(PACKAGE), "PATH": os.environ["PATH"]},
+                          capture_output=True, text=True)
+    assert done.returncode and "rounds simulate" in done.stderr
+
+
+def test_a_notebooks_client(rounds):
+    """rounds.Client by Debian's Python: submit, watch, metrics, download, upload, and a problem with its fields."""
+    rounds.login()
+    start(rounds, EXAMPLES / "digits_torch.py", digits)
+    done = subprocess.run([PYTHON, "-c", """
+import json, rounds
+client = rounds.Client()
+assert len(client.sites()) == 4
+try:
+    client.submit(name="", dataset="data", params={"rounds": -1})
+    raise SystemExit("accepted")
+except rounds.Problem as problem:
+    assert {e["field"] for e in problem.errors} == {"name", "params.rounds"}, problem.errors
+job = client.submit({"name": "from a notebook", "executor": "script", "dataset": "data", "params": {"rounds": 3}})
+kinds = [event["kind"] for event in job.watch()]
+assert kinds[0] == "queued" and "task_failed" not in kinds and "aggregated" in kinds and kinds[-1] == "completed", kinds
+assert job.wait().round == 3 and next(client.jobs()).id == job.id
+accuracy = job.metrics("accuracy")["accuracy"]
+assert set(accuracy) == {0, 1, 2, 3} and job.metrics(site="hospital-a")["accuracy"] != accuracy
+model = job.download()
+assert model["0.weight"].shape == (32, 64)
+assert client.upload(model) == job.row["model"] or client.download(client.upload(model))["0.bias"].shape == (32,)
+print(repr(job))
+"""], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "completed, round 3 of 3" in done.stdout
+
+
+def test_the_package_builds_and_reads_what_others_write(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "source")  # the build leaves folders there
+    subprocess.run([PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source"], check=True,
+                   capture_output=True)
+    (wheel,) = tmp_path.glob("rounds_fl-*.whl")
+    tensors = {"f": np.linspace(0, 1, 5, dtype=np.float16), "n": np.array(7, dtype=np.int64), "b": np.array([True, False])}
+    safetensors.numpy.save_file(tensors, tmp_path / "theirs")
+    subprocess.run([PYTHON, "-c", f"""
+import sys; sys.path.insert(0, r'{wheel}')
+import torch, numpy as np, rounds
+from rounds import frameworks
+model = rounds.load(r'{tmp_path}/theirs')
+assert model['n'].shape == () and model['n'] == 7 and model['f'].dtype == np.float16
+layer = torch.nn.Linear(2, 3).to(torch.bfloat16)
+model.update(frameworks.weights_of(layer))
+rounds.save(model, r'{tmp_path}/ours')
+again = torch.nn.Linear(2, 3).to(torch.bfloat16)
+frameworks.put_into(again, {{k: v for k, v in rounds.load(r'{tmp_path}/ours').items() if k in ('weight', 'bias')}})
+assert torch.equal(again.weight, layer.weight) and torch.equal(again.bias, layer.bias)
+"""], check=True)
+    with safetensors.safe_open(tmp_path / "ours", "np") as file:
+        assert set(file.keys()) == {"f", "n", "b", "weight", "bias"} and file.get_slice("weight").get_dtype() == "BF16"
