@@ -34,6 +34,7 @@ const struct command commands[] = {
 	{ "token list", "", "All tokens", NULL, token_list, 0, 0 },
 	{ "token remove", "ID", "Revoke a token", NULL, token_remove, 1, 1 },
 	{ "verify", "JOB", "Recompute a job's rounds and check the chain of their digests", NULL, verify, 1, 1 },
+	{ "simulate", "JOB.json", "Run a job with its whole federation on this machine", simulate_flags, simulate, 1, 1, true },
 	{ "completion", "", "Print completion for bash: source <(rounds completion)", NULL, completion, 0, 0, true },
 	{ "version", "", "Versions of this program and of the server", NULL, version, 0, 0, true },
 	{ NULL },

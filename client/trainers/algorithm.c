@@ -12,6 +12,7 @@ static const struct field known[] = {
 	{ "control_variates", FIELD_BOOL, "SCAFFOLD", .fallback = "false" },
 	{ "personal_lambda", FIELD_NUMBER, "Ditto's lambda", .fallback = "-1.0", .min = -1, .max = 1e6 },
 	{ "loss_before", FIELD_BOOL, "q-FedAvg", .fallback = "false" },
+	{ "count_steps", FIELD_BOOL, "FedNova", .fallback = "false" },
 	{ NULL },
 };
 
@@ -47,6 +48,7 @@ int algorithm_open(
 	algorithm->mu = json_number_or(asked, "proximal_mu", 0);
 	algorithm->personal_lambda = json_number_or(asked, "personal_lambda", -1);
 	algorithm->loss_before = json_bool_or(asked, "loss_before", false);
+	algorithm->count_steps = json_bool_or(asked, "count_steps", false);
 	algorithm->has_control = json_bool_or(asked, "control_variates", false);
 	algorithm->anchor = malloc(network->count * sizeof(float));
 	if (!algorithm->anchor)

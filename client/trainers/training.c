@@ -406,8 +406,10 @@ static int train_with(
 		algorithm_finish(algorithm, training->network, training->steps, rate, error))
 		return -1;
 	json_object_set_new(values, "train_loss", json_number_or_null(loss));
-	json_object_set_new(values, "train_steps", json_real(training->drift));
-	json_object_set_new(values, "train_length", json_real((double)training->steps * rate));
+	if (algorithm->count_steps)
+		json_object_set_new(values, "train_steps", json_real(training->drift));
+	if (algorithm->has_control)
+		json_object_set_new(values, "train_length", json_real((double)training->steps * rate));
 	return algorithm->personal_lambda >= 0 ? train_personal(training, algorithm, values, error) : 0;
 }
 

@@ -93,7 +93,13 @@ static json_t *instruct_fair(const json_t *given)
 	return json_pack("{s:b}", "loss_before", 1);
 }
 
-static const struct training_rules nova_rules = { .combine = combine_nova };
+static json_t *instruct_nova(const json_t *given)
+{
+	(void)given;
+	return json_pack("{s:b}", "count_steps", 1);
+}
+
+static const struct training_rules nova_rules = { .combine = combine_nova, .instruct = instruct_nova };
 static const struct training_rules fair_rules = { .combine = combine_fair, .instruct = instruct_fair };
 
 const struct workflow workflow_fednova = {

@@ -34,7 +34,7 @@ LIBRARIES = {
     r"<gnutls/": "server/http/",
     r"<curl/": "client/http.c",
     r"<cblas\.h>": ("client/trainers/", "server/aggregate/"),
-    r"<csv\.h>": "client/trainers/",
+    r"<csv\.h>": ("client/trainers/", "client/cli/split.c"),
 }
 
 

@@ -169,7 +169,7 @@ def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
     start(rounds, tmp_path / "plain.py", digits, names=["hospital-a"])
     model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
     for workflow, words in (("scaffold", "call task.attach(optimizer)"), ("ditto", "asks for personal_lambda"),
-                            ("fednova", "did not report train_steps")):
+                            ("fednova", "call task.attach(optimizer)"), ("qfedavg", "did not report train_loss_before")):
         job = submit(rounds, names=["hospital-a"], initial_model=model, workflow=workflow, params={"rounds": 1}, max_attempts=1)
         assert words in rounds.wait_for(job, "failed")["reason"]
 

@@ -19,7 +19,7 @@ from rounds.frameworks import Weights
 
 PROTOCOL = 1
 #: What `task.attach(optimizer)` does for the script; anything else of a job's algorithm the script must say that it does.
-ATTACHED = {"proximal_mu", "control_variates"}
+ATTACHED = {"proximal_mu", "control_variates", "count_steps"}
 
 
 class NotFederated(RuntimeError):
@@ -264,7 +264,8 @@ class _Attached:
                 x = self.task.weights[name].astype(np.float64)
                 fresh[name] = (own.get(name, 0.0) - control.get(name, 0.0) + (x - y) / self.length).astype(np.float32)
             self.task._keep("control", fresh)
-        return {"train_steps": float(self.steps), "train_length": self.length}
+        told = {"count_steps": ("train_steps", float(self.steps)), "control_variates": ("train_length", self.length)}
+        return dict(told[asked] for asked in told if self.task.algorithm.get(asked))
 
 
 def receive() -> Optional[Task]:
@@ -321,7 +322,7 @@ def _finish_training(task: Task) -> Dict[str, float]:
     if unmet:
         raise RuntimeError(f"the job's workflow asks for {', '.join(sorted(unmet))}, which this package does not do")
     if set(task.algorithm) & ATTACHED and task._attached is None:
-        raise RuntimeError("the job's workflow corrects every step: call task.attach(optimizer) after task.load_into(model)")
+        raise RuntimeError("the job's workflow corrects or counts every step: call task.attach(optimizer) after task.load_into(model)")
     return task._attached.finish() if task._attached else {}
 
 

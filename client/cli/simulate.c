@@ -1,0 +1,398 @@
+/*
+ * A whole federation on this machine: the real server and the real daemons in a temporary directory, on loopback, each with
+ * its own key, certificate and part of the data. What it gives is what a deployment gives, to the bit.
+ */
+#include "client/cli/cli.h"
+
+#include "client/cli/split.h"
+#include "client/transfer.h"
+#include "common/clock.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct field simulate_flags[] = {
+	{ "data", FIELD_TEXT,
+		"A CSV file that is split, or a folder with a CSV file for each site, which is named by it",
+		.required = true, .min = 1, .max = 4096 },
+	{ "sites", FIELD_INTEGER, "How many sites, where a file is split", .fallback = "4", .min = 1, .max = 1000 },
+	{ "split", FIELD_TEXT, "even, dirichlet:ALPHA by the label, or column:NAME", .fallback = "\"even\"", .min = 1,
+		.max = 200 },
+	{ "label", FIELD_TEXT, "The column to be predicted", .min = 1, .max = 200 },
+	{ "classes", FIELD_TEXT, "The label's values in order, with commas, where they are text", .min = 1,
+		.max = 4096 },
+	{ "executor", FIELD_TEXT, "The program that trains, such as \"python3 train.py\"; else the built-in trainers",
+		.min = 1, .max = 4096 },
+	{ "to", FIELD_TEXT, "Where to write the model", .fallback = "\"model.safetensors\"", .min = 1, .max = 4096 },
+	{ "keep", FIELD_BOOL, "Leave the directory with logs, data and the server's state", .fallback = "false" },
+	{ NULL },
+};
+
+static atomic_bool interrupted;
+
+static void interrupt(int number)
+{
+	(void)number;
+	atomic_store(&interrupted, true);
+}
+
+struct simulation {
+	struct cli *cli;
+	char *home, *ca, *url;
+	pid_t *pids; /* the server's first */
+	size_t running;
+	json_t *spec, *sites; /* the job; names */
+};
+
+/* Our own programs lie beside this one, as installed, or in the folder next to it, as built; else the PATH has them. */
+static char *program(const char *name)
+{
+	char self[4096];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	while (length > 0 && self[length - 1] != '/')
+		length--;
+	for (size_t i = 0; length > 0 && i < 2; i++) {
+		char *path = i ? text_new("%.*s../server/%s", (int)length, self, name)
+			       : text_new("%.*s%s", (int)length, self, name);
+
+		if (path && access(path, X_OK) == 0)
+			return path;
+		free(path);
+	}
+	return strdup(name);
+}
+
+/* Starts a program with its log in a file; `input` (may be NULL) is what it reads. Dies with this one. */
+static pid_t start(char *const argv[], const char *log, const char *input)
+{
+	int pipes[2] = { -1, -1 };
+	pid_t pid;
+
+	if (input && pipe2(pipes, O_CLOEXEC))
+		return -1;
+	pid = fork();
+	if (pid == 0) {
+		int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (setpgid(0, 0) || dup2(input ? pipes[0] : open("/dev/null", O_RDONLY | O_CLOEXEC), 0) < 0 ||
+			dup2(out, 1) < 0 || dup2(out, 2) < 0)
+			_exit(126);
+		execvp(argv[0], argv);
+		dprintf(2, "cannot run %s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	file_close(pipes[0]);
+	if (input && pid > 0 && write(pipes[1], input, strlen(input)) < 0)
+		kill(pid, SIGTERM);
+	file_close(pipes[1]);
+	return pid;
+}
+
+static int run(char *const argv[], const char *log, const char *input, struct rounds_error *error)
+{
+	pid_t pid = start(argv, log, input);
+	int status = 0;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return error_errno(error, "cannot run %s", argv[0]);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	return error_set(error, ERROR_INTERNAL, "%s %s failed; see %s", argv[0], argv[1], log);
+}
+
+/* What a program writes into a file, once it does. */
+static int read_soon(const char *path, char **text, struct rounds_error *error)
+{
+	int64_t until = clock_steady_us() + 20 * SECOND_US;
+	size_t size;
+
+	while (file_read(path, 100000, text, &size, error) || size == 0) {
+		if (clock_steady_us() > until || atomic_load(&interrupted))
+			return error_prefix(error, "the simulated server does not start");
+		nanosleep(&(struct timespec){ .tv_nsec = 5 * 1000 * 1000 }, NULL);
+	}
+	return 0;
+}
+
+static int start_server(struct simulation *sim, struct rounds_error *error)
+{
+	scoped(text_free) char *server = program("rounds-server");
+	scoped(text_free) char *data = text_new("%s/server", sim->home);
+	scoped(text_free) char *port_file = text_new("%s/port", sim->home);
+	scoped(text_free) char *log = text_new("%s/server.log", sim->home);
+	scoped(text_free) char *token_path = text_new("%s/server/admin.token", sim->home);
+	scoped(text_free) char *token = NULL;
+	scoped(text_free) char *port = NULL;
+	struct connection_options options = { .stop = &interrupted };
+	char word[4][20] = { "init", "--data-dir", "--port-file", "--address" };
+	char loopback[] = "127.0.0.1", any[] = "0", port_flag[] = "--port";
+
+	sim->ca = text_new("%s/server/ca.pem", sim->home);
+	if (!server || !data || !port_file || !log || !token_path || !sim->ca)
+		return error_no_memory(error);
+	if (run((char *[]){ server, word[0], word[1], data, NULL }, log, NULL, error))
+		return -1;
+	sim->pids[0] = start(
+		(char *[]){ server, word[1], data, word[2], port_file, word[3], loopback, port_flag, any, NULL }, log,
+		NULL);
+	sim->running = 1;
+	if (read_soon(port_file, &port, error) || read_soon(token_path, &token, error))
+		return -1;
+	port[strcspn(port, "\n")] = token[strcspn(token, "\n")] = '\0';
+	sim->url = text_new("https://localhost:%s", port);
+	options.url = sim->url;
+	options.ca_file = sim->ca;
+	options.token = token;
+	return sim->url ? connection_new(&options, &sim->cli->connection, error) : error_no_memory(error);
+}
+
+/* The words of a command line, at blanks. */
+static json_t *words_of(const char *line)
+{
+	json_t *words = json_array();
+
+	while (*line) {
+		size_t length = strcspn(line, " ");
+
+		if (length)
+			json_array_append_new(words, json_stringn(line, length));
+		line += length + (line[length] == ' ');
+	}
+	return words;
+}
+
+/* This shell's Python, and what limits its threads: on this machine the user is the administrator. */
+static json_t *environment(void)
+{
+	static const char *const names[] = { "PYTHONPATH", "VIRTUAL_ENV", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+		"PYTHONDONTWRITEBYTECODE" };
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (getenv(names[i]))
+			json_array_append_new(list, json_sprintf("%s=%s", names[i], getenv(names[i])));
+	return list;
+}
+
+static json_t *site_settings(const struct simulation *sim, const char *name)
+{
+	const json_t *options = sim->cli->options;
+	const char *label = json_text_or(options, "label", NULL), *executor = json_text_or(options, "executor", NULL);
+	const char *classes = json_text_or(options, "classes", NULL), *split = json_text_or(options, "split", "");
+	json_t *settings = json_pack("{s:o, s:{s:{s:o, s:s*}}}", "state_dir", json_sprintf("%s/%s", sim->home, name),
+		"datasets", json_text_or(sim->spec, "dataset", "data"), "path",
+		json_sprintf("%s/%s.csv", sim->home, name), "label", label);
+	json_t *dataset = json_object_get(
+		json_object_get(settings, "datasets"), json_text_or(sim->spec, "dataset", "data"));
+
+	if (!strncmp(split, "column:", 7) && (!label || strcmp(split + 7, label) != 0))
+		json_object_set_new(dataset, "ignore", json_pack("[s]", split + 7));
+	if (classes) {
+		json_t *list = json_array();
+
+		for (const char *at = classes; *at;) {
+			size_t length = strcspn(at, ",");
+
+			json_array_append_new(list, json_stringn(at, length));
+			at += length + (at[length] == ',');
+		}
+		json_object_set_new(dataset, "classes", list);
+	}
+	if (executor)
+		json_object_set_new(settings, "executors",
+			json_pack("{s:{s:o, s:o}}", json_text_or(sim->spec, "executor", "script"), "command",
+				words_of(executor), "environment", environment()));
+	return settings;
+}
+
+static int start_site(struct simulation *sim, const char *name, struct rounds_error *error)
+{
+	scoped(text_free) char *site = program("rounds-site");
+	scoped(text_free) char *config = text_new("%s/%s.json", sim->home, name);
+	scoped(text_free) char *log = text_new("%s/%s.log", sim->home, name);
+	json_auto_t *settings = site_settings(sim, name), *body = json_pack("{s:s}", "site", name), *answer = NULL;
+	char join_word[] = "join", config_flag[] = "--config";
+
+	if (!site || !config || !log || !settings)
+		return error_no_memory(error);
+	if (json_dump_file(settings, config, JSON_INDENT(2)))
+		return error_errno(error, "cannot write %s", config);
+	if (cli_post(sim->cli, "/api/v1/invitations", body, &answer, error) ||
+		run((char *[]){ site, join_word, sim->url, config_flag, config, NULL }, log,
+			json_text_or(answer, "invitation", ""), error))
+		return -1;
+	sim->pids[sim->running] = start((char *[]){ site, config_flag, config, NULL }, log, NULL);
+	if (sim->pids[sim->running] < 0)
+		return error_errno(error, "cannot start a site");
+	sim->running++;
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A folder's tables in order of name; a job that names its sites takes only theirs. */
+static int copy_tables(struct simulation *sim, const char *folder, struct rounds_error *error)
+{
+	DIR *directory = opendir(folder);
+	struct dirent *item;
+	char *names[1000];
+	size_t count = 0;
+
+	while (directory && count < ARRAY_SIZE(names) && (item = readdir(directory))) {
+		size_t length = strlen(item->d_name);
+
+		if (length > 4 && !strcmp(item->d_name + length - 4, ".csv"))
+			names[count++] = strndup(item->d_name, length - 4);
+	}
+	if (directory)
+		closedir(directory);
+	qsort(names, count, sizeof(*names), by_text);
+	for (size_t i = 0; i < count; i++) {
+		scoped(text_free) char *from = text_new("%s/%s.csv", folder, names[i]);
+		scoped(text_free) char *whole = from ? realpath(from, NULL) : NULL;
+		scoped(text_free) char *to = text_new("%s/%s.csv", sim->home, names[i]);
+		const json_t *wanted = json_object_get(sim->spec, "sites");
+		bool is_wanted = json_array_size(wanted) == 0;
+
+		for (size_t j = 0; j < json_array_size(wanted); j++)
+			is_wanted = is_wanted || !strcmp(json_string_value(json_array_get(wanted, j)), names[i]);
+		if (is_wanted && whole && to && !symlink(whole, to))
+			json_array_append_new(sim->sites, json_string(names[i]));
+		free(names[i]);
+	}
+	if (json_array_size(sim->sites) == 0)
+		return error_set(error, ERROR_INVALID, "there is no table of a site of this job in %s", folder);
+	return 0;
+}
+
+static int deal_data(struct simulation *sim, struct rounds_error *error)
+{
+	const json_t *options = sim->cli->options;
+	const char *data = json_text_or(options, "data", "");
+	struct stat status;
+	json_t *names = NULL;
+
+	if (stat(data, &status))
+		return error_errno(error, "cannot open %s", data);
+	if (S_ISDIR(status.st_mode))
+		return copy_tables(sim, data, error);
+	if (split_table(data, sim->home, (size_t)json_integer_or(options, "sites", 4),
+		    json_text_or(options, "split", "even"), json_text_or(options, "label", NULL),
+		    (uint64_t)json_integer_or(sim->spec, "seed", 1), &names, error))
+		return -1;
+	json_decref(sim->sites);
+	sim->sites = names;
+	return 0;
+}
+
+static int run_job(struct simulation *sim, struct rounds_error *error)
+{
+	json_auto_t *job = NULL, *done = NULL;
+	struct transfer_options options = { 0 };
+	const char *to = json_text_or(sim->cli->options, "to", "");
+	scoped(text_free) char *path = NULL;
+	struct digest digest;
+	int code;
+
+	json_object_set(sim->spec, "sites", sim->sites);
+	if (cli_post(sim->cli, "/api/v1/jobs", sim->spec, &job, error))
+		return -1;
+	code = watch(sim->cli, json_text_or(job, "id", ""), error);
+	path = text_new("/api/v1/jobs/%s", json_text_or(job, "id", ""));
+	if (code != EXIT_DONE || !path || cli_get(sim->cli, path, &done, error))
+		return code ? code : -1;
+	if (digest_parse(json_text_or(done, "model", ""), &digest) &&
+		transfer_download(sim->cli->connection, &digest, to, &options, error))
+		return -1;
+	if (sim->cli->json)
+		print_json(done);
+	else
+		printf("The model: %s\n", to);
+	return EXIT_DONE;
+}
+
+static int simulate_in(struct simulation *sim, struct rounds_error *error)
+{
+	size_t i;
+	json_t *name;
+
+	sim->sites = json_array();
+	if (deal_data(sim, error))
+		return -1;
+	sim->pids = calloc(json_array_size(sim->sites) + 1, sizeof(pid_t));
+	if (!sim->pids)
+		return error_no_memory(error);
+	if (!sim->cli->json)
+		printf("%zu sites in %s\n", json_array_size(sim->sites), sim->home);
+	if (start_server(sim, error))
+		return -1;
+	json_array_foreach (sim->sites, i, name)
+		if (atomic_load(&interrupted) || start_site(sim, json_string_value(name), error))
+			return -1;
+	return run_job(sim, error);
+}
+
+/* The sites first, all at once, then the server. */
+static void stop_all(struct simulation *sim)
+{
+	for (size_t i = 1; i < sim->running; i++)
+		kill(sim->pids[i], SIGTERM);
+	for (size_t i = 1; i < sim->running; i++)
+		waitpid(sim->pids[i], NULL, 0);
+	if (sim->running) {
+		kill(sim->pids[0], SIGTERM);
+		waitpid(sim->pids[0], NULL, 0);
+	}
+	connection_free(sim->cli->connection);
+	sim->cli->connection = NULL;
+}
+
+int simulate(struct cli *cli, struct rounds_error *error)
+{
+	const char *temporary = getenv("TMPDIR");
+	struct simulation sim = { .cli = cli };
+	struct sigaction on_signal = { .sa_handler = interrupt };
+	bool keep = json_bool_or(cli->options, "keep", false);
+	int code;
+
+	if (json_parse_file(cli_word(cli, 0), &sim.spec, error))
+		return -1;
+	sim.home = text_new("%s/rounds-simulate.XXXXXX", temporary ? temporary : "/tmp");
+	if (!sim.home || !mkdtemp(sim.home)) {
+		json_decref(sim.spec);
+		free(sim.home);
+		return error_errno(error, "cannot make a temporary directory");
+	}
+	sigaction(SIGINT, &on_signal, NULL);
+	sigaction(SIGTERM, &on_signal, NULL);
+	code = simulate_in(&sim, error);
+	stop_all(&sim);
+	if (keep || code < 0)
+		fprintf(stderr, "Logs, data and state are in %s\n", sim.home);
+	else
+		directory_remove(sim.home);
+	json_decref(sim.spec);
+	json_decref(sim.sites);
+	free(sim.home);
+	free(sim.ca);
+	free(sim.url);
+	free(sim.pids);
+	return code;
+}

@@ -1,0 +1,74 @@
+"""`rounds simulate`: a whole federation on one machine, with the real server and daemons."""
+import csv
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from harness.deployment import DATA, WDBC
+
+
+def simulate(rounds, tmp_path, spec, *words, check=True):
+    (tmp_path / "job.json").write_text(json.dumps(spec))
+    return rounds.rounds("simulate", tmp_path / "job.json", "--to", tmp_path / "model", *words, check=check)
+
+
+def test_a_simulation_gives_what_a_deployment_gives(rounds, tmp_path):
+    names = ["hospital-a", "hospital-c"]
+    spec = {"name": "alike", "dataset": "wdbc", "sites": names, "seed": 7, "params": {"rounds": 4},
+            "trainer": {"model": "mlp", "loss": "logistic", "batch_size": 16, "validation": 0.1}}
+    for name in names:
+        rounds.start_site(name)
+    rounds.connected(*names)
+    job = rounds.api.post("/jobs", spec)["id"]
+    deployed = rounds.api.download(rounds.wait_for(job, "completed")["model"])
+    label = ["--label", WDBC["label"], "--classes", ",".join(WDBC["classes"])]
+    done = simulate(rounds, tmp_path, spec, "--data", DATA / "wdbc", *label, "-o", "json")
+    assert (tmp_path / "model").read_bytes() == deployed
+    assert json.loads(done.stdout[done.stdout.index("{\n"):])["state"] == "completed"
+
+
+def dealt(rounds, tmp_path, split, sites):
+    """The labels at each site of a split digits table; the same rows come back, each once."""
+    table = DATA / "digits/hospital-d.csv"
+    done = simulate(rounds, tmp_path, {"name": "split", "dataset": "digits", "params": {"rounds": 1}, "trainer": {
+        "model": "softmax", "outputs": 10}}, "--data", table, "--label", "digit", "--split", split, "--sites", sites, "--keep")
+    home = done.stderr.split("state are in ")[1].strip()
+    parts = [list(csv.reader(open(path))) for path in sorted(pathlib.Path(home).glob("*.csv"))]
+    whole = list(csv.reader(open(table)))
+    assert sorted(row for part in parts for row in part[1:]) == sorted(whole[1:]) and all(p[0] == whole[0] for p in parts)
+    shutil.rmtree(home)
+    return [[row[whole[0].index("digit")] for row in part[1:]] for part in parts]
+
+
+def test_tables_are_split_evenly_by_dirichlet_and_by_column(rounds, tmp_path):
+    even = dealt(rounds, tmp_path, "even", 5)
+    assert len(even) == 5 and max(map(len, even)) - min(map(len, even)) <= 1 and all(len(set(p)) > 7 for p in even)
+
+    def largest(parts):  # the share of its commonest digit, over the sites
+        return sum(max(map(p.count, set(p))) / len(p) for p in parts) / len(parts)
+    assert largest(dealt(rounds, tmp_path, "dirichlet:0.1", 4)) > 0.5 > 0.25 > largest(dealt(rounds, tmp_path, "dirichlet:1000", 4))
+    by_digit = dealt(rounds, tmp_path, "column:digit", 1)
+    assert all(len(set(part)) == 1 for part in by_digit) and len(by_digit) == 10
+
+
+@pytest.mark.parametrize("words, wrong", [
+    (["--data", "/none.csv"], "cannot open /none.csv"),
+    (["--data", DATA / "digits/test.csv", "--split", "odd"], "the split must be even"),
+    (["--data", DATA / "digits/test.csv", "--split", "dirichlet:1", "--label", "x"], 'no column "x"'),
+    (["--data", DATA / "digits/test.csv", "--sites", "1000"], "not enough rows for each of 1000 sites"),
+    ([], "data"),
+])
+def test_a_wrong_simulation_says_so(rounds, tmp_path, words, wrong):
+    done = simulate(rounds, tmp_path, {"name": "x", "dataset": "digits"}, *words, check=False)
+    assert done.returncode in (1, 2) and wrong in done.stderr
+
+
+def test_a_failed_simulation_ends_all_it_started(rounds, tmp_path):
+    done = simulate(rounds, tmp_path, {"name": "x", "dataset": "digits", "executor": "script", "params": {"rounds": 1}},
+                    "--data", DATA / "digits/test.csv", "--label", "digit", "--executor", "/bin/false", check=False)
+    assert done.returncode == 6 and "the executor ended with status 1" in done.stdout
+    left = subprocess.run(["pgrep", "-f", "rounds-simulate"], capture_output=True, text=True).stdout
+    assert not left, left
