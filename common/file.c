@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,23 +96,38 @@ static char *parent_of(const char *path)
 	return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
-int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
+/* Writes a neighbour and renames it over `path`. */
+static int put(
+	const char *path, const void *bytes, size_t size, mode_t mode, bool durable, struct rounds_error *error)
 {
-	scoped(text_free) char *parent = parent_of(path);
-	scoped(text_free) char *fresh = text_new("%s.new-%d", path, (int)getpid());
+	scoped(text_free) char *fresh = text_new("%s.new-%d", path, (int)gettid());
 	scoped(file_close) int fd = -1;
 
-	if (!parent || !fresh)
+	if (!fresh)
 		return error_no_memory(error);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", fresh);
-	if (file_write_all(fd, bytes, size, error) || (fsync(fd) && error_errno(error, "cannot sync")) ||
+	if (file_write_all(fd, bytes, size, error) || (durable && fsync(fd) && error_errno(error, "cannot sync")) ||
 		(rename(fresh, path) && error_errno(error, "cannot rename"))) {
 		unlink(fresh);
 		return error_prefix(error, "%s", path);
 	}
-	return directory_sync(parent, error);
+	return 0;
+}
+
+int file_put(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
+{
+	return put(path, bytes, size, mode, false, error);
+}
+
+int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error)
+{
+	scoped(text_free) char *parent = parent_of(path);
+
+	if (!parent)
+		return error_no_memory(error);
+	return put(path, bytes, size, mode, true, error) || directory_sync(parent, error) ? -1 : 0;
 }
 
 int directory_sync(const char *path, struct rounds_error *error)

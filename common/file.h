@@ -23,6 +23,9 @@ must_check int file_pwrite_all(int fd, const void *bytes, size_t size, uint64_t 
 must_check int file_replace(
 	const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error);
 
+/* The same without waiting for the disk: whole for other processes, but a loss of power may tear it. */
+must_check int file_put(const char *path, const void *bytes, size_t size, mode_t mode, struct rounds_error *error);
+
 /* Makes renames and new names in a directory durable. */
 must_check int directory_sync(const char *path, struct rounds_error *error);
 

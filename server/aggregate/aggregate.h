@@ -16,7 +16,7 @@
 
 struct aggregate_input {
 	const char *path;
-	double weight; /* positive, finite */
+	double weight; /* finite; positive but for "combination" */
 };
 
 struct aggregator;

@@ -50,6 +50,7 @@ kernel_fn kernel_nearest; /* mean of the count - 2 trim values that lie nearest 
 /* prepare.c */
 int prepare_equal(struct preparation *preparation, struct rounds_error *error);
 int prepare_sum(struct preparation *preparation, struct rounds_error *error);
+int prepare_given(struct preparation *preparation, struct rounds_error *error);
 int prepare_median(struct preparation *preparation, struct rounds_error *error);
 int prepare_trimmed(struct preparation *preparation, struct rounds_error *error);
 int prepare_clipped(struct preparation *preparation, struct rounds_error *error);

@@ -30,6 +30,14 @@ int prepare_sum(struct preparation *preparation, struct rounds_error *error)
 	return 0;
 }
 
+int prepare_given(struct preparation *preparation, struct rounds_error *error)
+{
+	(void)error;
+	for (size_t i = 0; i < preparation->count; i++)
+		preparation->weights[i] = (long double)preparation->given[i];
+	return 0;
+}
+
 int prepare_median(struct preparation *preparation, struct rounds_error *error)
 {
 	(void)error;

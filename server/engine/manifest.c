@@ -3,7 +3,8 @@
  *
  *     {"version", "round", "method", "params", "step", "model_in", "control_in", "model", "control", "inputs", "previous"}
  *
- * Inputs are {"site", "update", "weight", "claimed_weight"} in order of site, `previous` the digest of the manifest before.
+ * Inputs are {"site", "update", "weight", "claimed_weight"} in order of site, with "base" where each was trained from a model
+ * of its own; `previous` is the digest of the manifest before.
  */
 #include "server/engine/internal.h"
 
@@ -17,16 +18,46 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The results that a workflow chose by itself, with the model that each was trained from. */
+static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *round, const json_t *results,
+	json_t **inputs, struct rounds_error *error)
+{
+	json_auto_t *list = json_array();
+	size_t i, j;
+	json_t *result, *task;
+
+	json_array_foreach (results, i, result) {
+		json_auto_t *tasks = NULL;
+
+		if (task_list_done(tx, json_text_or(job, "id", ""), json_integer_or(result, "round", 0),
+			    json_text_or(round, "kind", ""), &tasks, error))
+			return -1;
+		json_array_foreach (tasks, j, task)
+			if (json_equal(json_object_get(task, "site"), json_object_get(result, "site")))
+				json_array_append_new(list,
+					json_pack("{s:O, s:O, s:O, s:O, s:O}", "site", json_object_get(task, "site"),
+						"update", json_object_get(task, "update"), "base",
+						json_object_get(task, "model"), "weight",
+						json_object_get(result, "weight"), "claimed_weight",
+						json_object_get(task, "weight")));
+	}
+	*inputs = json_incref(list);
+	return 0;
+}
+
 int round_inputs(
 	struct store_tx *tx, const json_t *job, const json_t *round, json_t **inputs, struct rounds_error *error)
 {
 	const json_t *own = json_object_get(json_object_get(round, "how"), "weights");
+	const json_t *results = json_object_get(json_object_get(round, "how"), "results");
 	json_auto_t *tasks = NULL, *list = json_array();
 	scoped(free) void *room = NULL;
 	double *weights;
 	size_t count, i;
 	json_t *task;
 
+	if (results)
+		return chosen_inputs(tx, job, round, results, inputs, error);
 	if (task_list_done(tx, json_text_or(job, "id", ""), json_integer_or(round, "number", 0),
 		    json_text_or(round, "kind", ""), &tasks, error))
 		return -1;
@@ -142,18 +173,32 @@ static int find_blob(struct engine *engine, const json_t *manifest, const char *
 	return *path ? 0 : error_no_memory(error);
 }
 
-static int list_inputs(
-	struct engine *engine, const json_t *list, struct aggregate_input *inputs, struct rounds_error *error)
+/*
+ * The manifest's inputs as files. Where they were trained from models of their own, these follow with the opposite weight,
+ * and the round's model comes last: the sum is the model and what each result changed.
+ */
+static int list_inputs(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs, size_t *count,
+	struct rounds_error *error)
 {
+	const json_t *list = json_object_get(manifest, "inputs");
 	size_t i;
 	json_t *input;
 
+	*count = 0;
 	json_array_foreach (list, i, input) {
-		inputs[i].weight = json_number_or(input, "weight", 1);
-		if (find_blob(engine, input, "update", false, (char **)(uintptr_t)&inputs[i].path, error))
+		inputs[*count].weight = json_number_or(input, "weight", 1);
+		if (find_blob(engine, input, "update", false, (char **)(uintptr_t)&inputs[(*count)++].path, error))
 			return -1;
 	}
-	return 0;
+	if (strcmp(json_text_or(manifest, "method", ""), "combination") != 0)
+		return 0;
+	json_array_foreach (list, i, input) {
+		inputs[*count].weight = -json_number_or(input, "weight", 1);
+		if (find_blob(engine, input, "base", true, (char **)(uintptr_t)&inputs[(*count)++].path, error))
+			return -1;
+	}
+	inputs[*count].weight = 1;
+	return find_blob(engine, manifest, "model_in", true, (char **)(uintptr_t)&inputs[(*count)++].path, error);
 }
 
 /* SCAFFOLD's second mean: each update weighs as much as its site's steps were short. */
@@ -203,7 +248,6 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 		.aggregator = aggregator_find(json_text_or(manifest, "method", "")),
 		.params = json_object_get(manifest, "params"),
 		.inputs = inputs,
-		.count = json_array_size(json_object_get(manifest, "inputs")),
 		.threads = engine->options.threads,
 		.outliers = made->outliers,
 	};
@@ -212,7 +256,7 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
 			json_text_or(manifest, "method", ""));
 	if (find_blob(engine, manifest, "model_in", manifest_needs_model(manifest), &model, error) ||
-		list_inputs(engine, json_object_get(manifest, "inputs"), inputs, error))
+		list_inputs(engine, manifest, inputs, &order.count, error))
 		return -1;
 	/* Where only the outliers look at the model, a manifest can be proven without it. */
 	order.model = manifest_needs_model(manifest) || made->outliers ? model : NULL;
@@ -235,18 +279,19 @@ bool manifest_needs_model(const json_t *manifest)
 {
 	const struct aggregator *aggregator = aggregator_find(json_text_or(manifest, "method", ""));
 
-	return json_object_get(manifest, "step") || (aggregator && aggregator_needs_model(aggregator));
+	return json_object_get(manifest, "step") || !strcmp(json_text_or(manifest, "method", ""), "combination") ||
+	       (aggregator && aggregator_needs_model(aggregator));
 }
 
 int manifest_recompute(struct engine *engine, const json_t *manifest, bool outliers, struct recomputed *made,
 	struct rounds_error *error)
 {
 	const json_t *list = json_object_get(manifest, "inputs");
-	size_t count = json_array_size(list);
+	size_t count = 2 * json_array_size(list) + 1; /* bases and the model, at most */
 	struct aggregate_input *inputs = calloc(count + 1, sizeof(*inputs));
 	int failed;
 
-	*made = (struct recomputed){ .outliers = outliers ? calloc(count + 1, sizeof(struct outlier)) : NULL };
+	*made = (struct recomputed){ .outliers = outliers ? calloc(count, sizeof(struct outlier)) : NULL };
 	failed = inputs && (!outliers || made->outliers)
 			 ? prove_inputs(engine, list, error) || recompute(engine, manifest, inputs, made, error)
 			 : error_no_memory(error);

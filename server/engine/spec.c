@@ -124,6 +124,10 @@ json_t *spec_check(const json_t *given, json_t *faults)
 	/* A default of {} has not been through the nested table. */
 	if (spec && json_object_size(retention) == 0)
 		json_object_set_new(spec, "retention", fields_apply(retention_fields, none, "retention", faults));
+	/* What late work was trained from must still be there when it comes. */
+	if (spec && json_integer_or(params, "max_staleness", -1) >=
+			    json_integer_or(json_object_get(spec, "retention"), "models", 10))
+		fields_fault(faults, "params.max_staleness", "must be less than retention.models");
 	if (json_array_size(faults) == 0)
 		return spec;
 	json_decref(spec);

@@ -44,7 +44,8 @@ static bool inputs_are_kept(struct engine *engine, const json_t *manifest)
 	json_t *input;
 
 	json_array_foreach (json_object_get(manifest, "inputs"), i, input)
-		if (!is_kept(engine, input, "update"))
+		if (!is_kept(engine, input, "update") ||
+			(json_object_get(input, "base") && !is_kept(engine, input, "base")))
 			return false;
 	if (manifest_needs_model(manifest) && !is_kept(engine, manifest, "model_in"))
 		return false;

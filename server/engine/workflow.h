@@ -88,6 +88,11 @@ void plan_cancel(struct plan *plan, int64_t round, const char *reason); /* the r
 struct aggregate_plan {
 	const char *method;
 	const json_t *params, *weights, *step;
+	/*
+	 * [{"site", "round", "weight"}]: these results and no others, from whatever rounds; each one's change from the model
+	 * that it was trained from, times its weight, is added to the round's model. The method is "combination" then.
+	 */
+	const json_t *results;
 };
 void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const struct aggregate_plan *how);
 void plan_timer(struct plan *plan, const char *name, double after_seconds); /* replaces one of that name */

@@ -14,6 +14,7 @@ const struct workflow *const workflows[] = {
 	&workflow_fednova,
 	&workflow_qfedavg,
 	&workflow_ditto,
+	&workflow_fedbuff,
 	&workflow_cyclic,
 	&workflow_cross_site_evaluation,
 	&workflow_evaluate,

@@ -293,11 +293,12 @@ def touch_memory():
 
 
 def main(words):
-    touch_memory()
     chosen = [word for word in words if word != "--large"] or list(PARTS)
     parts = {name: PARTS[name] for name in chosen}
     if "--large" in words:
         parts["large"] = lambda home: round_of(home, "large", 6, 3350 * MB, rounds=1, link=True)
+    if {"transfer", "memory", "round", "large"} & set(parts):
+        touch_memory()
     for name, part in parts.items():
         home = pathlib.Path(tempfile.mkdtemp(prefix=f"rounds-bench-{name}-"))
         try:

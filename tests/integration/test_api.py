@@ -1,10 +1,12 @@
 """The contract: api/openapi.json, job.schema.json and the program say the same, and the examples run."""
+import base64
 import json
 import os
 import re
 import subprocess
 
 import jsonschema
+import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
@@ -170,3 +172,16 @@ def test_a_whole_round_with_curl_and_a_shell(rounds):
     done = subprocess.run([TOP / "api/examples/round.sh"], capture_output=True, text=True, timeout=120,
                           env={**os.environ, "URL": rounds.url, "CA": str(rounds.data / "ca.pem"), "TOKEN": rounds.token})
     assert done.returncode == 0 and done.stdout.endswith("Done.\n"), done.stdout + done.stderr
+
+
+def test_a_small_model_comes_with_its_task(rounds):
+    site = SiteClient(rounds, "a")
+    for size, comes in ((10, True), (12 * 1024, False)):
+        model = save({"w": np.zeros(size, np.uint8)})
+        site.claim(wait=0)
+        rounds.submit(sites=["a"], initial_model=rounds.api.upload(model), params={"rounds": 1, "evaluate_last": False})
+        task = site.claim()
+        assert ("model_data" in task) == comes
+        if comes:
+            assert base64.b64decode(task["model_data"]) == model == site.download(task["model"])
+        site.result(task, site.upload(model))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, SiteClient, WDBC
+from harness.deployment import DATA, WDBC, Problem, SiteClient
 from harness.weights import save
 from reference import aggregators, federated
 
@@ -46,7 +46,7 @@ def hospitals(rounds):
 
 
 def submit(rounds, workflow, params, trainer=None, **spec):
-    if workflow not in ("cyclic", "cross_site_evaluation"):
+    if workflow not in ("cyclic", "fedbuff", "cross_site_evaluation"):
         params = {"evaluate_last": False, **params}
     return rounds.submit(workflow=workflow, params=params, executor="trainer", dataset="wdbc", sites=HOSPITALS,
                          trainer={**TRAINER, **(trainer or {})}, retention={"models": 1000, "updates": 1000}, **spec)
@@ -77,6 +77,8 @@ WORKFLOWS = {
     "qfedavg": ({"q": 2, "lipschitz": 1 / RATE}, {}, functools.partial(
         federated.qfedavg, rounds=ROUNDS, steps=STEPS, rate=RATE, q=2, lipschitz=1 / RATE)),
     "ditto": ({"lambda": 0.2}, {}, lambda w, sites: federated.ditto(w, sites, ROUNDS, STEPS, RATE, 0.2)[0]),
+    "fedbuff": ({"buffer": 4}, {}, functools.partial(
+        federated.fedbuff, rounds=ROUNDS, steps=STEPS, rate=RATE, log=[[(i, v) for i in range(4)] for v in range(ROUNDS)])),
     "cyclic": ({"rounds": 5}, {}, functools.partial(federated.cyclic, rounds=5, steps=STEPS, rate=RATE)),
 }
 
@@ -100,7 +102,7 @@ def test_part_of_the_sites_a_failure_and_restarts(hospitals, workflow):
     names = HOSPITALS + ["z"]
     hospitals.start_site("z", executors={"trainer": {"command": ["/bin/false"]}})
     hospitals.connected(*names)
-    part = {"rounds": 2} if workflow == "cyclic" else {"rounds": 6, "fraction": 0.7, "quorum": 3, "grace_seconds": 30}
+    part = {"rounds": 2} if workflow == "cyclic" else {"rounds": 6} if workflow == "fedbuff" else {"rounds": 6, "fraction": 0.7, "quorum": 3, "grace_seconds": 30}
     job = hospitals.submit(workflow=workflow, params={**params, **part}, executor="trainer", dataset="wdbc", sites=names,
                            trainer={**TRAINER, **trainer, "epochs": 5000, "learning_rate": 0.001}, max_attempts=1)
     hospitals.wait_until_round(job, 2)
@@ -122,6 +124,43 @@ def test_scaffold_with_part_of_the_sites_keeps_the_right_variates(hospitals):
     assert all(len(c) == 2 for c in cohorts) and len({tuple(c) for c in cohorts}) > 2
     expected = federated.scaffold(vector(first), standardised(first), ROUNDS, STEPS, RATE, cohorts=cohorts)
     assert np.abs(vector(last) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_fedbuff_with_stale_changes(rounds):
+    """Two changes make a version. One that is two versions old counts by 1 / sqrt(3); an older one is called off."""
+    a, b, c, d = sites = [SiteClient(rounds, name) for name in "abcd"]
+    for site in sites:
+        site.claim(wait=0)
+    job = rounds.submit(workflow="fedbuff", sites=list("abcd"), initial_model=rounds.api.upload(save({"w": np.zeros(3, np.float32)})),
+                        params={"rounds": 4, "buffer": 2, "max_staleness": 2, "server_learning_rate": 0.5})
+    expected = 0.0
+
+    def change(site, task, amount):
+        base = safetensors.numpy.load(rounds.api.download(task["model"]))["w"]
+        site.result(task, site.upload(save({"w": (base + amount).astype(np.float32)})))
+
+    old, older = c.claim(), d.claim()
+    for version in (1, 2):
+        for site, amount in ((a, 1.0), (b, 2.0)):
+            task = site.claim()
+            assert task["round"] == version
+            change(site, task, amount)
+        expected += 0.5 * (1.0 + 2.0) / 2
+    held = a.claim()
+    change(c, old, 7.0)
+    assert c.claim(holding=[held["id"]])["round"] == 3, "who was late goes on with the newest"
+    change(b, b.claim(), 2.0)
+    expected += 0.5 * (7.0 / np.sqrt(3) + 2.0) / 2
+    rounds.wait_until_round(job, 4)
+    with pytest.raises(Problem) as problem:
+        change(d, older, 100.0)
+    assert problem.value.status == 409 and "too old" in str(problem.value)
+    change(a, held, 1.0)
+    change(d, d.claim(), 3.0)
+    expected += 0.5 * (1.0 / np.sqrt(2) + 3.0) / 2
+    last = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))["w"]
+    assert np.allclose(last, expected, rtol=1e-6)
+    assert rounds.rounds_verify(job)["good"]
 
 
 def test_fednova_with_unlike_numbers_of_steps(hospitals):

@@ -125,3 +125,15 @@ def cyclic(w, sites, rounds, steps, rate):
         for s in sites:
             w = descend(w, s, steps, rate)
     return w
+
+
+def fedbuff(w, sites, rounds, steps, rate, server_rate=1.0, log=None):
+    """Nguyen et al. 2022. `log`: for each version, the (site, version trained from) whose changes made it."""
+    versions = [w]
+    for contributions in log:
+        version = len(versions) - 1
+        total = np.zeros_like(w)
+        for i, base in contributions:
+            total += (descend(versions[base], sites[i], steps, rate) - versions[base]) / np.sqrt(1 + version - base)
+        versions.append(versions[-1] + server_rate * total / len(contributions))
+    return versions[-1]
