@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "common/hex.h"
 #include "common/json.h"
+#include "common/tensors.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -282,6 +283,22 @@ static int choose_model(
 		round ? "the model of that round is not kept" : "the job has no such model (yet)");
 }
 
+/* A booster travels inside a safetensors file; XGBoost opens the JSON alone. */
+static int unpack_booster(const char *path, struct rounds_error *error)
+{
+	scoped(tensor_file_close) struct tensor_file file = { 0 };
+	const struct tensor *tensor;
+
+	if (tensor_file_open(path, &file, error))
+		return -1;
+	tensor = tensors_find(file.tensors, "booster");
+	if (!tensor)
+		return error_set(error, ERROR_INVALID,
+			"%s is a safetensors file, since the model is no booster: give it a name that does not end in .json",
+			path);
+	return file_put(path, file.view.bytes + tensor->offset, (size_t)tensor->size, 0644, error);
+}
+
 int job_download(struct cli *cli, struct rounds_error *error)
 {
 	json_auto_t *job = NULL;
@@ -295,6 +312,8 @@ int job_download(struct cli *cli, struct rounds_error *error)
 	for (int tries = 0; transfer_download(cli->connection, &digest, to, &options, error); tries++)
 		if (error->kind != ERROR_UNAVAILABLE || tries == 10)
 			return -1;
+	if (strlen(to) > 5 && !strcmp(to + strlen(to) - 5, ".json") && unpack_booster(to, error))
+		return -1;
 	if (!cli->json)
 		printf("%s\n", to);
 	return EXIT_DONE;

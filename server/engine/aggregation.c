@@ -64,6 +64,8 @@ static int store_outliers(struct store_tx *tx, const struct aggregation_order *o
 	size_t i;
 	json_t *input;
 
+	if (!order->made.outliers)
+		return 0;
 	json_array_foreach (order->inputs, i, input) {
 		const char *site = json_text_or(input, "site", "");
 		const struct outlier *outlier = &order->made.outliers[i];

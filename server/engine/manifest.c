@@ -9,6 +9,7 @@
 #include "server/engine/internal.h"
 
 #include "common/json.h"
+#include "server/aggregate/boosters.h"
 #include "server/aggregate/server_step.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
@@ -86,6 +87,11 @@ json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previo
 		json_object_get(how, "params"), "step", step, "model_in", json_object_get(round, "model_in"),
 		"control_in", step ? json_object_get(before, "control") : NULL, "inputs", inputs, "previous",
 		json_object_get(previous, "manifest_digest"));
+}
+
+static bool has_boosters(const json_t *manifest)
+{
+	return !strcmp(json_text_or(manifest, "method", ""), "boosters");
 }
 
 /* Each input is read once to see that it still has its digest; a few at a time. */
@@ -239,6 +245,24 @@ static int step_on(struct engine *engine, const json_t *manifest, const char *mo
 	return server_step(step, &files, error);
 }
 
+/* Boosters are merged, not averaged: the updates in order of site behind the model's own trees. */
+static int merge(struct engine *engine, const char *model, const struct aggregate_input *inputs, size_t count,
+	struct recomputed *made, struct rounds_error *error)
+{
+	const char **paths = calloc(count + 1, sizeof(char *));
+	int failed;
+
+	for (size_t i = 0; paths && i < count; i++)
+		paths[i] = inputs[i].path;
+	made->model = blob_scratch(engine->options.blobs);
+	failed = paths && made->model ? boosters_merge(model, paths, count, made->model, error)
+				      : error_no_memory(error);
+	free(paths);
+	free(made->outliers);
+	made->outliers = NULL;
+	return failed;
+}
+
 static int recompute(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs,
 	struct recomputed *made, struct rounds_error *error)
 {
@@ -252,12 +276,14 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 		.outliers = made->outliers,
 	};
 
-	if (!order.aggregator)
+	if (!order.aggregator && !has_boosters(manifest))
 		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
 			json_text_or(manifest, "method", ""));
 	if (find_blob(engine, manifest, "model_in", manifest_needs_model(manifest), &model, error) ||
 		list_inputs(engine, manifest, inputs, &order.count, error))
 		return -1;
+	if (has_boosters(manifest))
+		return merge(engine, model, inputs, order.count, made, error);
 	/* Where only the outliers look at the model, a manifest can be proven without it. */
 	order.model = manifest_needs_model(manifest) || made->outliers ? model : NULL;
 	made->aggregate = blob_scratch(engine->options.blobs);
@@ -279,7 +305,8 @@ bool manifest_needs_model(const json_t *manifest)
 {
 	const struct aggregator *aggregator = aggregator_find(json_text_or(manifest, "method", ""));
 
-	return json_object_get(manifest, "step") || !strcmp(json_text_or(manifest, "method", ""), "combination") ||
+	return json_object_get(manifest, "step") || has_boosters(manifest) ||
+	       !strcmp(json_text_or(manifest, "method", ""), "combination") ||
 	       (aggregator && aggregator_needs_model(aggregator));
 }
 

@@ -60,6 +60,7 @@ struct workflow {
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
+	bool boosters;               /* its models are boosters (server/aggregate/boosters.h), not weights */
 	bool needs_model;            /* a job must name an initial_model */
 	const void *rules;           /* for steps that several workflows share */
 	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */

@@ -2,6 +2,8 @@
  * Cyclic weight transfer: one site trains and hands the model to the next, for `rounds` laps; each visit is a round.
  * Chang et al., Distributed deep learning networks among institutions for medical imaging, JAMIA 25(8), 2018.
  *
+ * The same with XGBoost: every site adds trees to the booster that it was handed.
+ *
  * State: {"model", "visit", "skipped"}; visits count from 1.
  */
 #include "server/workflows/workflows.h"
@@ -87,7 +89,7 @@ static void hand_over(const struct job_view *job, const struct event *event, jso
 	}
 	plan_metrics(plan, event, event->round - 1);
 	json_object_set_new(state, "trained", json_integer(json_integer_or(state, "trained", 0) + 1));
-	plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = "weighted_mean" });
+	plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = job->workflow->rules });
 }
 
 static void go_on(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
@@ -106,15 +108,27 @@ static void pass_over(const struct job_view *job, const struct event *event, jso
 		visit(job, state, event->round + 1, plan);
 }
 
+#define STEPS                                                                                                        \
+	{                                                                                                            \
+		[EVENT_STARTED] = start, [EVENT_RESULT] = hand_over, [EVENT_TASK_FAILED] = pass_over,                \
+		[EVENT_AGGREGATED] = go_on                                                                           \
+	}
+
 const struct workflow workflow_cyclic = {
 	.name = "cyclic",
 	.summary = "One site after another trains the same model",
 	.params = params,
 	.rounds = rounds_of,
-	.steps = {
-		[EVENT_STARTED] = start,
-		[EVENT_RESULT] = hand_over,
-		[EVENT_TASK_FAILED] = pass_over,
-		[EVENT_AGGREGATED] = go_on,
-	},
+	.rules = "weighted_mean",
+	.steps = STEPS,
+};
+
+const struct workflow workflow_xgboost_cyclic = {
+	.name = "xgboost_cyclic",
+	.summary = "One site after another adds trees to the same booster",
+	.params = params,
+	.rounds = rounds_of,
+	.rules = "boosters",
+	.boosters = true,
+	.steps = STEPS,
 };

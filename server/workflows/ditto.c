@@ -15,9 +15,9 @@ static const struct field params[] = {
 	{ NULL },
 };
 
-static json_t *instruct(const json_t *given)
+static json_t *instruct(const struct job_view *job)
 {
-	return json_pack("{s:f}", "personal_lambda", json_number_or(given, "lambda", 0.1));
+	return json_pack("{s:f}", "personal_lambda", json_number_or(job->params, "lambda", 0.1));
 }
 
 static const struct training_rules rules = { .instruct = instruct };

@@ -87,15 +87,15 @@ static void combine_fair(const struct job_view *job, struct combination *how, ch
 		finish(how, sum / curvature);
 }
 
-static json_t *instruct_fair(const json_t *given)
+static json_t *instruct_fair(const struct job_view *job)
 {
-	(void)given;
+	(void)job;
 	return json_pack("{s:b}", "loss_before", 1);
 }
 
-static json_t *instruct_nova(const json_t *given)
+static json_t *instruct_nova(const struct job_view *job)
 {
-	(void)given;
+	(void)job;
 	return json_pack("{s:b}", "count_steps", 1);
 }
 

@@ -14,9 +14,9 @@ static const struct field params[] = {
 	{ NULL },
 };
 
-static json_t *instruct(const json_t *given)
+static json_t *instruct(const struct job_view *job)
 {
-	return json_pack("{s:f}", "proximal_mu", json_number_or(given, "mu", 0.01));
+	return json_pack("{s:f}", "proximal_mu", json_number_or(job->params, "mu", 0.01));
 }
 
 static const struct training_rules rules = { .instruct = instruct };

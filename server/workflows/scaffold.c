@@ -22,9 +22,9 @@ static const struct field params[] = {
 	{ NULL },
 };
 
-static json_t *instruct(const json_t *given)
+static json_t *instruct(const struct job_view *job)
 {
-	(void)given;
+	(void)job;
 	return json_pack("{s:b}", "control_variates", 1);
 }
 

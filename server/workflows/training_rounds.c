@@ -83,7 +83,7 @@ static void send(const struct job_view *job, json_t *state, const char *kind, st
 {
 	double deadline = json_number_or(job->params, "deadline_seconds", 0);
 	bool trains = !strcmp(kind, "train");
-	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job->params) : NULL;
+	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
 	struct task_extras extras = {
 		.control = trains && rules_of(job)->shares_control ? json_text_or(state, "control", NULL) : NULL,
 		.algorithm = algorithm,

@@ -14,7 +14,7 @@ struct combination {
 
 struct training_rules {
 	/* What the trainers are asked to do differently, such as {"proximal_mu": 0.01}; NULL: nothing. A new reference. */
-	json_t *(*instruct)(const json_t *params);
+	json_t *(*instruct)(const struct job_view *job);
 	/* Fills in weights and step; words in `fault` fail the job. NULL: the job's aggregator alone. */
 	void (*combine)(const struct job_view *job, struct combination *how, char *fault, size_t size);
 	bool shares_control; /* the state of the server's step goes to the trainers */

@@ -16,6 +16,8 @@ const struct workflow *const workflows[] = {
 	&workflow_ditto,
 	&workflow_fedbuff,
 	&workflow_cyclic,
+	&workflow_xgboost_bagging,
+	&workflow_xgboost_cyclic,
 	&workflow_cross_site_evaluation,
 	&workflow_evaluate,
 	NULL,

@@ -1,5 +1,6 @@
 """Any program as trainer: the Python package with PyTorch, scikit-learn and NumPy, a shell script, a program in C."""
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, TOP
+from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient
 from harness.weights import save
 
 PYTHON = "/usr/bin/python3"  # Debian's, with its torch and scikit-learn
@@ -122,6 +123,58 @@ for i, rows in enumerate(np.array_split(np.random.default_rng(0).permutation(len
     rounds.wait_for(job, "completed", seconds=120)
     r2 = metric(rounds, job, "r2")
     assert len(r2) == 9 and r2[-1] > 0.4, "least squares on all of it gives 0.52"
+
+
+def cancer(name):
+    return {"path": str(DATA / f"wdbc/{name}.csv"), **WDBC}
+
+
+@pytest.mark.parametrize("workflow, laps, trees", [("xgboost_bagging", 10, 40), ("xgboost_cyclic", 4, 16)])
+def test_xgboost_opens_the_merged_booster(rounds, tmp_path, workflow, laps, trees):
+    rounds.login()
+    start(rounds, EXAMPLES / "wdbc_xgboost.py", cancer)
+    job = submit(rounds, workflow=workflow, params={"rounds": laps})
+    rounds.wait_for(job, "completed", seconds=120)
+    rounds.rounds("job", "download", job, "--to", tmp_path / "model.json")
+    done = subprocess.run([PYTHON, "-c", f"""
+import csv, json, numpy as np, xgboost
+booster = xgboost.Booster(model_file=r'{tmp_path}/model.json')
+rows = list(csv.DictReader(open(r'{DATA}/wdbc/test.csv')))
+x = np.array([[float(v) for k, v in row.items() if k != 'diagnosis'] for row in rows])
+y = np.array([row['diagnosis'] == 'malignant' for row in rows])
+print(json.dumps([booster.num_boosted_rounds(), float(np.mean((booster.predict(xgboost.DMatrix(x)) > 0.5) == y))]))
+"""], capture_output=True, text=True, check=True)
+    count, accuracy = json.loads(done.stdout)
+    assert count == trees and accuracy > 0.9
+    assert rounds.rounds_verify(job)["good"] and not [e for e in rounds.events(job) if e["kind"] == "task_failed"]
+
+
+def booster_bytes(trees, change=0.0):
+    forest = {"gbtree_model_param": {"num_trees": str(trees)}, "tree_info": [0] * trees,
+              "trees": [{"id": i, "left_children": [-1], "right_children": [-1], "split_indices": [0],
+                         "split_conditions": [0.5 + change]} for i in range(trees)]}
+    document = json.dumps({"learner": {"gradient_booster": {"name": "gbtree", "model": forest}}, "version": [1, 7, 4]})
+    return save({"booster": np.frombuffer(document.encode(), np.uint8)})
+
+
+@pytest.mark.parametrize("update, words", [
+    (save({"booster": np.frombuffer(b"{not json", np.uint8)}), "not an XGBoost model in JSON"),
+    (save({"booster": np.frombuffer(b"{}", np.uint8)}), "no learner.gradient_booster"),
+    (save({"w": np.zeros(3, np.float32)}), 'must hold the tensor "booster"'),
+    (booster_bytes(1), "has 1 trees, the model that it should go on from 2"),
+    (booster_bytes(3, change=0.1), "tree 0 of the booster is not that of the model"),
+    (save({"booster": np.frombuffer(b'{"learner":{"gradient_booster":{"name":"dart","model":{}}}}', np.uint8)}), "gbtree"),
+])
+def test_a_booster_that_is_none_is_refused(rounds, update, words):
+    site = SiteClient(rounds, "a")
+    site.claim(wait=0)
+    job = rounds.submit(workflow="xgboost_bagging", sites=["a"], initial_model=rounds.api.upload(booster_bytes(2)),
+                        params={"rounds": 1})
+    task = site.claim()
+    with pytest.raises(Problem) as problem:
+        site.result(task, site.upload(update))
+    assert problem.value.status == 422 and words in str(problem.value)
+    assert words in rounds.wait_for(job, "failed")["reason"]
 
 
 def test_a_trainer_in_shell(rounds):

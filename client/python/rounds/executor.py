@@ -318,7 +318,7 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
 
 
 def _finish_training(task: Task) -> Dict[str, float]:
-    unmet = set(task.algorithm) - ATTACHED - {"loss_before"}
+    unmet = set(task.algorithm) - ATTACHED - {"loss_before", "boosters"}
     if unmet:
         raise RuntimeError(f"the job's workflow asks for {', '.join(sorted(unmet))}, which this package does not do")
     if set(task.algorithm) & ATTACHED and task._attached is None:
