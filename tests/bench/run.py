@@ -71,6 +71,67 @@ def mean(home):
         to_saxpy=figures["mean"] / figures["saxpy"], to_triad=figures["mean"] / figures["triad"])
 
 
+def robust(home, count=32, size=50):
+    """Each on as many threads as there are processors, beside NumPy in memory; the pass is the plain mean over the same files."""
+    import numpy as np
+
+    def ours(name):
+        return json.loads(subprocess.check_output([BUILD / "tests/bench/bench_mean", home, str(count), str(size), "2", name]))
+
+    def rate(work):
+        begun = time.monotonic()
+        work()
+        return count * size * MB / (time.monotonic() - begun) / GB
+    x = np.random.default_rng(1).standard_normal((count, size * MB // 4), dtype=np.float32)
+    trim = int(0.2 * count)
+    numpy_median = rate(lambda: np.median(x, axis=0))
+    numpy_trimmed = rate(lambda: np.partition(x, (trim, count - trim - 1), axis=0)[trim:count - trim].mean(axis=0))
+    product = rate(lambda: x @ x.T)
+    del x
+    figures = {name: ours(name) for name in ("weighted_mean", "median", "trimmed_mean", "krum")}
+    rates = {name: figure["mean"] for name, figure in figures.items()}
+    pass_and_product = 1 / (1 / rates["weighted_mean"] + 1 / product)
+    say("robust", f"aggregators of {count} x {size} MB float32, GB/s of input", **rates, numpy_median=numpy_median,
+        numpy_trimmed=numpy_trimmed, matrix_product=product, median_to_numpy=rates["median"] / numpy_median,
+        trimmed_to_numpy=rates["trimmed_mean"] / numpy_trimmed, krum_multiple=pass_and_product / rates["krum"],
+        own_mb=max(figure["own_mb"] for figure in figures.values()))
+
+
+def simulation(home, sites=100, rounds=50):
+    """How much of the processors' time the trainers had, of all that passed from the first round to the last."""
+    table, job = home / "digits.csv", home / "job.json"
+    parts = [(TOP / f"tests/data/digits/hospital-{name}.csv").read_text().splitlines(True) for name in "abcd"]
+    table.write_text(parts[0][0] + "".join(line for part in parts for line in part[1:]))
+    spec = json.loads((TOP / "deploy/examples/digits.json").read_text())
+    del spec["sites"]
+    spec["params"]["rounds"] = rounds
+    job.write_text(json.dumps(spec))
+    popen = subprocess.Popen([BUILD / "client/rounds", "simulate", job, "--data", table, "--sites", str(sites), "--label", "digit",
+                              "--to", home / "model", "-o", "json"], stdout=subprocess.PIPE, text=True)
+    trained, seen = 0.0, {}
+    tick = os.sysconf("SC_CLK_TCK")
+    while popen.poll() is None:
+        time.sleep(0.2)
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            except OSError:
+                continue
+            if "(rounds-trainer)" in stat:
+                fields = stat.rsplit(")", 1)[1].split()
+                seen[pid] = (int(fields[11]) + int(fields[12])) / tick
+    trained = sum(seen.values())
+    output = popen.stdout.read()
+    done = json.loads(output[output.index("{\n"):])
+
+    def moment(text):
+        return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + float("0" + text[19:-1])
+    seconds = moment(done["finished"]) - moment(done["started"])
+    say("simulation", f"{sites} sites, {rounds} rounds of the digits job on {os.cpu_count()} processors", seconds=seconds,
+        round_ms=seconds / rounds * 1000, trainers_cpu_seconds=trained,
+        orchestration_share=1 - trained / (seconds * os.cpu_count()))
+
+
 def curl(deployment, *words, url=None):
     site = ["--cacert", deployment.data / "ca.pem", "-sS", "--fail", "-o", "/dev/null"]
     subprocess.run(["curl", *map(str, site), *map(str, words), url], check=True)
@@ -280,7 +341,7 @@ def site(home):
         ready_ms=ready * 1000)
 
 
-PARTS = {"mean": mean, "transfer": transfer, "memory": memory, "small": small, "polls": polls, "site": site,
+PARTS = {"mean": mean, "robust": robust, "simulation": simulation, "transfer": transfer, "memory": memory, "small": small, "polls": polls, "site": site,
          "round": lambda home: round_of(home, "round", 4, 419 * MB)}
 
 
