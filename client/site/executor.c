@@ -14,6 +14,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +24,9 @@
 enum { LINE_LIMIT = 1 << 20, LAST_WORDS = 2000, WATCH_MS = 500, GRACE_MS = 3000 };
 
 struct executor {
-	pid_t pid;
+	pid_t pid;     /* 0: it was started by someone else */
+	int listening; /* the socket to which that one connects, or -1 */
+	char *socket_path;
 	int input, output, words; /* its stdin, stdout, stderr */
 	char *line;               /* what has come of a line */
 	size_t line_size;
@@ -129,14 +134,59 @@ static int spawn(struct executor *executor, const json_t *settings, const char *
 	return 0;
 }
 
+/* Only this daemon's user may connect. */
+static int listen_at(struct executor *executor, const char *path, struct rounds_error *error)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t before;
+	int failed;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(error, ERROR_INVALID, "the path of a socket has at most %zu characters",
+			sizeof(address.sun_path) - 1);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	unlink(path);
+	executor->socket_path = strdup(path);
+	executor->listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	before = umask(0177);
+	failed = !executor->socket_path || executor->listening < 0 ||
+		 bind(executor->listening, (struct sockaddr *)&address, sizeof(address)) ||
+		 listen(executor->listening, 1);
+	umask(before);
+	return failed ? error_errno(error, "cannot listen at %s", path) : 0;
+}
+
+/* Waits until someone's program is there; whoever waits may call it off. */
+static int accept_program(struct executor *executor, int64_t give_up, executor_watch_fn *watch, void *context,
+	struct rounds_error *error)
+{
+	struct pollfd ready = { .fd = executor->listening, .events = POLLIN };
+
+	while (executor->listening >= 0 && executor->input < 0) {
+		if (poll(&ready, 1, WATCH_MS) > 0) {
+			executor->input = accept4(executor->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+			executor->output = executor->input < 0 ? -1 : fcntl(executor->input, F_DUPFD_CLOEXEC, 0);
+		} else if (clock_steady_us() > give_up) {
+			return error_set(
+				error, ERROR_UNAVAILABLE, "no program has connected to %s", executor->socket_path);
+		} else if (!watch(context, NULL)) {
+			return error_set(error, ERROR_CONFLICT, "the task was called off");
+		}
+	}
+	return 0;
+}
+
 int executor_start(const json_t *settings, const char *directory, struct executor **out, struct rounds_error *error)
 {
 	scoped(executor_free) struct executor *executor = calloc(1, sizeof(*executor));
 
 	if (!executor)
 		return error_no_memory(error);
-	executor->input = executor->output = executor->words = -1;
-	if (spawn(executor, settings, directory, error))
+	executor->input = executor->output = executor->words = executor->listening = -1;
+	if (json_object_get(settings, "socket")) {
+		if (listen_at(executor, json_text_or(settings, "socket", ""), error))
+			return -1;
+	} else if (spawn(executor, settings, directory, error))
 		return -1;
 	*out = executor;
 	executor = NULL;
@@ -178,6 +228,10 @@ void executor_free(struct executor *executor)
 	file_close(executor->input);
 	file_close(executor->output);
 	file_close(executor->words);
+	file_close(executor->listening);
+	if (executor->socket_path)
+		unlink(executor->socket_path);
+	free(executor->socket_path);
 	json_decref(executor->progress);
 	free(executor->line);
 	free(executor);
@@ -219,6 +273,8 @@ static int say_exit(struct executor *executor, struct rounds_error *error)
 {
 	char words[420];
 
+	if (executor->pid == 0)
+		return error_set(error, ERROR_IO, "the program that had connected went away before it gave a result");
 	while (executor->words >= 0)
 		take_words(executor);
 	reap(executor, 0);
@@ -328,7 +384,7 @@ int executor_run(struct executor *executor, const json_t *task, int64_t timeout_
 	*retry = true;
 	json_decref(executor->progress);
 	executor->progress = NULL;
-	if (hand_over(executor, task, error))
+	if (accept_program(executor, give_up, watch, context, error) || hand_over(executor, task, error))
 		return -1;
 	while (heard == HEARD_NOTHING) {
 		struct pollfd ready[2] = {

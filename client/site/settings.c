@@ -22,7 +22,11 @@ static const struct field dataset_fields[] = {
 };
 
 static const struct field executor_fields[] = {
-	{ "command", FIELD_TEXTS, "The program and its arguments", .required = true, .min = 1, .max = 100 },
+	{ "command", FIELD_TEXTS, "The program and its arguments", .min = 1, .max = 100 },
+	{ "socket", FIELD_TEXT,
+		"Instead of a command: the path of a socket to which a program connects that someone else has started, such as a "
+		"cluster's scheduler",
+		.min = 1, .max = 100 },
 	{ "keep", FIELD_BOOL, "Keep it running between the tasks of a job", .fallback = "true" },
 	{ "memory_mb", FIELD_INTEGER, "Most memory it may use; 0: no limit", .fallback = "0", .min = 0,
 		.max = 100000000 },
@@ -102,6 +106,11 @@ int settings_complete(json_t *settings, struct rounds_error *error)
 		json_object_set_new(executors, "trainer",
 			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(), "keep", 1,
 				"memory_mb", 0, "cpu_seconds", 0, "environment"));
+	json_object_foreach (executors, name, dataset) {
+		if (!json_object_get(dataset, "command") == !json_object_get(dataset, "socket"))
+			return error_set(
+				error, ERROR_INVALID, "executors.%s must have either a command or a socket", name);
+	}
 	json_object_foreach (json_object_get(settings, "datasets"), name, dataset) {
 		json_object_set_new(dataset, "name", json_string(name));
 		if (make_absolute(dataset, name, "path", error) || make_absolute(dataset, name, "labels", error))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient
+from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient, wait_until
 from harness.weights import save
 
 PYTHON = "/usr/bin/python3"  # Debian's, with its torch and scikit-learn
@@ -225,6 +225,20 @@ def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
                             ("fednova", "call task.attach(optimizer)"), ("qfedavg", "did not report train_loss_before")):
         job = submit(rounds, names=["hospital-a"], initial_model=model, workflow=workflow, params={"rounds": 1}, max_attempts=1)
         assert words in rounds.wait_for(job, "failed")["reason"]
+
+
+def test_a_program_that_someone_else_started_attaches(rounds, tmp_path):
+    place = tmp_path / "s"
+    site = rounds.start_site("hospital-a", executors={"script": {"socket": str(place)}}, datasets={"data": digits("hospital-a")})
+    rounds.connected("hospital-a")
+    job = submit(rounds, names=["hospital-a"], params={"rounds": 2})
+    wait_until(place.exists, what="the socket")
+    assert place.stat().st_mode & 0o777 == 0o600
+    program = subprocess.Popen([PYTHON, EXAMPLES / "digits_torch.py"], env={
+        "PYTHONPATH": str(PACKAGE), "PATH": os.environ["PATH"], "ROUNDS_SOCKET": str(place)})
+    rounds.wait_for(job, "completed")
+    assert site.stop() == 0 and program.wait(10) == 0, "it stays for more, and ends when the site lets it go"
+    assert not place.exists()
 
 
 def test_outside_of_a_site_it_says_what_to_do(tmp_path):
