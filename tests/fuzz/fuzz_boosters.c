@@ -1,0 +1,38 @@
+/* Boosters that a site sends: whatever comes, an error with words, or a model that can be merged with itself. */
+#include "common/tensors.h"
+#include "server/aggregate/boosters.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	const uint64_t shape[] = { size };
+	const struct tensor_plan plan = { "booster", DTYPE_U8, 1, shape };
+	scoped(file_close) int fd = memfd_create("booster", MFD_CLOEXEC);
+	scoped(file_close) int out = memfd_create("merged", MFD_CLOEXEC);
+	struct rounds_error error = { 0 };
+	char path[40], merged[40];
+	const char *paths[] = { path, path };
+	uint8_t *header;
+	size_t header_size;
+
+	if (tensors_header(&plan, 1, NULL, &header, &header_size, &error) ||
+		file_write_all(fd, header, header_size, &error) || file_write_all(fd, bytes, size, &error))
+		abort();
+	free(header);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(merged, sizeof(merged), "/proc/self/fd/%d", out);
+	if (boosters_check(path, NULL, &error)) {
+		if (!error.message[0] || error.kind == ERROR_NONE)
+			abort();
+		return 0;
+	}
+	if (!boosters_merge(path, paths, 2, merged, &error) && boosters_check(merged, path, &error))
+		abort();
+	return 0;
+}

@@ -1,0 +1,199 @@
+/* Stories of the workflows beside FedAvg: what each does differently, and what it does when things go wrong. */
+#include "tests/unit/server/story.h"
+
+static const char *const two[] = { "a", "b", NULL };
+static const char *const three[] = { "a", "b", "c", NULL };
+
+static struct event initialized(const char *site, const char *model)
+{
+	struct event event = result(site, 0, model, 1, NULL);
+
+	event.task = "initialize";
+	return event;
+}
+
+static struct event trained(const char *site, int64_t round, const char *model)
+{
+	struct event event = result(site, round, model, 1, NULL);
+
+	event.task = "train";
+	return event;
+}
+
+static struct event lost(const char *site, int64_t round, const char *task)
+{
+	struct event event = failed(site, round);
+
+	event.task = task;
+	return event;
+}
+
+static void the_model_goes_round_and_comes_home(void **state)
+{
+	struct story s = begin("cyclic", "{'rounds': 1}", "M0", two);
+
+	tell(&s, started());
+	expect(&s, "{'do': 'expect', 'rounds': 2}");
+	expect(&s, "{'do': 'model', 'round': 0, 'model': 'M0'}");
+	expect(&s, "{'do': 'round', 'round': 1, 'model': 'M0'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0'}");
+	tell(&s, trained("a", 1, "U1"));
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	tell(&s, aggregated(1, "M1"));
+	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M1'}");
+	tell(&s, lost("b", 2, "train")); /* passed over */
+	expect(&s, "{'do': 'complete'}");
+	end(&s);
+
+	s = begin("cyclic", "{'rounds': 1}", NULL, two);
+	tell(&s, started());
+	s.next++;
+	expect(&s, "{'do': 'task', 'kind': 'initialize', 'site': 'a', 'round': 0, 'model': null}");
+	tell(&s, initialized("a", "M0"));
+	s.next += 3;
+	tell(&s, lost("a", 1, "train"));
+	s.next += 2;
+	tell(&s, lost("b", 2, "train"));
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site could train the model'}");
+	end(&s);
+}
+
+/* Every lap visits every site once, whatever the seed. */
+static void a_random_order_is_a_permutation_of_every_lap(void **state)
+{
+	bool differs = false;
+
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct story s = begin("cyclic", "{'rounds': 2, 'order': 'random'}", "M0", three);
+		char visited[7] = "";
+
+		s.job.seed = seed;
+		tell(&s, started());
+		for (int64_t visit = 1; visit <= 6; visit++) {
+			const json_t *task = json_array_get(s.actions, json_array_size(s.actions) - 1);
+			const char *site = json_text_or(task, "site", "");
+
+			assert_int_equal(json_integer_or(task, "round", 0), visit);
+			visited[visit - 1] = site[0];
+			s.next = json_array_size(s.actions);
+			tell(&s, trained(site, visit, "U"));
+			s.next = json_array_size(s.actions);
+			tell(&s, aggregated(visit, "M"));
+		}
+		for (int lap = 0; lap < 2; lap++)
+			for (const char *site = "abc"; *site; site++)
+				assert_non_null(memchr(visited + 3 * lap, *site, 3));
+		differs = differs || strncmp(visited, "abcabc", 6) != 0;
+		s.next = json_array_size(s.actions);
+		end(&s);
+	}
+	assert_true(differs);
+}
+
+static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
+{
+	struct story s = begin("fedprox", "{'rounds': 1, 'mu': 0.25}", "M0", two);
+	json_auto_t *metrics = from_single_quotes("{'train_length': 0.5}");
+	struct event ready;
+
+	tell(&s, started());
+	s.next += 2;
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0', "
+		   "'algorithm': {'proximal_mu': 0.25}}");
+	s.next++;
+	end(&s);
+
+	s = begin("scaffold", "{'rounds': 2}", "M0", two);
+	tell(&s, started());
+	s.next += 2;
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0', "
+		   "'algorithm': {'control_variates': true}}");
+	s.next++;
+	tell(&s, result("a", 1, "Ua", 3, metrics));
+	s.next++;
+	tell(&s, result("b", 1, "Ub", 1, metrics));
+	s.next += 5;
+	expect(&s,
+		"{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', 'weights': {'a': 1.0, 'b': 1.0},"
+		" 'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'scale': 2.0, 'lengths': {'a': 0.5, 'b': 0.5}}}");
+	ready = aggregated(1, "M1");
+	ready.control = "C1";
+	tell(&s, ready);
+	s.next += 2;
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 2, 'model': 'M1', 'control': 'C1', "
+		   "'algorithm': {'control_variates': true}}");
+	s.next++;
+	tell(&s, result("a", 2, "Ua", 1, NULL));
+	tell(&s, result("b", 2, "Ub", 1, NULL));
+	s.next += 3;
+	expect(&s,
+		"{'do': 'fail', 'round': -1, 'text': 'a did not report train_length (steps x learning rate): its executor "
+		"does not do SCAFFOLD'}");
+	end(&s);
+}
+
+static void fedbuff_waits_for_nobody(void **state)
+{
+	struct story s = begin("fedbuff", "{'rounds': 2, 'buffer': 2}", "M0", three);
+
+	tell(&s, started());
+	s.next += 5;
+	tell(&s, trained("b", 1, "Ub"));
+	tell(&s, trained("c", 1, "Uc"));
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'combination', 'results': ["
+		   "{'site': 'b', 'round': 1, 'weight': 0.5}, {'site': 'c', 'round': 1, 'weight': 0.5}]}");
+	tell(&s, aggregated(1, "M1"));
+	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'c', 'round': 2, 'model': 'M1'}");
+	tell(&s, lost("b", 2, "train"));
+	tell(&s, lost("c", 2, "train"));
+	tell(&s, lost("a", 1, "train"));
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site is left that can train'}");
+	end(&s);
+}
+
+static void a_matrix_lacks_what_failed(void **state)
+{
+	struct story s = begin("cross_site_evaluation", "{}", "M0", two);
+	json_auto_t *metrics = from_single_quotes("{'auc': 0.75}");
+	struct event measured;
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, lost("a", 1, "train"));
+	tell(&s, trained("b", 1, "Ub"));
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	tell(&s, aggregated(1, "M1"));
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'model': 'Ub'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 2, 'model': 'Ub'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 3, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 3, 'model': 'M1'}");
+	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
+	measured = result("a", 2, NULL, 1, metrics);
+	tell(&s, measured);
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'a', 'name': 'auc@b', 'value': 0.75}");
+	tell(&s, lost("b", 2, "evaluate"));
+	tell(&s, lost("b", 3, "evaluate"));
+	measured.round = 3;
+	tell(&s, measured);
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'a', 'name': 'auc@mean', 'value': 0.75}");
+	expect(&s, "{'do': 'complete'}");
+	end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_model_goes_round_and_comes_home),
+		cmocka_unit_test(a_random_order_is_a_permutation_of_every_lap),
+		cmocka_unit_test(fedprox_tells_its_mu_and_scaffold_its_variate),
+		cmocka_unit_test(fedbuff_waits_for_nobody),
+		cmocka_unit_test(a_matrix_lacks_what_failed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
