@@ -25,7 +25,7 @@
 
 const struct field simulate_flags[] = {
 	{ "data", FIELD_TEXT,
-		"A CSV file that is split, or a folder with a CSV file for each site, which is named by it",
+		"A CSV file that is split, or a folder with a CSV file or a folder for each site, named by it",
 		.required = true, .min = 1, .max = 4096 },
 	{ "sites", FIELD_INTEGER, "How many sites, where a file is split", .fallback = "4", .min = 1, .max = 1000 },
 	{ "split", FIELD_TEXT, "even, dirichlet:ALPHA by the label, or column:NAME", .fallback = "\"even\"", .min = 1,
@@ -160,16 +160,18 @@ static int start_server(struct simulation *sim, struct rounds_error *error)
 	return sim->url ? connection_new(&options, &sim->cli->connection, error) : error_no_memory(error);
 }
 
-/* The words of a command line, at blanks. */
+/* The words of a command line, at blanks. The program runs elsewhere, so files that lie here are named in full. */
 static json_t *words_of(const char *line)
 {
 	json_t *words = json_array();
 
 	while (*line) {
 		size_t length = strcspn(line, " ");
+		scoped(text_free) char *word = strndup(line, length);
+		scoped(text_free) char *whole = word && *word && *word != '-' ? realpath(word, NULL) : NULL;
 
 		if (length)
-			json_array_append_new(words, json_stringn(line, length));
+			json_array_append_new(words, json_string(whole ? whole : word ? word : ""));
 		line += length + (line[length] == ' ');
 	}
 	return words;
@@ -188,14 +190,24 @@ static json_t *environment(void)
 	return list;
 }
 
+/* A table, or a folder for programs that read folders. */
+static json_t *data_path(const struct simulation *sim, const char *name)
+{
+	json_t *table = json_sprintf("%s/data/%s.csv", sim->home, name);
+
+	if (access(json_string_value(table), R_OK) == 0)
+		return table;
+	json_decref(table);
+	return json_sprintf("%s/data/%s", sim->home, name);
+}
+
 static json_t *site_settings(const struct simulation *sim, const char *name)
 {
 	const json_t *options = sim->cli->options;
 	const char *label = json_text_or(options, "label", NULL), *executor = json_text_or(options, "executor", NULL);
 	const char *classes = json_text_or(options, "classes", NULL), *split = json_text_or(options, "split", "");
 	json_t *settings = json_pack("{s:o, s:{s:{s:o, s:s*}}}", "state_dir", json_sprintf("%s/%s", sim->home, name),
-		"datasets", json_text_or(sim->spec, "dataset", "data"), "path",
-		json_sprintf("%s/%s.csv", sim->home, name), "label", label);
+		"datasets", json_text_or(sim->spec, "dataset", "data"), "path", data_path(sim, name), "label", label);
 	json_t *dataset = json_object_get(
 		json_object_get(settings, "datasets"), json_text_or(sim->spec, "dataset", "data"));
 
@@ -242,58 +254,74 @@ static int start_site(struct simulation *sim, const char *name, struct rounds_er
 	return 0;
 }
 
-static int by_text(const void *a, const void *b)
+/* A job that names its sites takes only theirs. */
+static bool is_wanted(const struct simulation *sim, const char *name)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const json_t *wanted = json_object_get(sim->spec, "sites");
+	size_t i;
+	json_t *site;
+
+	json_array_foreach (wanted, i, site)
+		if (!strcmp(json_string_value(site) ? json_string_value(site) : "", name))
+			return true;
+	return json_array_size(wanted) == 0;
 }
 
-/* A folder's tables in order of name; a job that names its sites takes only theirs. */
-static int copy_tables(struct simulation *sim, const char *folder, struct rounds_error *error)
+/* NAME.csv or the folder NAME is the data of the site NAME. */
+static int take_data(struct simulation *sim, const char *folder, const char *entry, struct rounds_error *error)
 {
-	DIR *directory = opendir(folder);
-	struct dirent *item;
-	char *names[1000];
-	size_t count = 0;
+	scoped(text_free) char *from = text_new("%s/%s", folder, entry);
+	scoped(text_free) char *whole = from ? realpath(from, NULL) : NULL;
+	scoped(text_free) char *to = text_new("%s/data/%s", sim->home, entry);
+	size_t length = strlen(entry);
+	bool table = length > 4 && !strcmp(entry + length - 4, ".csv");
+	char name[64];
+	struct stat status;
 
-	while (directory && count < ARRAY_SIZE(names) && (item = readdir(directory))) {
-		size_t length = strlen(item->d_name);
-
-		if (length > 4 && !strcmp(item->d_name + length - 4, ".csv"))
-			names[count++] = strndup(item->d_name, length - 4);
-	}
-	if (directory)
-		closedir(directory);
-	qsort(names, count, sizeof(*names), by_text);
-	for (size_t i = 0; i < count; i++) {
-		scoped(text_free) char *from = text_new("%s/%s.csv", folder, names[i]);
-		scoped(text_free) char *whole = from ? realpath(from, NULL) : NULL;
-		scoped(text_free) char *to = text_new("%s/%s.csv", sim->home, names[i]);
-		const json_t *wanted = json_object_get(sim->spec, "sites");
-		bool is_wanted = json_array_size(wanted) == 0;
-
-		for (size_t j = 0; j < json_array_size(wanted); j++)
-			is_wanted = is_wanted || !strcmp(json_string_value(json_array_get(wanted, j)), names[i]);
-		if (is_wanted && whole && to && !symlink(whole, to))
-			json_array_append_new(sim->sites, json_string(names[i]));
-		free(names[i]);
-	}
-	if (json_array_size(sim->sites) == 0)
-		return error_set(error, ERROR_INVALID, "there is no table of a site of this job in %s", folder);
+	snprintf(name, sizeof(name), "%.*s", (int)(table ? length - 4 : length), entry);
+	if (!whole || !to || stat(whole, &status) || (!table && !S_ISDIR(status.st_mode)) || !name_is_valid(name) ||
+		!is_wanted(sim, name))
+		return 0;
+	if (symlink(whole, to))
+		return error_errno(error, "cannot link %s", from);
+	json_array_append_new(sim->sites, json_string(name));
 	return 0;
+}
+
+static int take_folder(struct simulation *sim, const char *folder, struct rounds_error *error)
+{
+	struct dirent **entries = NULL;
+	int count = scandir(folder, &entries, NULL, alphasort), failed = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (!failed)
+			failed = take_data(sim, folder, entries[i]->d_name, error);
+		free(entries[i]);
+	}
+	free(entries);
+	if (!failed && json_array_size(sim->sites) == 0)
+		return error_set(
+			error, ERROR_INVALID, "there is no table and no folder of a site of this job in %s", folder);
+	return failed;
 }
 
 static int deal_data(struct simulation *sim, struct rounds_error *error)
 {
 	const json_t *options = sim->cli->options;
 	const char *data = json_text_or(options, "data", "");
+	scoped(text_free) char *folder = text_new("%s/data", sim->home);
 	struct stat status;
 	json_t *names = NULL;
 
 	if (stat(data, &status))
 		return error_errno(error, "cannot open %s", data);
+	if (!folder)
+		return error_no_memory(error);
+	if (directory_make(folder, 0700, error))
+		return -1;
 	if (S_ISDIR(status.st_mode))
-		return copy_tables(sim, data, error);
-	if (split_table(data, sim->home, (size_t)json_integer_or(options, "sites", 4),
+		return take_folder(sim, data, error);
+	if (split_table(data, folder, (size_t)json_integer_or(options, "sites", 4),
 		    json_text_or(options, "split", "even"), json_text_or(options, "label", NULL),
 		    (uint64_t)json_integer_or(sim->spec, "seed", 1), &names, error))
 		return -1;

@@ -5,9 +5,11 @@ import pathlib
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
-from harness.deployment import DATA, WDBC
+from harness.deployment import DATA, TOP, WDBC
 
 
 def simulate(rounds, tmp_path, spec, *words, check=True):
@@ -36,7 +38,7 @@ def dealt(rounds, tmp_path, split, sites):
     done = simulate(rounds, tmp_path, {"name": "split", "dataset": "digits", "params": {"rounds": 1}, "trainer": {
         "model": "softmax", "outputs": 10}}, "--data", table, "--label", "digit", "--split", split, "--sites", sites, "--keep")
     home = done.stderr.split("state are in ")[1].strip()
-    parts = [list(csv.reader(open(path))) for path in sorted(pathlib.Path(home).glob("*.csv"))]
+    parts = [list(csv.reader(open(path))) for path in sorted(pathlib.Path(home).glob("data/*.csv"))]
     whole = list(csv.reader(open(table)))
     assert sorted(row for part in parts for row in part[1:]) == sorted(whole[1:]) and all(p[0] == whole[0] for p in parts)
     shutil.rmtree(home)
@@ -52,6 +54,48 @@ def test_tables_are_split_evenly_by_dirichlet_and_by_column(rounds, tmp_path):
     assert largest(dealt(rounds, tmp_path, "dirichlet:0.1", 4)) > 0.5 > 0.25 > largest(dealt(rounds, tmp_path, "dirichlet:1000", 4))
     by_digit = dealt(rounds, tmp_path, "column:digit", 1)
     assert all(len(set(part)) == 1 for part in by_digit) and len(by_digit) == 10
+
+
+def test_a_strangers_script_with_a_folder_for_each_site(rounds, tmp_path, monkeypatch):
+    """As it stands in the directory where it is: relative paths, a module beside it, prints, a progress bar."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("north", "south"):
+        pathlib.Path(f"clinics/{name}").mkdir(parents=True)
+        np.save(f"clinics/{name}/x.npy", np.random.default_rng(len(name)).normal(size=(40, 3)).astype(np.float32))
+    pathlib.Path("net.py").write_text("import torch\nmodel = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), "
+                                      "torch.nn.Tanh(), torch.nn.Linear(4, 1))\n")
+    pathlib.Path("train.py").write_text("""
+import os, sys, numpy as np, torch
+import rounds
+from net import model
+
+def main():
+    for task in rounds.tasks():
+        task.load_into(model)
+        x = torch.from_numpy(np.load(os.path.join(task.dataset["path"], "x.npy")))
+        y = x.sum(1, keepdim=True)
+        with torch.no_grad():
+            loss = torch.nn.functional.mse_loss(model.eval()(x), y)
+        if task.should_train:
+            optimizer = torch.optim.Adam(model.train().parameters(), lr=0.02)
+            for epoch in range(30):
+                optimizer.zero_grad()
+                torch.nn.functional.mse_loss(model(x), y).backward()
+                optimizer.step()
+                print("epoch", epoch, end="\\r", flush=True)
+                rounds.progress(epoch / 30)
+        rounds.send(model, {"loss": loss}, len(x))
+
+if __name__ == "__main__":
+    main()
+""")
+    monkeypatch.setenv("PYTHONPATH", str(TOP / "client/python"))
+    done = simulate(rounds, tmp_path, {"name": "clinics", "workflow": "fedadam", "dataset": "clinic", "executor": "script",
+                                       "params": {"rounds": 8, "server_learning_rate": 0.05}},
+                    "--data", "clinics", "--executor", "/usr/bin/python3 train.py", "-o", "json")
+    assert json.loads(done.stdout[done.stdout.index("{\n"):])["state"] == "completed"
+    model = safetensors.numpy.load((tmp_path / "model").read_bytes())
+    assert model["1.num_batches_tracked"] == 240 and model["1.running_var"].min() > 0 and "3.weight" in model
 
 
 @pytest.mark.parametrize("words, wrong", [
