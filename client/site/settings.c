@@ -16,6 +16,8 @@ static const struct field dataset_fields[] = {
 	{ "categories", FIELD_OBJECT,
 		"CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
 		.fallback = "{}" },
+	{ "min_cell", FIELD_INTEGER, "Statistics tell no count below this, other than 0", .fallback = "5", .min = 1,
+		.max = 1000000 },
 	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0,
 		.max = 10000 },
 	{ NULL },

@@ -41,6 +41,19 @@ static void fail(struct reading *reading, const char *what, const char *field)
 		what, field ? " \"" : "", field ? field : "", field ? "\"" : "");
 }
 
+static void name_features(struct dataset *dataset, const struct column *column)
+{
+	size_t i;
+	json_t *value;
+
+	if (column->role != COLUMN_FEATURE)
+		return;
+	if (!column->values)
+		json_array_append_new(dataset->names, json_string(column->name));
+	json_array_foreach (column->values, i, value)
+		json_array_append_new(dataset->names, json_sprintf("%s=%s", column->name, json_string_value(value)));
+}
+
 static void take_heading(struct reading *reading, const char *name)
 {
 	struct column *columns = reading->columns, *column;
@@ -65,6 +78,7 @@ static void take_heading(struct reading *reading, const char *name)
 		column->role = COLUMN_IGNORED;
 	else
 		column->values = json_object_get(json_object_get(reading->description, "categories"), name);
+	name_features(reading->dataset, column);
 }
 
 static bool is_missing(const char *field)

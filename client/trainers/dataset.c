@@ -16,7 +16,7 @@ int dataset_load(const json_t *description, struct dataset **out, struct rounds_
 	scoped(dataset_free) struct dataset *dataset = calloc(1, sizeof(*dataset));
 	const char *path = json_text_or(description, "path", "");
 
-	if (!dataset)
+	if (!dataset || !(dataset->names = json_array()))
 		return error_no_memory(error);
 	dataset->classes = json_array_size(json_object_get(description, "classes"));
 	if (ends_with(path, ".npy") ? npy_load(description, dataset, error) : csv_load(description, dataset, error))
@@ -36,5 +36,6 @@ void dataset_free(struct dataset *dataset)
 		return;
 	free(dataset->features);
 	free(dataset->labels);
+	json_decref(dataset->names);
 	free(dataset);
 }

@@ -11,14 +11,16 @@
 #include "common/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct dataset {
 	size_t rows, columns;
 	float *features; /* rows x columns, row by row */
-	float *labels;   /* rows: a number, or the index of a class */
-	size_t skipped;  /* rows without a label */
-	size_t classes;  /* named in the dataset's description; 0: none */
+	json_t *names; /* of the columns: the header's, NAME=VALUE for the values of a category, x0, x1... of a matrix */
+	float *labels;  /* rows: a number, or the index of a class */
+	size_t skipped; /* rows without a label */
+	size_t classes; /* named in the dataset's description; 0: none */
 };
 
 /* `description` is the dataset as the site's settings give it. Errors name file, line and column. */

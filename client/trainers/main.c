@@ -2,6 +2,7 @@
  * rounds-trainer: the built-in trainers, as an executor that rounds-site starts. It reads one task per line on its
  * standard input and writes progress and results as lines on its standard output; see client/README.md.
  */
+#include "client/trainers/statistics.h"
 #include "client/trainers/training.h"
 #include "common/clock.h"
 #include "common/config.h"
@@ -77,10 +78,10 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 		return fields_error(faults, error);
 	if (!json_is_object(json_object_get(task, "dataset")))
 		return error_set(error, ERROR_INVALID, "the task names no dataset");
-	return get_dataset(json_object_get(task, "dataset"), kept, error) ||
-			       training_do(task, params, kept->dataset, say_progress, result, error)
-		       ? -1
-		       : 0;
+	if (get_dataset(json_object_get(task, "dataset"), kept, error))
+		return -1;
+	return statistics_asked(task) ? statistics_do(task, kept->dataset, result, error)
+				      : training_do(task, params, kept->dataset, say_progress, result, error);
 }
 
 static void serve_line(const char *line, size_t size, struct kept *kept)

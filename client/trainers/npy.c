@@ -132,6 +132,8 @@ int npy_load(const json_t *description, struct dataset *dataset, struct rounds_e
 	dataset->labels = to_floats(&labels);
 	if (!dataset->features || !dataset->labels)
 		return error_no_memory(error);
+	for (size_t i = 0; i < dataset->columns; i++)
+		json_array_append_new(dataset->names, json_sprintf("x%zu", i));
 	for (size_t i = 0; i < dataset->rows; i++)
 		if (!isfinite(dataset->labels[i]))
 			return error_set(error, ERROR_INVALID, "the label of row %zu is not finite", i + 1);

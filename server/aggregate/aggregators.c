@@ -7,6 +7,7 @@ static const struct aggregator table[] = {
 	{ "weighted_mean", "The mean, weighted by the sites' sample counts", false, NULL, kernel_mean },
 	{ "mean", "The mean, every site counted alike", false, prepare_equal, kernel_mean },
 	{ "sum", "The sum", false, prepare_sum, kernel_mean },
+	{ "total", "The sum of statistics, which are not like a model", false, prepare_sum, kernel_mean },
 	{ "combination", "Weights as they are given, of either sign", false, prepare_given, kernel_mean },
 	{ "median", "The median of every coordinate", false, prepare_median, kernel_trimmed },
 	{ "trimmed_mean", "The mean of every coordinate without the most extreme values", false, prepare_trimmed,

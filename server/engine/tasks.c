@@ -157,11 +157,11 @@ static int owns_update(struct store_tx *tx, void *argument, struct rounds_error 
 	return owned ? 0 : error_set(error, ERROR_BLOB_MISSING, "the update has not been uploaded by this site");
 }
 
-static bool job_has_boosters(const json_t *job)
+static enum updates updates_of(const json_t *job)
 {
 	const struct workflow *workflow = workflow_find(json_text_or(json_object_get(job, "spec"), "workflow", ""));
 
-	return workflow && workflow->boosters;
+	return workflow ? workflow->updates : UPDATES_LIKE_MODEL;
 }
 
 /* Reads the whole update; no transaction is open meanwhile. */
@@ -180,8 +180,10 @@ static int check_update(struct report *report, struct rounds_error *error)
 		return error_no_memory(error);
 	if (model && digest_parse(model, &digest) && !(model_path = blob_path(blobs, &digest)))
 		return error_no_memory(error);
-	return job_has_boosters(report->job) ? boosters_check(update_path, model_path, error)
-					     : update_check(update_path, model_path, bound, &report->distance, error);
+	if (updates_of(report->job) == UPDATES_BOOSTERS)
+		return boosters_check(update_path, model_path, error);
+	return update_check(update_path, updates_of(report->job) == UPDATES_ANY ? NULL : model_path, bound,
+		&report->distance, error);
 }
 
 /* A metric that is not finite is stored as missing, and said once. */
@@ -259,7 +261,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
 		task_done(tx, report->id, &result, error) ||
 		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
-		(report->update && event.round > 0 && !job_has_boosters(report->job) &&
+		(report->update && event.round > 0 && updates_of(report->job) == UPDATES_LIKE_MODEL &&
 			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||
 		note(report->engine, tx, job, event.round, "result", report->site, text, error) ||
 		note_missing(report, tx, error) || advance(report->engine, tx, job, &event, error))

@@ -53,6 +53,12 @@ struct plan;
 
 typedef void step_fn(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan);
 
+enum updates {
+	UPDATES_LIKE_MODEL, /* the model's tensors, and no others */
+	UPDATES_BOOSTERS,   /* a booster that goes on from the model (server/aggregate/boosters.h) */
+	UPDATES_ANY,        /* finite numbers */
+};
+
 struct workflow {
 	const char *name;                        /* what a job writes in "workflow" */
 	const char *summary;                     /* one line for people */
@@ -60,7 +66,7 @@ struct workflow {
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
-	bool boosters;               /* its models are boosters (server/aggregate/boosters.h), not weights */
+	enum updates updates;        /* what an update is checked to be */
 	bool needs_model;            /* a job must name an initial_model */
 	const void *rules;           /* for steps that several workflows share */
 	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */

@@ -85,7 +85,8 @@ static void measure_all(const struct job_view *job, const struct event *event, j
 		for (size_t i = 0; i < job->site_count; i++)
 			plan_task(plan, "evaluate", job->sites[i], 2 + (int64_t)k,
 				json_text_or(models, json_string_value(json_array_get(order, k)), ""));
-	json_object_set_new(state, "left", json_integer((json_int_t)(json_array_size(order) * job->site_count)));
+	json_object_set_new(
+		state, "left", json_integer((json_int_t)json_array_size(order) * (json_int_t)job->site_count));
 	json_object_set_new(state, "order", order);
 	json_object_set_new(state, "phase", json_string("measuring"));
 	plan_model(plan, 1, event->model);

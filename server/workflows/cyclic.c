@@ -129,6 +129,6 @@ const struct workflow workflow_xgboost_cyclic = {
 	.params = params,
 	.rounds = rounds_of,
 	.rules = "boosters",
-	.boosters = true,
+	.updates = UPDATES_BOOSTERS,
 	.steps = STEPS,
 };

@@ -20,6 +20,7 @@ const struct workflow *const workflows[] = {
 	&workflow_xgboost_cyclic,
 	&workflow_cross_site_evaluation,
 	&workflow_evaluate,
+	&workflow_statistics,
 	NULL,
 };
 

@@ -35,6 +35,6 @@ const struct workflow workflow_xgboost_bagging = {
 	.summary = "Every site adds trees of its own to the common booster",
 	.params = params,
 	.rules = &rules,
-	.boosters = true,
+	.updates = UPDATES_BOOSTERS,
 	TRAINING_STEPS,
 };

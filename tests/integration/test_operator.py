@@ -241,7 +241,7 @@ def test_join_pins_the_server_it_was_invited_to(rounds, tmp_path):
     ({"colour": 1}, "colour is not a known field"),
     ({"datasets": {"x": {"path": "/nowhere.csv"}}}, "there is no file /nowhere.csv"),
     ({"datasets": {"a/b": {"path": "x"}}}, "datasets.a/b"),
-    ({"executors": {"x": {}}}, "executors.x.command is required"),
+    ({"executors": {"x": {}}}, "executors.x must have either a command or a socket"),
     ({}, "has not joined a server yet"),
 ])
 def test_a_wrong_site_json_says_which_key(tmp_path, config, words):
@@ -302,7 +302,7 @@ print('{{"type": "error", "message": "seen enough"}}', flush=True)
     job = rounds.submit(executor="nosy", params={"rounds": 1})
     assert "seen enough" in rounds.wait_for(job, "failed")["reason"]
     seen = json.loads(found.read_text())
-    assert set(seen["env"]) <= {"PATH", "HOME", "LANG", "GIVEN", "LC_CTYPE"} and seen["env"]["GIVEN"] == "1"
+    assert set(seen["env"]) <= {"PATH", "HOME", "LANG", "GIVEN", "LC_CTYPE", "ROUNDS_PROTOCOL"} and seen["env"]["GIVEN"] == "1"
     assert seen["fds"] == []
 
 

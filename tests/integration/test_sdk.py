@@ -275,6 +275,88 @@ print(repr(job))
     assert "completed, round 3 of 3" in done.stdout
 
 
+@pytest.mark.parametrize("min_cell", [1, 6])
+def test_statistics_of_all_sites_together(rounds, tmp_path, min_cell):
+    """Against NumPy on the pooled rows: with nothing kept back everything is exact; small cells are kept back by each site."""
+    rounds.login()
+    rng = np.random.default_rng(11)
+    pooled = []
+    for k, name in enumerate(NAMES):
+        n = 40 + 30 * k
+        age, sex, years = rng.normal(60, 9, n), rng.choice(["f", "m"], n), rng.exponential(4, n)
+        dose = age * 0.5 + rng.normal(0, 3, n)
+        dead = (rng.uniform(size=n) < 0.6).astype(int)
+        missing = rng.uniform(size=n) < 0.15
+        pooled.append((age, sex, np.where(missing, np.nan, dose), years, dead))
+        with open(tmp_path / f"{name}.csv", "w") as file:
+            file.write("age,sex,dose,years,dead,arm\n")
+            for i in range(n):
+                file.write(f"{age[i]:.5f},{sex[i]},{'' if missing[i] else format(dose[i], '.5f')},{years[i]:.5f},{dead[i]},"
+                           f"{'new' if (i + k) % 3 else 'old'}\n")
+        rounds.start_site(name, datasets={"trial": {"path": str(tmp_path / f"{name}.csv"), "label": "arm", "classes": ["old", "new"],
+                                                    "categories": {"sex": ["f", "m"]}, "min_cell": min_cell}})
+    rounds.connected(*NAMES)
+    done = subprocess.run([PYTHON, "-c", """
+import json, rounds
+job = rounds.Client().submit(name="look", workflow="statistics", dataset="trial", params={
+    "bins": 60, "sigmas": 5, "time": "years", "event": "dead", "time_max": 12}).wait()
+found, one = job.statistics(), job.statistics(site="hospital-b")
+print(json.dumps({"columns": found.columns, "describe": found.describe(), "one": one.describe(), "suppressed": found.suppressed,
+    "correlation": found.correlation().tolist(), "table": found.contingency("sex", "arm"),
+    "edges": found.histogram("age")["edges"].tolist(), "counts": found.histogram("age")["counts"].tolist(),
+    "survival": {k: v.tolist() for k, v in found.survival().items()}}))
+"""], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["columns"] == ["age", "sex=f", "sex=m", "dose", "years", "dead", "arm=old", "arm=new"]
+    age, sex, dose, years, dead = (np.concatenate(parts) for parts in zip(*pooled))
+    for name, values in (("age", age), ("dose", dose), ("years", years), ("sex=f", (sex == "f").astype(float))):
+        known, told = values[~np.isnan(values)], found["describe"][name]
+        assert told["count"] == len(known) and told["missing"] == np.isnan(values).sum()
+        assert told["mean"] == pytest.approx(known.mean(), rel=1e-6) and told["sd"] == pytest.approx(known.std(ddof=1), rel=1e-5)
+    assert found["one"]["age"]["mean"] == pytest.approx(pooled[1][0].mean(), rel=1e-6)
+    assert found["one"]["age"]["sd"] == pytest.approx(pooled[1][0].std(ddof=1), rel=1e-5)
+    both = ~np.isnan(dose)
+    assert found["correlation"][0][3] == pytest.approx(np.sum((age[both] - age.mean()) * (dose[both] - np.nanmean(dose))) / np.sqrt(
+        np.sum((age - age.mean()) ** 2) * np.nansum((dose - np.nanmean(dose)) ** 2)), rel=1e-5)
+    arm = np.concatenate([[(i + k) % 3 > 0 for i in range(len(part[0]))] for k, part in enumerate(pooled)])
+    table = {s: {"old": ((sex == s) & ~arm).sum(), "new": ((sex == s) & arm).sum()} for s in "fm"}
+    counts = np.histogram(age, found["edges"])[0]
+    if min_cell == 1:
+        assert found["counts"] == counts.tolist() and not found["suppressed"] and found["table"] == table
+        width = found["edges"][1] - found["edges"][0]
+        for q, name in ((0.25, "25%"), (0.5, "50%"), (0.75, "75%")):
+            assert abs(found["describe"]["age"][name] - np.quantile(age, q)) < 2 * width
+        left, expected = 1.0, []
+        for low, high in zip(np.linspace(0, 12, 61), np.linspace(0, 12, 61)[1:]):
+            at_risk = (years >= low).sum()
+            left *= 1 - ((years >= low) & (years < high) & (dead == 1)).sum() / at_risk if at_risk else 1
+            expected.append(left)
+        assert np.allclose(found["survival"]["survival"], expected, rtol=1e-9) and found["survival"]["time"][-1] == 12
+    else:
+        assert found["suppressed"]["age"] == 4 and sum(found["counts"]) < counts.sum()
+        job = rounds.api.get("/jobs?limit=1")["items"][0]["id"]
+        for task in rounds.tasks(job):
+            told = safetensors.numpy.load(rounds.api.download(task["update"]))
+            for name, values in told.items():
+                if name.endswith(("/histogram", "/below", "/above", "/both", "/pairs", "/missing", "/events", "/at_risk")):
+                    assert not np.any((values > 0) & (values < min_cell)), name
+
+
+def test_statistics_need_the_same_columns_and_enough_sites(rounds, tmp_path):
+    for name, header in (("a", "x,y,out"), ("b", "x,z,out")):
+        (tmp_path / f"{name}.csv").write_text(header + "\n" + "1,2,0\n" * 9)
+        rounds.start_site(name, datasets={"t": {"path": str(tmp_path / f"{name}.csv"), "label": "out"}})
+    rounds.connected("a", "b")
+    job = rounds.submit(workflow="statistics", executor="trainer", dataset="t", sites=["a", "b"])
+    assert 'tensor "y/count" of input 2 is not like that of the first input' in rounds.wait_for(job, "failed")["reason"]
+    (tmp_path / "few.csv").write_text("x,y,out\n1,2,0\n")
+    rounds.start_site("c", datasets={"t": {"path": str(tmp_path / "few.csv"), "label": "out"}})
+    rounds.connected("c")
+    job = rounds.submit(workflow="statistics", executor="trainer", dataset="t", sites=["a", "c"], params={"min_sites": 2})
+    assert "fewer rows than its min_cell" in rounds.wait_for(job, "failed")["reason"]
+
+
 def test_the_package_builds_and_reads_what_others_write(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "source")  # the build leaves folders there
     subprocess.run([PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source"], check=True,

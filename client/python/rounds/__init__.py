@@ -13,8 +13,9 @@ In a notebook, :class:`rounds.Client` submits jobs, watches them and fetches mod
 """
 from rounds.client import Client, Job, Problem
 from rounds.executor import NotFederated, Task, fail, log, progress, receive, send, tasks
+from rounds.statistics import Statistics
 from rounds.weights import load, save
 
-__all__ = ["Client", "Job", "NotFederated", "Problem", "Task", "fail", "load", "log", "progress", "receive", "save", "send",
+__all__ = ["Client", "Job", "NotFederated", "Problem", "Statistics", "Task", "fail", "load", "log", "progress", "receive", "save", "send",
            "tasks"]
 __version__ = "0.1.0"

@@ -13,7 +13,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
 
-from rounds import frameworks, weights
+from rounds import frameworks, statistics, weights
+from rounds.statistics import Statistics
 
 FINAL = ("completed", "failed", "aborted")
 
@@ -179,6 +180,10 @@ class Job:
         if not digest:
             raise RuntimeError("the job has no such model" + (": it names no key_metric" if best else " yet"))
         return self._client.download(digest)
+
+    def statistics(self, site: str = "") -> Statistics:
+        """What a job of the workflow `statistics` has found, of all sites together or of one."""
+        return statistics.of_job(self, site)
 
     def plot(self, *names: str) -> Any:
         """Curves of metrics by round (all if none is named), as a matplotlib figure."""
