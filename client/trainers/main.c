@@ -2,6 +2,8 @@
  * rounds-trainer: the built-in trainers, as an executor that rounds-site starts. It reads one task per line on its
  * standard input and writes progress and results as lines on its standard output; see client/README.md.
  */
+#include "client/trainers/cox.h"
+#include "client/trainers/kmeans.h"
 #include "client/trainers/statistics.h"
 #include "client/trainers/training.h"
 #include "common/clock.h"
@@ -80,8 +82,13 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 		return error_set(error, ERROR_INVALID, "the task names no dataset");
 	if (get_dataset(json_object_get(task, "dataset"), kept, error))
 		return -1;
-	return statistics_asked(task) ? statistics_do(task, kept->dataset, result, error)
-				      : training_do(task, params, kept->dataset, say_progress, result, error);
+	if (statistics_asked(task))
+		return statistics_do(task, kept->dataset, result, error);
+	if (kmeans_asked(task))
+		return kmeans_do(task, kept->dataset, result, error);
+	if (cox_asked(task))
+		return cox_do(task, kept->dataset, result, error);
+	return training_do(task, params, kept->dataset, say_progress, result, error);
 }
 
 static void serve_line(const char *line, size_t size, struct kept *kept)

@@ -1,11 +1,10 @@
 #include "client/trainers/statistics.h"
 
+#include "client/trainers/sums.h"
 #include "common/fields.h"
 #include "common/json.h"
-#include "common/tensors.h"
 #include "common/text.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,10 +34,7 @@ struct analysis {
 	struct column *columns;
 	size_t count;
 	struct tensor_file first; /* the sums of the first pass over all sites */
-	/* What will be written. */
-	struct tensor_plan *plan;
-	double **values;
-	size_t planned, room;
+	struct sums sums;         /* what will be written */
 };
 
 bool statistics_asked(const json_t *task)
@@ -79,46 +75,10 @@ static int name_columns(struct analysis *work, const json_t *description, struct
 	return 0;
 }
 
-/* Room for a tensor of the next name; rank 0 to 2 by how many extents are not 0. */
-static double *plan(struct analysis *work, const char *first, const char *second, uint64_t rows, uint64_t columns)
-{
-	uint64_t *shape = calloc(2, sizeof(uint64_t));
-	double *values = calloc((rows ? rows : 1) * (columns ? columns : 1), sizeof(double));
-	size_t at = work->planned;
-
-	if (at == work->room) {
-		size_t room = 2 * work->room + 64;
-		struct tensor_plan *plans = realloc(work->plan, room * sizeof(*plans));
-		double **lists = plans ? realloc(work->values, room * sizeof(*lists)) : NULL;
-
-		work->plan = plans ? plans : work->plan;
-		work->values = lists ? lists : work->values;
-		if (!lists)
-			goto failed;
-		work->room = room;
-	}
-	if (!shape || !values)
-		goto failed;
-	shape[0] = rows;
-	shape[1] = columns;
-	work->plan[at] = (struct tensor_plan){ text_new("%s/%s", first, second), DTYPE_F64,
-		columns ? 2
-		: rows  ? 1
-			: 0,
-		shape };
-	work->values[at] = values;
-	work->planned++;
-	return values;
-failed:
-	free(shape);
-	free(values);
-	return NULL;
-}
-
 static int tell(
 	struct analysis *work, const char *first, const char *second, double value, struct rounds_error *error)
 {
-	double *place = plan(work, first, second, 0, 0);
+	double *place = sums_add(&work->sums, 0, 0, "%s/%s", first, second);
 
 	if (!place)
 		return error_no_memory(error);
@@ -169,11 +129,13 @@ static int first_sum(
 	const struct analysis *work, const char *name, const char *what, double *sum, struct rounds_error *error)
 {
 	scoped(text_free) char *full = text_new("%s/%s", name, what);
-	const struct tensor *tensor = full ? tensors_find(work->first.tensors, full) : NULL;
+	const double *found;
 
-	if (!tensor || tensor->dtype != DTYPE_F64 || tensor->count != 1)
-		return error_set(error, ERROR_INVALID, "the sums of all sites lack \"%.100s\"", full ? full : name);
-	memcpy(sum, work->first.view.bytes + tensor->offset, sizeof(*sum));
+	if (!full)
+		return error_no_memory(error);
+	if (sums_find(&work->first, full, 1, &found, error))
+		return -1;
+	memcpy(sum, found, sizeof(*sum));
 	return 0;
 }
 
@@ -198,7 +160,8 @@ static int spread(struct analysis *work, size_t index, struct rounds_error *erro
 	struct column *column = &work->columns[index];
 	size_t bins = (size_t)json_integer_or(work->asked, "bins", 20);
 	double reach = json_number_or(work->asked, "sigmas", 4) * column->deviation, low = column->mean - reach;
-	double *cells = plan(work, column->name, "histogram", bins, 0), below = 0, above = 0, deviations = 0;
+	double *cells = sums_add(&work->sums, bins, 0, "%s/histogram", column->name), below = 0, above = 0,
+	       deviations = 0;
 
 	if (!cells)
 		return error_no_memory(error);
@@ -234,8 +197,9 @@ static bool is_binary(const struct analysis *work, size_t column)
 static int relate(struct analysis *work, struct rounds_error *error)
 {
 	size_t n = work->count;
-	double *products = plan(work, "together", "products", n, n), *pairs = plan(work, "together", "pairs", n, n);
-	double *both = plan(work, "together", "both", n, n);
+	double *products = sums_add(&work->sums, n, n, "together/products"),
+	       *pairs = sums_add(&work->sums, n, n, "together/pairs");
+	double *both = sums_add(&work->sums, n, n, "together/both");
 
 	if (!products || !pairs || !both)
 		return error_no_memory(error);
@@ -274,8 +238,8 @@ static int find_column(const struct analysis *work, const char *key, size_t *ind
 static int survive(struct analysis *work, struct rounds_error *error)
 {
 	size_t bins = (size_t)json_integer_or(work->asked, "bins", 20), time, event;
-	double *events = plan(work, "survival", "events", bins, 0),
-	       *at_risk = plan(work, "survival", "at_risk", bins, 0);
+	double *events = sums_add(&work->sums, bins, 0, "survival/events"),
+	       *at_risk = sums_add(&work->sums, bins, 0, "survival/at_risk");
 	double end = json_number_or(work->asked, "time_max", 0), suppressed = 0;
 
 	if (!events || !at_risk)
@@ -300,33 +264,6 @@ static int survive(struct analysis *work, struct rounds_error *error)
 	return tell(work, "survival", "suppressed", suppressed, error);
 }
 
-static int write_all(struct analysis *work, const char *path, struct rounds_error *error)
-{
-	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	uint8_t *header;
-	size_t size;
-	int failed;
-
-	if (fd < 0)
-		return error_errno(error, "cannot create %s", path);
-	for (size_t i = 0; i < work->planned; i++)
-		if (!work->plan[i].name)
-			return error_no_memory(error);
-	if (tensors_header(work->plan, work->planned, NULL, &header, &size, error))
-		return -1;
-	failed = file_write_all(fd, header, size, error);
-	free(header);
-	for (size_t i = 0; !failed && i < work->planned; i++) {
-		const struct tensor_plan *tensor = &work->plan[i];
-		size_t count = tensor->rank == 0   ? 1
-			       : tensor->rank == 1 ? (size_t)tensor->shape[0]
-						   : (size_t)(tensor->shape[0] * tensor->shape[1]);
-
-		failed = file_write_all(fd, work->values[i], count * sizeof(double), error);
-	}
-	return failed ? -1 : 0;
-}
-
 static int analyse(struct analysis *work, const json_t *task, struct rounds_error *error)
 {
 	const char *model = json_text_or(task, "model", NULL);
@@ -345,19 +282,13 @@ static int analyse(struct analysis *work, const json_t *task, struct rounds_erro
 	for (size_t i = 0; i < work->count; i++)
 		if (tell(work, work->columns[i].name, "suppressed", work->columns[i].suppressed, error))
 			return -1;
-	return write_all(work, json_text_or(task, "output", ""), error);
+	return sums_write(&work->sums, json_text_or(task, "output", ""), error);
 }
 
 static void analysis_close(struct analysis *work)
 {
-	for (size_t i = 0; i < work->planned; i++) {
-		free((void *)(uintptr_t)work->plan[i].name);
-		free((void *)(uintptr_t)work->plan[i].shape);
-		free(work->values[i]);
-	}
+	sums_free(work->sums);
 	tensor_file_close(work->first);
-	free(work->plan);
-	free(work->values);
 	free(work->columns);
 	json_decref(work->names);
 }

@@ -11,6 +11,7 @@
 #include "common/json.h"
 #include "server/aggregate/boosters.h"
 #include "server/aggregate/server_step.h"
+#include "server/aggregate/sum_steps.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
 
@@ -242,6 +243,10 @@ static int step_on(struct engine *engine, const json_t *manifest, const char *mo
 	files.state = state;
 	files.output = made->model;
 	files.state_output = made->control;
+	if (!strcmp(json_text_or(step, "name", ""), "kmeans"))
+		return kmeans_step(files.model, files.aggregate, files.output, error);
+	if (!strcmp(json_text_or(step, "name", ""), "cox"))
+		return cox_step(files.model, files.aggregate, files.output, error);
 	return server_step(step, &files, error);
 }
 
@@ -285,7 +290,7 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 	if (has_boosters(manifest))
 		return merge(engine, model, inputs, order.count, made, error);
 	/* Where only the outliers look at the model, a manifest can be proven without it. */
-	order.model = manifest_needs_model(manifest) || made->outliers ? model : NULL;
+	order.model = aggregator_needs_model(order.aggregator) || made->outliers ? model : NULL;
 	made->aggregate = blob_scratch(engine->options.blobs);
 	if (!made->aggregate)
 		return error_no_memory(error);

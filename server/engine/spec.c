@@ -93,7 +93,7 @@ static json_t *check_params(const json_t *given, json_t *faults)
 	const struct workflow *workflow = workflow_find(json_text_or(given, "workflow", default_workflow));
 	const json_t *params = json_object_get(given, "params");
 	json_auto_t *none = json_object();
-	char known[400];
+	char known[800];
 	json_t *checked;
 
 	if (!workflow) {

@@ -2,7 +2,7 @@
  * Federated analytics: two passes over every site's data, of which only sums leave it. The first gives counts, missing values,
  * means and deviations of the whole; the second, which knows these, histograms (so quantiles), correlations, contingency
  * tables and Kaplan and Meier's survival. What is summed, and how small cells are kept back, is told in
- * client/trainers/statistics.h; `rounds job statistics` and the Python package's Job.statistics() read the result.
+ * client/trainers/statistics.h; Job.statistics() of the Python package reads the result.
  *
  * State: {"pass", "left", "answered"}
  */

@@ -146,7 +146,9 @@ void training_start(const struct job_view *job, const struct event *event, json_
 		return;
 	}
 	set_phase(state, "initializing");
-	plan_task(plan, "initialize", job->sites[0], 0, NULL);
+	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
+	plan_task_with(
+		plan, "initialize", job->sites[0], 0, NULL, &(const struct task_extras){ .algorithm = algorithm });
 }
 
 /* Means over the sites in order of name, so that the order of arrival does not show in the last bit. */

@@ -21,6 +21,8 @@ const struct workflow *const workflows[] = {
 	&workflow_cross_site_evaluation,
 	&workflow_evaluate,
 	&workflow_statistics,
+	&workflow_kmeans,
+	&workflow_cox,
 	NULL,
 };
 

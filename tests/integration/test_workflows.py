@@ -5,12 +5,14 @@ data of four hospitals, full-batch steps, so that nothing is left to chance.
 """
 import csv
 import functools
+import os
+import signal
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, WDBC, Problem, SiteClient
+from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient, wait_until
 from harness.weights import save
 from reference import aggregators, federated
 
@@ -114,6 +116,55 @@ def test_part_of_the_sites_a_failure_and_restarts(hospitals, workflow):
     assert hospitals.rounds_verify(job)["good"]
 
 
+def quick(rounds, workflow):
+    """A job that would be over before anyone could disturb it."""
+    spec = {"workflow": workflow, "executor": "trainer", "dataset": "wdbc", "sites": HOSPITALS, "trainer": TRAINER}
+    if workflow == "evaluate":
+        spec["initial_model"] = rounds.wait_for(rounds.submit(**{**spec, "workflow": "fedavg"}, params={"rounds": 1}), "completed")["model"]
+    if workflow == "kmeans":
+        spec["params"] = {"rounds": 3}
+    if workflow == "cox":
+        column = next(csv.reader(open(DATA / "wdbc/hospital-a.csv")))[0]
+        spec["params"] = {"rounds": 2, "time": column, "time_max": 40, "bins": 40, "evaluate_last": False}
+    if workflow.startswith("xgboost"):
+        spec.update(executor="boost", trainer={}, params={"rounds": 2})
+    return spec
+
+
+@pytest.mark.parametrize("workflow", ["evaluate", "cross_site_evaluation", "statistics", "kmeans", "cox", "xgboost_bagging",
+                                      "xgboost_cyclic"])
+def test_a_site_that_hangs_and_a_server_that_restarts(rounds, workflow):
+    """One site stands still in the middle of its work; the server is restarted; the site is killed and comes back."""
+    boost = {"command": ["/usr/bin/python3", str(TOP / "client/python/examples/wdbc_xgboost.py")],
+             "environment": [f"PYTHONPATH={TOP / 'client/python'}"]}
+    sites = {name: rounds.start_site(name, executors={"boost": boost}) for name in HOSPITALS}
+    rounds.connected(*HOSPITALS)
+    spec = quick(rounds, workflow)
+    os.kill(sites["hospital-b"].pid, signal.SIGSTOP)
+    job = rounds.submit(**spec)
+
+    def waits_for_one():
+        kinds = [(t["site"], t["state"]) for t in rounds.tasks(job) if t["kind"] != "initialize"]
+        return any(site == "hospital-b" for site, _ in kinds) and any(state == "done" for _, state in kinds)
+    wait_until(waits_for_one, what="the others to be done")
+    rounds.restart()
+    assert rounds.job(job)["state"] == "running"
+    sites["hospital-b"].kill()
+    sites["hospital-b"].again()
+    rounds.wait_for(job, "completed", seconds=60)
+    tasks = rounds.tasks(job)
+    assert all(t["state"] == "done" for t in tasks) and {t["site"] for t in tasks} == set(HOSPITALS)
+    assert rounds.rounds_verify(job)["good"]
+
+
+def test_an_unknown_workflow_is_answered_with_all_there_are(rounds):
+    with pytest.raises(Problem) as problem:
+        rounds.submit(workflow="fedwhat")
+    (fault,) = problem.value.body["errors"]
+    assert fault["field"] == "workflow" and all(f'"{name}"' in fault["message"] for name in [
+        *WORKFLOWS, "evaluate", "cross_site_evaluation", "statistics", "kmeans", "cox", "xgboost_bagging", "xgboost_cyclic"])
+
+
 def test_scaffold_with_part_of_the_sites_keeps_the_right_variates(hospitals):
     job = submit(hospitals, "scaffold", {"rounds": ROUNDS, "fraction": 0.5}, seed=5)
     first, last = models(hospitals, job)
@@ -212,6 +263,61 @@ def test_a_stored_model_is_only_measured(hospitals):
     assert values == {"", *HOSPITALS} and {t["kind"] for t in hospitals.tasks(checked)} == {"evaluate"}
     refused = hospitals.api.raw("POST", "/api/v1/jobs", json={"name": "x", "workflow": "evaluate", "dataset": "wdbc"})
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "initial_model"
+
+
+def test_kmeans_is_that_of_the_pooled_rows(hospitals):
+    job = hospitals.submit(workflow="kmeans", executor="trainer", dataset="wdbc", sites=HOSPITALS,
+                           params={"rounds": 15, "clusters": 5, "key_metric": "inertia", "key_metric_goal": "min"})
+    first, last = models(hospitals, job)
+    x = (np.concatenate([part[0] for part in map(table, HOSPITALS)]).astype(np.float32).astype(float) - first["mean"]) / first["scale"]
+    expected = federated.kmeans(first["centers"], x, 15)
+    assert np.allclose(last["centers"], expected, rtol=1e-9, atol=1e-9) and last["counts"].sum() == len(x)
+    inertia = [m["value"] for m in sorted(hospitals.api.get(f"/jobs/{job}/metrics?name=inertia&site=")["items"],
+                                          key=lambda m: m["round"])]
+    assert all(a >= b - 1e-9 for a, b in zip(inertia, inertia[1:])) and inertia[-1] < 0.8 * inertia[0]
+    assert not np.any([np.isclose(x, center, atol=1e-6).all(1).any() for center in first["centers"]]), "no row of anyone's"
+    assert hospitals.rounds_verify(job)["good"]
+
+
+def survival_sites(rounds, tmp_path, names=("a", "b", "c")):
+    rng = np.random.default_rng(9)
+    pooled = []
+    for k, name in enumerate(names):
+        n = 60 + 25 * k
+        x = np.column_stack([rng.normal(size=n), rng.integers(0, 2, n), rng.normal(k, 2, n)]).round(4)
+        time = np.minimum(np.floor(rng.exponential(30 / np.exp(x @ [0.7, -0.5, 0.2]))), 99).astype(int)
+        event = (rng.uniform(size=n) < 0.7).astype(int)
+        np.savetxt(tmp_path / f"{name}.csv", np.column_stack([x[:, 0], time, x[:, 1:], event]), delimiter=",",
+                   header="p,days,q,r,died", comments="", fmt="%.6g")
+        rounds.start_site(name, datasets={"trial": {"path": str(tmp_path / f"{name}.csv"), "label": "died"}})
+        pooled.append((x.astype(np.float32).astype(float), time, event))
+    rounds.connected(*names)
+    return [np.concatenate(parts) for parts in zip(*pooled)]
+
+
+def test_cox_is_that_of_the_pooled_rows(rounds, tmp_path):
+    x, time, event = survival_sites(rounds, tmp_path)
+    spec = {"workflow": "cox", "executor": "trainer", "dataset": "trial", "sites": ["a", "b", "c"]}
+    job = rounds.submit(**spec, params={"rounds": 6, "time": "days", "time_max": 100, "bins": 100, "evaluate_last": False})
+    model = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))
+    beta, errors = federated.cox(x, time, event, 6)
+    assert np.allclose(model["beta"], beta, rtol=1e-8) and np.allclose(model["standard_error"], errors, rtol=1e-6)
+    assert np.all(np.abs(beta - [0.7, -0.5, 0.2]) < 4 * errors), "and it finds what the data were made with"
+    assert rounds.rounds_verify(job)["good"]
+    job = rounds.submit(**spec, params={"rounds": 1, "time": "weeks", "time_max": 100})
+    assert 'no column "weeks" of times' in rounds.wait_for(job, "failed")["reason"]
+    with pytest.raises(Problem) as problem:
+        rounds.submit(**spec, params={"rounds": 1})
+    assert {e["field"] for e in problem.value.body["errors"]} == {"params.time", "params.time_max"}
+
+
+def test_what_cannot_be_estimated_is_said(rounds, tmp_path):
+    (tmp_path / "flat.csv").write_text("p,days,died\n" + "".join(f"1,{i},1\n" for i in range(20)))
+    rounds.start_site("a", datasets={"trial": {"path": str(tmp_path / "flat.csv"), "label": "died"}})
+    rounds.connected("a")
+    job = rounds.submit(workflow="cox", executor="trainer", dataset="trial", sites=["a"],
+                        params={"rounds": 1, "time": "days", "time_max": 20, "bins": 20})
+    assert "does not vary" in rounds.wait_for(job, "failed")["reason"]
 
 
 # Aggregators

@@ -137,3 +137,29 @@ def fedbuff(w, sites, rounds, steps, rate, server_rate=1.0, log=None):
             total += (descend(versions[base], sites[i], steps, rate) - versions[base]) / np.sqrt(1 + version - base)
         versions.append(versions[-1] + server_rate * total / len(contributions))
     return versions[-1]
+
+
+def kmeans(centers, x, rounds):
+    """Lloyd 1982 on the pooled rows; a center without rows stays."""
+    for _ in range(rounds):
+        nearest = ((x[:, None] - centers) ** 2).sum(-1).argmin(1)
+        centers = np.array([x[nearest == k].mean(0) if (nearest == k).any() else center for k, center in enumerate(centers)])
+    return centers
+
+
+def cox(x, time, event, rounds):
+    """Breslow's partial likelihood on the pooled rows, by Newton's steps from zero: beta, and the standard errors at the last."""
+    beta = np.zeros(x.shape[1])
+    for _ in range(rounds):
+        gradient, hessian = np.zeros_like(beta), np.zeros((len(beta), len(beta)))
+        hazard = np.exp(x @ beta)
+        for t in np.unique(time[event == 1]):
+            risk, now = time >= t, (time == t) & (event == 1)
+            total = hazard[risk].sum()
+            mean = hazard[risk] @ x[risk] / total
+            square = (hazard[risk][:, None] * x[risk]).T @ x[risk] / total
+            gradient += x[now].sum(0) - now.sum() * mean
+            hessian += now.sum() * (square - np.outer(mean, mean))
+        inverse = np.linalg.inv(hessian)
+        beta = beta + inverse @ gradient
+    return beta, np.sqrt(np.diag(inverse))

@@ -1,0 +1,167 @@
+#include "client/trainers/kmeans.h"
+
+#include "client/trainers/sums.h"
+#include "common/fields.h"
+#include "common/json.h"
+#include "common/random.h"
+
+#include <math.h>
+#include <string.h>
+
+static const struct field asked_fields[] = {
+	{ "kmeans", FIELD_INTEGER, "How many centers", .required = true, .min = 1, .max = 100000 },
+	{ NULL },
+};
+
+struct clustering {
+	const struct dataset *data;
+	size_t k, width;
+	struct tensor_file file; /* the model */
+	const double *centers, *mean, *scale;
+	struct sums sums;
+};
+
+bool kmeans_asked(const json_t *task)
+{
+	return json_object_get(json_object_get(task, "algorithm"), "kmeans") != NULL;
+}
+
+static double *add(
+	struct clustering *work, uint64_t rows, uint64_t columns, const char *name, struct rounds_error *error)
+{
+	double *values = sums_add(&work->sums, rows, columns, "%s", name);
+
+	if (!values)
+		(void)error_no_memory(error);
+	return values;
+}
+
+/* Mean and deviation of a column here. */
+static void measure_column(const struct dataset *data, size_t column, double *mean, double *scale)
+{
+	double sum = 0, squares = 0, count = 0;
+
+	for (size_t row = 0; row < data->rows; row++) {
+		double value = (double)data->features[row * data->columns + column];
+
+		if (isnan(value))
+			continue;
+		sum += value;
+		squares += value * value;
+		count++;
+	}
+	*mean = count > 0 ? sum / count : 0;
+	*scale = count > 0 ? sqrt(fmax(squares / count - *mean * *mean, 0)) : 0;
+	if (!(*scale > 0))
+		*scale = 1;
+}
+
+static int make_model(struct clustering *work, uint64_t seed, struct rounds_error *error)
+{
+	double *centers = add(work, work->k, work->width, "centers", error),
+	       *counts = add(work, work->k, 0, "counts", error);
+	double *mean = add(work, work->width, 0, "mean", error), *scale = add(work, work->width, 0, "scale", error);
+	uint64_t random = random_salted(seed, 0x6b);
+
+	if (!centers || !counts || !mean || !scale)
+		return -1;
+	for (size_t j = 0; j < work->width; j++)
+		measure_column(work->data, j, &mean[j], &scale[j]);
+	for (size_t i = 0; i < work->k * work->width; i++) {
+		double u = 1 - random_unit(&random), v = random_unit(&random);
+
+		centers[i] = sqrt(-2 * log(u)) * cos(2 * M_PI * v);
+	}
+	return 0;
+}
+
+static int read_model(struct clustering *work, const char *path, struct rounds_error *error)
+{
+	return tensor_file_open(path, &work->file, error) ||
+			       sums_find(&work->file, "centers", work->k * work->width, &work->centers, error) ||
+			       sums_find(&work->file, "mean", work->width, &work->mean, error) ||
+			       sums_find(&work->file, "scale", work->width, &work->scale, error)
+		       ? -1
+		       : 0;
+}
+
+/* A scaled feature; where it is missing, whatever it is compared with. */
+static double scaled(const struct clustering *work, size_t row, size_t column, double otherwise)
+{
+	double value = (double)work->data->features[row * work->width + column];
+
+	return isnan(value) ? otherwise : (value - work->mean[column]) / work->scale[column];
+}
+
+static size_t nearest(const struct clustering *work, size_t row, double *least)
+{
+	size_t best = 0;
+
+	*least = INFINITY;
+	for (size_t i = 0; i < work->k; i++) {
+		double apart = 0;
+
+		for (size_t j = 0; j < work->width; j++) {
+			double center = work->centers[i * work->width + j],
+			       away = scaled(work, row, j, center) - center;
+
+			apart += away * away;
+		}
+		if (apart < *least) {
+			*least = apart;
+			best = i;
+		}
+	}
+	return best;
+}
+
+static int assign(struct clustering *work, double *inertia, struct rounds_error *error)
+{
+	double *sums = add(work, work->k, work->width, "centers", error),
+	       *counts = add(work, work->k, 0, "counts", error);
+	double *mean = add(work, work->width, 0, "mean", error), *scale = add(work, work->width, 0, "scale", error);
+
+	if (!sums || !counts || !mean || !scale)
+		return -1;
+	*inertia = 0;
+	for (size_t row = 0; row < work->data->rows; row++) {
+		double least;
+		size_t center = nearest(work, row, &least);
+
+		*inertia += least / (double)work->data->rows;
+		counts[center]++;
+		for (size_t j = 0; j < work->width; j++)
+			sums[center * work->width + j] += scaled(
+				work, row, j, work->centers[center * work->width + j]);
+	}
+	return 0;
+}
+
+int kmeans_do(const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error)
+{
+	const char *model = json_text_or(task, "model", NULL), *kind = json_text_or(task, "kind", "");
+	json_auto_t *asked = NULL, *faults = json_array();
+	struct clustering work = { .data = dataset, .width = dataset->columns };
+	double inertia = (double)NAN;
+	bool first = !strcmp(kind, "initialize");
+	int failed;
+
+	asked = fields_apply(asked_fields, json_object_get(task, "algorithm"), "algorithm", faults);
+	if (!asked)
+		return fields_error(faults, error);
+	work.k = (size_t)json_integer_or(asked, "kmeans", 1);
+	if (first)
+		failed = make_model(&work, (uint64_t)json_integer_or(task, "seed", 1), error);
+	else
+		failed = read_model(&work, model ? model : "", error) || assign(&work, &inertia, error);
+	if (!failed && strcmp(kind, "evaluate") != 0)
+		failed = sums_write(&work.sums, json_text_or(task, "output", ""), error);
+	sums_free(work.sums);
+	tensor_file_close(work.file);
+	if (failed)
+		return -1;
+	*result = first ? json_pack("{s:I, s:{}}", "weight", (json_int_t)dataset->rows, "metrics")
+			: json_pack("{s:I, s:{s:o}}", "weight", (json_int_t)dataset->rows, "metrics", "inertia",
+				  json_number_or_null(inertia));
+	return *result ? 0 : error_no_memory(error);
+}

@@ -1,0 +1,16 @@
+/*
+ * Steps from sums over all sites to the next model, for workflows whose updates are sums and not models: k-means and Cox
+ * regression. Models and sums are float64 tensors, as client/trainers/kmeans.h and cox.h tell.
+ */
+#ifndef ROUNDS_SERVER_AGGREGATE_SUM_STEPS_H
+#define ROUNDS_SERVER_AGGREGATE_SUM_STEPS_H
+
+#include "common/error.h"
+
+/* A center without rows stays where it is. */
+must_check int kmeans_step(const char *model, const char *sums, const char *output, struct rounds_error *error);
+
+/* A Newton step of Breslow's partial likelihood: beta + H^-1 g. ERROR_UNPROCESSABLE if H is not positive definite. */
+must_check int cox_step(const char *model, const char *sums, const char *output, struct rounds_error *error);
+
+#endif
