@@ -167,7 +167,7 @@ static int spread(struct analysis *work, size_t index, struct rounds_error *erro
 		return error_no_memory(error);
 	for (size_t row = 0; column->count > 0 && row < work->data->rows; row++) {
 		double value = value_at(work, row, index);
-		double cell = reach > 0 ? floor((value - low) / (2 * reach) * (double)bins) : (double)(bins / 2);
+		double cell = reach > 0 ? floor((value - low) / (2 * reach) * (double)bins) : floor((double)bins / 2);
 
 		if (isnan(value))
 			continue;

@@ -47,7 +47,7 @@ static void begin_pass(const struct job_view *job, json_t *state, int64_t pass, 
 		json_object_get(job->params, "time_max"));
 	struct task_extras extras = { .algorithm = algorithm };
 
-	json_object_set_new(state, "left", json_integer((json_int_t)job->site_count));
+	json_object_set_new(state, "left", json_integer((int64_t)job->site_count));
 	json_object_set_new(state, "answered", json_integer(0));
 	plan_round(plan, pass, sums);
 	for (size_t i = 0; i < job->site_count; i++)
@@ -63,14 +63,15 @@ static void start(const struct job_view *job, const struct event *event, json_t 
 static void settle(
 	const struct job_view *job, const struct event *event, json_t *state, bool answered, struct plan *plan)
 {
-	int64_t left = json_integer_or(state, "left", 0) - 1, have = json_integer_or(state, "answered", 0) + answered;
-	int64_t needed = json_integer_or(job->params, "min_sites", 1);
+	json_int_t left = json_integer_or(state, "left", 0) - 1,
+		   have = json_integer_or(state, "answered", 0) + answered;
+	json_int_t needed = json_integer_or(job->params, "min_sites", 1);
 
 	json_object_set_new(state, "left", json_integer(left));
 	json_object_set_new(state, "answered", json_integer(have));
 	if (have + left < needed)
-		plan_fail(plan, "only %lld sites can answer and %lld must%s%s", (long long)(have + left),
-			(long long)needed, event->reason ? ": " : "", event->reason ? event->reason : "");
+		plan_fail(plan, "only %lld sites can answer and %lld must%s%s", have + left, needed,
+			event->reason ? ": " : "", event->reason ? event->reason : "");
 	else if (left == 0)
 		plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = "total" });
 }

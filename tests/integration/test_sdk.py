@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -269,6 +270,11 @@ assert set(accuracy) == {0, 1, 2, 3} and job.metrics(site="hospital-a")["accurac
 model = job.download()
 assert model["0.weight"].shape == (32, 64)
 assert client.upload(model) == job.row["model"] or client.download(client.upload(model))["0.bias"].shape == (32,)
+import matplotlib
+matplotlib.use("Agg")
+figure = job.plot("accuracy", "loss")
+assert [line.get_label() for line in figure.axes[0].lines] == ["accuracy", "loss"]
+assert list(figure.axes[0].lines[0].get_ydata()) == list(accuracy.values())
 print(repr(job))
 """], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -355,6 +361,10 @@ def test_statistics_need_the_same_columns_and_enough_sites(rounds, tmp_path):
     rounds.connected("c")
     job = rounds.submit(workflow="statistics", executor="trainer", dataset="t", sites=["a", "c"], params={"min_sites": 2})
     assert "fewer rows than its min_cell" in rounds.wait_for(job, "failed")["reason"]
+
+
+def test_the_package_is_typed():
+    subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", os.devnull, "rounds"], cwd=PACKAGE, check=True)
 
 
 def test_the_package_builds_and_reads_what_others_write(tmp_path):

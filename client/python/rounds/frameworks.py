@@ -30,7 +30,7 @@ def _from_torch(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype == torch.bfloat16:
         return BFloat16.of(tensor.view(torch.int16).numpy().view(np.uint16)).reshape(tuple(tensor.shape))
-    return tensor.numpy()
+    return np.asarray(tensor.numpy())
 
 
 def to_torch(array: np.ndarray) -> Any:

@@ -67,7 +67,7 @@ class Statistics:
         products = self._tensors["together/products"]
         spread = np.sqrt(np.diag(products))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return products / np.outer(spread, spread)
+            return np.asarray(products / np.outer(spread, spread))
 
     def contingency(self, rows: str, columns: str) -> Dict[str, Dict[str, float]]:
         """How often each value of one category comes with each of another (or with each class of the label)."""
