@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { SMALL_UPDATE = 12 * 1024 };
+
 struct work {
 	struct slot *slot;
 	const json_t *task;
@@ -26,7 +28,8 @@ struct work {
 	json_t *entry; /* of the spool, once there is a result */
 	int64_t beat_us, next_beat;
 	bool called_off;
-	double size; /* bytes of the transfer under way */
+	bool uploads; /* the server has not taken a small update with its result */
+	double size;  /* bytes of the transfer under way */
 	char upload[UPLOAD_PATH_SIZE];
 };
 
@@ -336,6 +339,20 @@ static void give_back(struct work *work)
 		log_info("gave the task back", "task", work->id, NULL);
 }
 
+/* A small update goes into the result itself: text in base64, or null. */
+static json_t *small_update(const struct work *work, const char *path, size_t size)
+{
+	unsigned char text[4 * (SMALL_UPDATE / 3 + 1) + 1];
+	char *bytes = NULL;
+	struct rounds_error error;
+
+	if (work->uploads || size == 0 || size > SMALL_UPDATE || file_read(path, SMALL_UPDATE, &bytes, &size, &error))
+		return NULL;
+	EVP_EncodeBlock(text, (const unsigned char *)bytes, (int)size);
+	free(bytes);
+	return json_string((const char *)text);
+}
+
 /* One try to deliver; passing errors may be tried again. */
 static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *error)
 {
@@ -343,16 +360,18 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 	const char *update = json_text_or(work->entry, "update", NULL);
 	scoped(text_free) char *file = spool_update_path(slot->site->spool, work->id);
 	scoped(text_free) char *path = call_path(work, "result");
-	json_auto_t *body = NULL, *answer = NULL;
+	json_auto_t *body = NULL, *answer = NULL, *small = NULL;
 	struct transfer_options options = { .moved = transfer_moved, .context = work };
 	struct digest digest;
 	struct stat status;
 
 	if (!file || !path)
 		return error_no_memory(error);
-	if (update && !*uploaded) {
-		if (!digest_parse(update, &digest) || stat(file, &status))
-			return error_set(error, ERROR_INVALID, "the kept result is incomplete");
+	if (update && (!digest_parse(update, &digest) || stat(file, &status)))
+		return error_set(error, ERROR_INVALID, "the kept result is incomplete");
+	if (update)
+		small = small_update(work, file, (size_t)status.st_size);
+	if (update && !small && !*uploaded) {
 		work->size = (double)status.st_size;
 		if (transfer_upload(slot->connection, file, &digest, work->upload, &options, error)) {
 			transfer_moved(work, 0); /* the upload may have been forgotten */
@@ -360,8 +379,9 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 		}
 		*uploaded = true;
 	}
-	body = json_pack("{s:O*, s:O*, s:O*}", "update", update ? json_object_get(work->entry, "update") : NULL,
-		"weight", json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
+	body = json_pack("{s:O*, s:O*, s:O*, s:O*}", "update_data", small, "update",
+		update ? json_object_get(work->entry, "update") : NULL, "weight",
+		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
 	return connection_call(slot->connection, "POST", path, body, 600, &answer, error);
 }
 
@@ -380,6 +400,7 @@ static void deliver(struct work *work)
 		}
 		if (error.kind == ERROR_BLOB_MISSING) {
 			uploaded = false;
+			work->uploads = true;
 			work->upload[0] = '\0';
 		} else if (!error_is_passing(&error) && error.kind != ERROR_CHECKSUM &&
 			   !(error.kind == ERROR_CONFLICT && !uploaded)) {

@@ -3,7 +3,6 @@
 
 #include "common/clock.h"
 #include "common/fields.h"
-#include "common/file.h"
 #include "common/json.h"
 #include "server/store/blob_index.h"
 #include "server/store/identities.h"
@@ -11,12 +10,8 @@
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { SMALL_MODEL = 12 * 1024 };
 
 static const struct field facts_fields[] = {
 	{ "protocol", FIELD_INTEGER, "The version of the protocol that the site speaks", .required = true, .min = 0,
@@ -188,24 +183,6 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	return *claiming->answer ? 0 : error_no_memory(error);
 }
 
-/* A small model comes with its task: that saves a request, which for small models is most of the time. */
-static void add_small_model(struct engine *engine, json_t *task)
-{
-	scoped(file_close) int fd = -1;
-	uint8_t bytes[SMALL_MODEL];
-	char text[4 * (SMALL_MODEL / 3 + 1) + 1];
-	struct digest digest;
-	struct rounds_error error;
-	uint64_t size;
-
-	if (!digest_parse(json_text_or(task, "model", ""), &digest) ||
-		blob_open(engine->options.blobs, &digest, &fd, &size, &error) || size > SMALL_MODEL ||
-		pread(fd, bytes, (size_t)size, 0) != (ssize_t)size)
-		return;
-	EVP_EncodeBlock((unsigned char *)text, bytes, (int)size);
-	json_object_set_new(task, "model_data", json_string(text));
-}
-
 int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error)
 {
 	struct claiming claiming = { .engine = engine, .claim = claim, .answer = task };
@@ -223,7 +200,7 @@ int engine_claim(struct engine *engine, const struct claim *claim, json_t **task
 	if (!failed && claiming.task)
 		failed = store_write(engine->options.store, lease, &claiming, error);
 	if (!failed && *task)
-		add_small_model(engine, *task);
+		small_model_add(engine, *task);
 	json_decref(claiming.task);
 	json_decref(claiming.job);
 	return failed;

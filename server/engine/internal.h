@@ -68,6 +68,13 @@ void recomputed_free(struct recomputed *made);
 must_check int manifest_recompute(struct engine *engine, const json_t *manifest, bool outliers,
 	struct recomputed *made, struct rounds_error *error);
 
+/* small.c */
+/* Adds the task's model to it as `model_data`, if it is small. */
+void small_model_add(struct engine *engine, json_t *task);
+/* Stores a result's `update_data` as a blob that has the digest of its `update`; *size is 0 if there is none. */
+must_check int small_update_take(
+	struct engine *engine, const json_t *result, uint64_t *size, struct rounds_error *error);
+
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);
 

@@ -23,7 +23,8 @@ struct report {
 	json_t *task; /* the row */
 	json_t *job;  /* its row */
 	json_t **answer;
-	const char *update; /* digest, or NULL */
+	const char *update;  /* digest, or NULL */
+	uint64_t small_size; /* bytes of an update that came with the result; 0: it was uploaded */
 	double weight, distance;
 	const json_t *metrics;
 };
@@ -174,7 +175,8 @@ static int check_update(struct report *report, struct rounds_error *error)
 	scoped(text_free) char *model_path = NULL;
 	struct digest digest;
 
-	if (store_read(report->engine->options.store, owns_update, report, error))
+	if (small_update_take(report->engine, report->body, &report->small_size, error) ||
+		(!report->small_size && store_read(report->engine->options.store, owns_update, report, error)))
 		return -1;
 	if (digest_parse(report->update, &digest) && !(update_path = blob_path(blobs, &digest)))
 		return error_no_memory(error);
@@ -184,6 +186,18 @@ static int check_update(struct report *report, struct rounds_error *error)
 		return boosters_check(update_path, model_path, error);
 	return update_check(update_path, updates_of(report->job) == UPDATES_ANY ? NULL : model_path, bound,
 		&report->distance, error);
+}
+
+/* An update that came with its result is entered in the index together with it. */
+static int enter_small(const struct report *report, struct store_tx *tx, struct rounds_error *error)
+{
+	struct digest digest;
+	char owner[80];
+
+	snprintf(owner, sizeof(owner), "site:%s", report->site);
+	if (!report->small_size || !digest_parse(report->update, &digest))
+		return 0;
+	return blob_add_in(report->engine, tx, &digest, report->small_size, owner, error);
 }
 
 /* A metric that is not finite is stored as missing, and said once. */
@@ -259,7 +273,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	result.answer = answer;
 	snprintf(text, sizeof(text), "%s delivered (%s)", report->site, kind);
 	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
-		task_done(tx, report->id, &result, error) ||
+		task_done(tx, report->id, &result, error) || enter_small(report, tx, error) ||
 		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
 		(report->update && event.round > 0 && updates_of(report->job) == UPDATES_LIKE_MODEL &&
 			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||

@@ -11,7 +11,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from harness.deployment import BUILD, TOP, Problem, SiteClient
-from harness.weights import save
+from harness.weights import digest_of, save
 
 OPENAPI = json.loads((TOP / "api/openapi.json").read_text())
 
@@ -185,3 +185,22 @@ def test_a_small_model_comes_with_its_task(rounds):
         if comes:
             assert base64.b64decode(task["model_data"]) == model == site.download(task["model"])
         site.result(task, site.upload(model))
+
+
+def test_a_small_update_may_come_with_its_result(rounds):
+    site = SiteClient(rounds, "a")
+    model = save({"w": np.zeros(10, np.float32)})
+    site.claim(wait=0)
+    job = rounds.submit(sites=["a"], initial_model=rounds.api.upload(model), params={"rounds": 1, "evaluate_last": False})
+    task = site.claim()
+    update = save({"w": np.ones(10, np.float32)})
+    body = {"update": digest_of(update), "weight": 1}
+    for data, words in ((base64.b64encode(model), "does not have the digest"), (b"???", "in base64"),
+                        (base64.b64encode(bytes(20000)), "at most 12 KB")):
+        with pytest.raises(Problem) as problem:
+            site.post(f"/tasks/{task['id']}/result", {**body, "update_data": data.decode()})
+        assert problem.value.status == 400 and words in str(problem.value)
+    body["update_data"] = base64.b64encode(update).decode()
+    first = site.post(f"/tasks/{task['id']}/result", body)
+    assert site.post(f"/tasks/{task['id']}/result", body) == first and first["accepted"]
+    assert rounds.api.download(rounds.wait_for(job, "completed")["model"]) == update
