@@ -3,6 +3,7 @@
 #include "client/trainers/algorithm.h"
 #include "client/trainers/metrics.h"
 #include "client/trainers/network.h"
+#include "client/trainers/optimizer.h"
 #include "client/trainers/own.h"
 #include "common/json.h"
 #include "common/random.h"
@@ -30,6 +31,8 @@ const struct field training_params[] = {
 		"Scale the features by mean and deviation of the site that makes the model; they travel with it",
 		.fallback = "true" },
 	{ "epochs", FIELD_INTEGER, "Passes over the data in a round", .fallback = "1", .min = 1, .max = 100000 },
+	{ "steps", FIELD_INTEGER, "Steps in a round, whatever the number of rows; 0: as many as the epochs have",
+		.fallback = "0", .min = 0, .max = 1000000000 },
 	{ "batch_size", FIELD_INTEGER, "Rows of a step; 0: all", .fallback = "32", .min = 0, .max = 100000000 },
 	{ "optimizer", FIELD_TEXT, "How steps are made", .fallback = "\"sgd\"",
 		.choices = { "sgd", "momentum", "adam" } },
@@ -202,68 +205,15 @@ static int measure(const struct training *training, json_t *values, struct round
 	return 0;
 }
 
-/* Steps as PyTorch makes them: SGD, SGD with momentum, Adam (Kingma and Ba, 2015). */
-struct optimizer {
-	enum { STEP_SGD, STEP_MOMENTUM, STEP_ADAM } kind;
-	double rate, momentum;
-	float *first, *second; /* moments */
-	uint64_t steps;
-};
-
-static int optimizer_open(struct optimizer *optimizer, const json_t *params, size_t count, struct rounds_error *error)
-{
-	const char *name = json_text_or(params, "optimizer", "");
-
-	optimizer->kind = !strcmp(name, "adam") ? STEP_ADAM : !strcmp(name, "momentum") ? STEP_MOMENTUM : STEP_SGD;
-	optimizer->rate = json_number_or(params, "learning_rate", 0.1);
-	optimizer->momentum = json_number_or(params, "momentum", 0.9);
-	optimizer->steps = 0;
-	optimizer->first = calloc(count, sizeof(float));
-	optimizer->second = calloc(count, sizeof(float));
-	if (optimizer->first && optimizer->second)
-		return 0;
-	return error_no_memory(error);
-}
-
-static void optimizer_close(struct optimizer *optimizer)
-{
-	free(optimizer->first);
-	free(optimizer->second);
-}
-
-static void optimizer_step(struct optimizer *optimizer, struct network *network)
-{
-	const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-	double correct1 = 1 - pow(beta1, (double)++optimizer->steps),
-	       correct2 = 1 - pow(beta2, (double)optimizer->steps);
-
-	for (size_t i = network->first; i < network->count; i++) {
-		double gradient = network->gradient[i], step = gradient;
-
-		if (optimizer->kind == STEP_MOMENTUM) {
-			optimizer->first[i] = (float)(optimizer->momentum * (double)optimizer->first[i] + gradient);
-			step = optimizer->first[i];
-		} else if (optimizer->kind == STEP_ADAM) {
-			optimizer->first[i] = (float)(beta1 * (double)optimizer->first[i] + (1 - beta1) * gradient);
-			optimizer->second[i] = (float)(beta2 * (double)optimizer->second[i] +
-						       (1 - beta2) * gradient * gradient);
-			step = (double)optimizer->first[i] / correct1 /
-			       (sqrt((double)optimizer->second[i] / correct2) + epsilon);
-		}
-		network->values[i] = (float)((double)network->values[i] - optimizer->rate * step);
-	}
-}
-
-/* One pass in a new order; returns the mean loss of its batches. */
+/* One pass in a new order, or what is left of `limit` steps of it; returns the mean loss of its rows. */
 static double epoch(struct training *training, const struct algorithm *algorithm, struct optimizer *optimizer,
-	struct batch *batch, size_t batch_rows, size_t *order, uint64_t *random)
+	struct batch *batch, size_t batch_rows, size_t *order, uint64_t limit)
 {
 	struct network *network = training->network;
 	double l2 = json_number_or(training->params, "l2", 0), sum = 0;
+	size_t done = 0;
 
-	if (batch_rows < training->train_rows)
-		random_shuffle(random, order, training->train_rows);
-	for (size_t done = 0; done < training->train_rows; done += batch_rows) {
+	while (done < training->train_rows && (limit == 0 || optimizer->steps < limit)) {
 		size_t count = training->train_rows - done < batch_rows ? training->train_rows - done : batch_rows;
 
 		for (size_t i = 0; i < count; i++)
@@ -273,21 +223,9 @@ static double epoch(struct training *training, const struct algorithm *algorithm
 		network_backward(network, batch, count, l2);
 		algorithm_correct(algorithm, network);
 		optimizer_step(optimizer, network);
+		done += count;
 	}
-	return sum / (double)training->train_rows;
-}
-
-/*
- * How far equal gradients would have carried, in steps: Wang et al. 2020 (FedNova), |a|_1. With momentum rho, step j counts
- * (1 - rho^(steps - j)) / (1 - rho).
- */
-static double drift_of(const struct optimizer *optimizer)
-{
-	double steps = (double)optimizer->steps, rho = optimizer->momentum;
-
-	if (optimizer->kind != STEP_MOMENTUM || rho >= 1)
-		return steps;
-	return (steps - rho * (1 - pow(rho, steps)) / (1 - rho)) / (1 - rho);
+	return sum / (double)done;
 }
 
 /* Trains the network as it is; *loss is the mean over the last epoch. */
@@ -297,6 +235,7 @@ static int fit(struct training *training, const struct algorithm *algorithm, dou
 	scoped(batch_free) struct batch *batch = NULL;
 	scoped(free) void *order = calloc(training->train_rows, sizeof(size_t));
 	size_t batch_rows = (size_t)json_integer_or(training->params, "batch_size", 32);
+	uint64_t limit = (uint64_t)json_integer_or(training->params, "steps", 0);
 	int64_t epochs = json_integer_or(training->params, "epochs", 1);
 	uint64_t random = random_salted((uint64_t)json_integer_or(training->task, "seed", 1),
 		(uint64_t)json_integer_or(training->task, "round", 0) + 1);
@@ -310,12 +249,15 @@ static int fit(struct training *training, const struct algorithm *algorithm, dou
 		return -1;
 	}
 	memcpy(order, training->rows, training->train_rows * sizeof(size_t));
-	for (int64_t i = 0; i < epochs; i++) {
-		*loss = epoch(training, algorithm, &optimizer, batch, batch_rows, order, &random);
-		training->progress((double)(i + 1) / (double)epochs, *loss);
+	for (int64_t i = 0; limit ? optimizer.steps < limit : i < epochs; i++) {
+		if (batch_rows < training->train_rows)
+			random_shuffle(&random, order, training->train_rows);
+		*loss = epoch(training, algorithm, &optimizer, batch, batch_rows, order, limit);
+		training->progress(
+			limit ? (double)optimizer.steps / (double)limit : (double)(i + 1) / (double)epochs, *loss);
 	}
 	training->steps = optimizer.steps;
-	training->drift = drift_of(&optimizer);
+	training->drift = optimizer_drift(&optimizer);
 	optimizer_close(&optimizer);
 	return 0;
 }

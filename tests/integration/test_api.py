@@ -204,3 +204,13 @@ def test_a_small_update_may_come_with_its_result(rounds):
     first = site.post(f"/tasks/{task['id']}/result", body)
     assert site.post(f"/tasks/{task['id']}/result", body) == first and first["accepted"]
     assert rounds.api.download(rounds.wait_for(job, "completed")["model"]) == update
+
+
+def test_every_job_in_the_documents_is_valid():
+    schema = jsonschema.Draft202012Validator(server_prints("schema"))
+    blocks = [block for guide in ("README.md", "api/README.md") for block in
+              re.findall(r"```json\n(.*?)```", (TOP / guide).read_text(), re.DOTALL)]
+    jobs = [json.loads(block) for block in blocks] + [json.loads(path.read_text()) for path in (TOP / "deploy/examples").glob("*.json")]
+    assert len(jobs) > 10
+    for job in jobs:
+        schema.validate(job)

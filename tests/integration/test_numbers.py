@@ -105,9 +105,9 @@ class Trainer:
     def __init__(self):
         self.popen = subprocess.Popen([BUILD / "client/rounds-trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1):
+    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1, algorithm=None):
         task = {"type": "task", "protocol": 1, "kind": kind, "round": round, "seed": seed, "params": params, "dataset": dataset,
-                "model": str(model) if model else None, "output": str(output) if output else ""}
+                "model": str(model) if model else None, "output": str(output) if output else "", "algorithm": algorithm}
         self.popen.stdin.write(json.dumps(task) + "\n")
         self.popen.stdin.flush()
         while (line := json.loads(self.popen.stdout.readline()))["type"] not in ("result", "error"):
@@ -257,6 +257,22 @@ def test_batches_and_shuffles_repeat_by_seed_and_differ_by_round(trainer, tmp_pa
         return (tmp_path / name).read_bytes()
     assert train("a", round=1) == train("b", round=1) != train("c", round=2)
     assert train("d", round=1, seed=2) != train("a", round=1)
+
+
+def test_a_round_may_have_so_many_steps(trainer, tmp_path):
+    """64 rows in batches of 10 make 7 steps an epoch: 14 steps are two epochs, and 9 are the first nine of them."""
+    rng = np.random.default_rng(10)
+    data = table(rng.normal(size=(64, 3)).astype(np.float32), rng.integers(0, 2, 64).astype(np.float32), tmp_path)
+    params = {"model": "logistic", "batch_size": 10, "validation": 0}
+    trainer.ask("initialize", data, params, output=tmp_path / "m0")
+
+    def train(name, **more):
+        answer = trainer.ask("train", data, {**params, **more}, model=tmp_path / "m0", output=tmp_path / name,
+                             algorithm={"count_steps": True})
+        return (tmp_path / name).read_bytes(), answer["metrics"]["train_steps"]
+    assert train("a", steps=14) == train("b", epochs=2) and train("a", steps=14)[1] == 14
+    assert train("c", steps=9)[1] == 9 and train("c", steps=9)[0] != train("a", steps=14)[0] != train("d", steps=7)[0]
+    assert train("d", steps=7)[0] == train("e", epochs=1)[0]
 
 
 def csv(tmp_path, text):
