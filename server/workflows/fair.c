@@ -42,7 +42,7 @@ static double needed(const json_t *result, const char *site, const char *name, c
 
 static void finish(struct combination *how, double rate)
 {
-	how->step = json_pack("{s:s, s:f}", "name", "sgd", "rate", rate);
+	how->step = json_pack("{s:s, s:f, s:[s, s, s]}", "name", "sgd", "rate", rate, "mean_only", TRAINING_BUFFERS);
 }
 
 static void combine_nova(const struct job_view *job, struct combination *how, char *fault, size_t size)

@@ -53,9 +53,10 @@ static void combine(const struct job_view *job, struct combination *how, char *f
 		json_object_foreach ((json_t *)(uintptr_t)how->results, site, result)
 			json_object_set_new(how->weights, site, json_real(1));
 	}
-	how->step = json_pack("{s:s, s:f, s:f, s:f, s:O}", "name", "scaffold", "rate",
+	how->step = json_pack("{s:s, s:f, s:f, s:f, s:O, s:[s, s, s]}", "name", "scaffold", "rate",
 		json_number_or(job->params, "server_learning_rate", 1), "share",
-		(double)count / (double)job->site_count, "scale", inverse / (double)count, "lengths", lengths);
+		(double)count / (double)job->site_count, "scale", inverse / (double)count, "lengths", lengths,
+		"mean_only", TRAINING_BUFFERS);
 }
 
 static const struct training_rules rules = { .instruct = instruct, .combine = combine, .shares_control = true };

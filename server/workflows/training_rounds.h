@@ -28,6 +28,9 @@ int64_t training_rounds(const json_t *params);
 /* The parameters of the job's aggregator: a new reference. */
 json_t *training_aggregator_params(const json_t *params);
 
+/* Patterns of tensors that are no weights, such as batch normalisation's running statistics: no step should stretch them. */
+#define TRAINING_BUFFERS "*running_mean", "*running_var", "*num_batches_tracked"
+
 /* clang-format off */
 #define TRAINING_STEPS                                                                                               \
 	.check = training_check, .rounds = training_rounds,                                                          \

@@ -56,7 +56,8 @@ def test_tables_are_split_evenly_by_dirichlet_and_by_column(rounds, tmp_path):
     assert all(len(set(part)) == 1 for part in by_digit) and len(by_digit) == 10
 
 
-def test_a_strangers_script_with_a_folder_for_each_site(rounds, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workflow, params", [("fedadam", {"server_learning_rate": 0.05}), ("scaffold", {}), ("fednova", {})])
+def test_a_strangers_script_with_a_folder_for_each_site(rounds, tmp_path, monkeypatch, workflow, params):
     """As it stands in the directory where it is: relative paths, a module beside it, prints, a progress bar."""
     monkeypatch.chdir(tmp_path)
     for name in ("north", "south"):
@@ -78,6 +79,7 @@ def main():
             loss = torch.nn.functional.mse_loss(model.eval()(x), y)
         if task.should_train:
             optimizer = torch.optim.Adam(model.train().parameters(), lr=0.02)
+            task.attach(optimizer)
             for epoch in range(30):
                 optimizer.zero_grad()
                 torch.nn.functional.mse_loss(model(x), y).backward()
@@ -90,8 +92,8 @@ if __name__ == "__main__":
     main()
 """)
     monkeypatch.setenv("PYTHONPATH", str(TOP / "client/python"))
-    done = simulate(rounds, tmp_path, {"name": "clinics", "workflow": "fedadam", "dataset": "clinic", "executor": "script",
-                                       "params": {"rounds": 8, "server_learning_rate": 0.05}},
+    done = simulate(rounds, tmp_path, {"name": "clinics", "workflow": workflow, "dataset": "clinic", "executor": "script",
+                                       "params": {"rounds": 8, **params}},
                     "--data", "clinics", "--executor", "/usr/bin/python3 train.py", "-o", "json")
     assert json.loads(done.stdout[done.stdout.index("{\n"):])["state"] == "completed"
     model = safetensors.numpy.load((tmp_path / "model").read_bytes())

@@ -117,7 +117,8 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 	s.next += 5;
 	expect(&s,
 		"{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', 'weights': {'a': 1.0, 'b': 1.0},"
-		" 'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'scale': 2.0, 'lengths': {'a': 0.5, 'b': 0.5}}}");
+		" 'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'scale': 2.0, 'lengths': {'a': 0.5, 'b': 0.5}, "
+		"'mean_only': ['*running_mean', '*running_var', '*num_batches_tracked']}}");
 	ready = aggregated(1, "M1");
 	ready.control = "C1";
 	tell(&s, ready);
