@@ -33,6 +33,9 @@ const struct field simulate_flags[] = {
 	{ "label", FIELD_TEXT, "The column to be predicted", .min = 1, .max = 200 },
 	{ "classes", FIELD_TEXT, "The label's values in order, with commas, where they are text", .min = 1,
 		.max = 4096 },
+	{ "dataset", FIELD_TEXT,
+		"A JSON file with more of the dataset's settings, as in site.json: categories, ignore...", .min = 1,
+		.max = 4096 },
 	{ "executor", FIELD_TEXT, "The program that trains, such as \"python3 train.py\"; else the built-in trainers",
 		.min = 1, .max = 4096 },
 	{ "to", FIELD_TEXT, "Where to write the model", .fallback = "\"model.safetensors\"", .min = 1, .max = 4096 },
@@ -54,6 +57,7 @@ struct simulation {
 	pid_t *pids; /* the server's first */
 	size_t running;
 	json_t *spec, *sites; /* the job; names */
+	json_t *dataset;      /* what a site's settings say of its data, beside the path */
 };
 
 /* Our own programs lie beside this one, as installed, or in the folder next to it, as built; else the PATH has them. */
@@ -211,6 +215,7 @@ static json_t *site_settings(const struct simulation *sim, const char *name)
 	json_t *dataset = json_object_get(
 		json_object_get(settings, "datasets"), json_text_or(sim->spec, "dataset", "data"));
 
+	json_object_update_missing(dataset, sim->dataset);
 	if (!strncmp(split, "column:", 7) && (!label || strcmp(split + 7, label) != 0))
 		json_object_set_new(dataset, "ignore", json_pack("[s]", split + 7));
 	if (classes) {
@@ -400,11 +405,16 @@ int simulate(struct cli *cli, struct rounds_error *error)
 	bool keep = json_bool_or(cli->options, "keep", false);
 	int code;
 
-	if (json_parse_file(cli_word(cli, 0), &sim.spec, error))
+	if (json_parse_file(cli_word(cli, 0), &sim.spec, error) ||
+		(json_text_or(cli->options, "dataset", NULL) &&
+			json_parse_file(json_text_or(cli->options, "dataset", ""), &sim.dataset, error))) {
+		json_decref(sim.spec);
 		return -1;
+	}
 	sim.home = text_new("%s/rounds-simulate.XXXXXX", temporary ? temporary : "/tmp");
 	if (!sim.home || !mkdtemp(sim.home)) {
 		json_decref(sim.spec);
+		json_decref(sim.dataset);
 		free(sim.home);
 		return error_errno(error, "cannot make a temporary directory");
 	}
@@ -418,6 +428,7 @@ int simulate(struct cli *cli, struct rounds_error *error)
 		directory_remove(sim.home);
 	json_decref(sim.spec);
 	json_decref(sim.sites);
+	json_decref(sim.dataset);
 	free(sim.home);
 	free(sim.ca);
 	free(sim.url);

@@ -56,6 +56,15 @@ def test_tables_are_split_evenly_by_dirichlet_and_by_column(rounds, tmp_path):
     assert all(len(set(part)) == 1 for part in by_digit) and len(by_digit) == 10
 
 
+def test_a_table_with_text_and_what_the_dataset_says_of_it(rounds, tmp_path):
+    rows = "".join(f"{i},{'fm'[i % 2]},{'yes' if i % 3 else 'no'},{i % 5}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("patient,sex,ill,dose\n" + rows)
+    (tmp_path / "d.json").write_text(json.dumps({"ignore": ["patient"], "categories": {"sex": ["f", "m"]}}))
+    done = simulate(rounds, tmp_path, {"name": "t", "dataset": "t", "params": {"rounds": 2}}, "--data", tmp_path / "t.csv", "--sites",
+                    "3", "--label", "ill", "--classes", "no,yes", "--dataset", tmp_path / "d.json")
+    assert safetensors.numpy.load((tmp_path / "model").read_bytes())["layer0.weight"].shape == (1, 3), done.stdout
+
+
 @pytest.mark.parametrize("workflow, params", [("fedadam", {"server_learning_rate": 0.05}), ("scaffold", {}), ("fednova", {})])
 def test_a_strangers_script_with_a_folder_for_each_site(rounds, tmp_path, monkeypatch, workflow, params):
     """As it stands in the directory where it is: relative paths, a module beside it, prints, a progress bar."""
