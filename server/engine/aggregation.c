@@ -169,6 +169,8 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 {
 	struct engine *engine = order->engine;
 
+	int64_t begun = clock_steady_us();
+
 	order->manifest = manifest_draft(order->round, order->inputs, order->previous);
 	if (!order->manifest)
 		return error_no_memory(error);
@@ -177,6 +179,11 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 		(order->made.control &&
 			adopt(order, order->made.control, "control", &order->control, &order->control_size, error)))
 		return -1;
+	pthread_mutex_lock(&engine->lock);
+	engine->counters.aggregations++;
+	engine->counters.aggregation_us += (uint64_t)(clock_steady_us() - begun);
+	engine->counters.aggregation_bytes += order->model_size * json_array_size(order->inputs);
+	pthread_mutex_unlock(&engine->lock);
 	return store_write(engine->options.store, store_aggregate, order, error);
 }
 
@@ -213,6 +220,11 @@ static bool work_once(struct engine *engine, struct rounds_error *error)
 	if (!failed && order.round) {
 		found = true;
 		failed = aggregate_round(&order, error);
+		if (failed) {
+			pthread_mutex_lock(&engine->lock);
+			engine->counters.failures++;
+			pthread_mutex_unlock(&engine->lock);
+		}
 		if (failed && !store_write(engine->options.store, store_failure, &order, &again))
 			log_warn("a round could not be aggregated", "job", json_text_or(order.job, "id", ""),
 				"reason", error->message, NULL);

@@ -94,6 +94,13 @@ void engine_close(struct engine *engine)
 	free(engine);
 }
 
+void engine_counters(struct engine *engine, struct engine_counters *counters)
+{
+	pthread_mutex_lock(&engine->lock);
+	*counters = engine->counters;
+	pthread_mutex_unlock(&engine->lock);
+}
+
 bool engine_site_present(struct engine *engine, const char *site)
 {
 	return presence_has(engine->presence, site);

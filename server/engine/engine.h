@@ -39,6 +39,12 @@ void engine_drain(struct engine *engine);
 void engine_close(struct engine *engine);
 DEFINE_CLEANUP(struct engine *, engine_close);
 
+/* Since the start; for /metrics. */
+struct engine_counters {
+	uint64_t aggregations, failures, aggregation_us, aggregation_bytes;
+};
+void engine_counters(struct engine *engine, struct engine_counters *counters);
+
 /* Jobs. `caller` is a person's or token's name, for the record. */
 
 /* *job is the new row, or the first one's if `key` (may be NULL) was used before. Faults as in fields.h. */

@@ -19,6 +19,7 @@ struct engine {
 	pthread_mutex_t lock; /* of the flags below */
 	pthread_cond_t tick, aggregate;
 	bool stopping, draining, kicked, work_to_aggregate;
+	struct engine_counters counters;
 };
 
 /* advance.c: lets the job's workflow see the event and records its plan; a job that has ended ignores it. */

@@ -132,6 +132,7 @@ static void completed(
 	if (!request)
 		return;
 	reply_log(request);
+	stats_add(request->http, request);
 	workers_count(request->http, -1);
 	request_free(request);
 	*state = NULL;
@@ -214,6 +215,11 @@ int http_new(const struct http_options *options, struct http **out, struct round
 	if (!http)
 		return error_no_memory(error);
 	http->options = *options;
+	http->stats = calloc(http_route_count(http) + 1, sizeof(*http->stats));
+	if (!http->stats) {
+		free(http);
+		return error_no_memory(error);
+	}
 	workers_init(http);
 	*out = http;
 	return 0;
@@ -224,6 +230,7 @@ void http_free(struct http *http)
 	if (!http)
 		return;
 	workers_destroy(http);
+	free(http->stats);
 	free(http);
 }
 

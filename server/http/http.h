@@ -91,6 +91,17 @@ void http_wake(void *http, const char *key);
 
 uint64_t http_waiting(struct http *http);
 
+/* What a route has answered; the row behind the last route's is for requests that matched none. */
+#define HTTP_BUCKETS 11
+extern const double http_bucket_seconds[HTTP_BUCKETS]; /* their upper ends; one more bucket has none */
+struct route_stats {
+	uint64_t answers[6];                /* by status / 100; 0: cut before there was one */
+	uint64_t buckets[HTTP_BUCKETS + 1]; /* by duration */
+	double seconds;
+};
+size_t http_route_count(const struct http *http);
+struct route_stats http_stats(struct http *http, size_t route);
+
 /* The request, for guards, handlers and sinks. Text lives as long as the request. */
 const struct route *request_route(const struct request *request);
 const char *request_id(const struct request *request);

@@ -73,13 +73,17 @@ struct http {
 	struct request *waiting[WAIT_BUCKETS];
 	struct request *timed_first, *timed_last; /* asleep, in the order they went to sleep */
 	uint64_t waiting_count;
-	uint64_t in_flight; /* requests that are not answered to the last byte */
+	struct route_stats *stats; /* one for each route and one more */
+	uint64_t in_flight;        /* requests that are not answered to the last byte */
 };
 
 /* router.c */
 struct request *request_new(struct http *http, struct MHD_Connection *connection, const char *method, const char *url,
 	struct rounds_error *error);
 void request_free(struct request *request);
+
+/* stats.c: a request is over. */
+void stats_add(struct http *http, const struct request *request);
 
 /* workers.c */
 void workers_init(struct http *http);

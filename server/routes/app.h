@@ -41,6 +41,8 @@ handler_fn upload_options, upload_post, upload_head, upload_patch, upload_remove
 extern const struct body_sink upload_sink;
 /* blobs.c */
 handler_fn blob_get, blob_tensors;
+/* metrics.c */
+handler_fn metrics_show;
 /* about.c */
 handler_fn healthz, readyz, version_show, openapi_show, job_schema_show, whoami;
 

@@ -55,6 +55,7 @@ const struct route routes[] = {
 	{ "GET", "/api/v1/job.schema.json", ANYONE, job_schema_show, "What a job may say, as a JSON Schema" },
 	{ "GET", "/healthz", ANYONE, healthz, "The process lives" },
 	{ "GET", "/readyz", ANYONE, readyz, "The server can work" },
+	{ "GET", "/metrics", JOB_READ, metrics_show, "What Prometheus collects" },
 	{ NULL },
 };
 /* clang-format on */

@@ -143,3 +143,9 @@ int job_sites(struct store_tx *tx, const char *id, json_t **sites, struct rounds
 {
 	return db_rows(tx, error, sites, "SELECT site FROM job_site WHERE job = ?1 ORDER BY site", "s", id);
 }
+
+int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)
+{
+	return db_rows(tx, error, counts,
+		"SELECT state, count(*) AS count FROM job INDEXED BY job_by_state GROUP BY state", "");
+}

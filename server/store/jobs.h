@@ -28,6 +28,8 @@ must_check int job_find_by_key(
 	struct store_tx *tx, const char *submitted_by, const char *key, json_t **job, struct rounds_error *error);
 must_check int job_list(
 	struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error);
+/* [{"state", "count"}], for /metrics. */
+must_check int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error);
 /* Queued jobs in the order in which they may start. */
 must_check int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 /* Jobs that paused by themselves for want of space. */

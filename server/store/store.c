@@ -1,5 +1,6 @@
 #include "server/store/store.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "server/store/db.h"
 #include "server/store/migrations.h"
@@ -135,20 +136,23 @@ static void run_one(struct store *store, struct write_request *request)
 static void run_batch(struct store *store, struct write_request *batch)
 {
 	struct rounds_error error = { 0 };
+	int64_t begun = clock_steady_us();
 	bool committed = false;
+	uint64_t writes = 0;
 
 	if (!execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
 		for (struct write_request *request = batch; request; request = request->next)
 			run_one(store, request);
+		begun = clock_steady_us();
 		committed = !execute(&store->tx, "COMMIT", &error);
 	}
 	if (!committed) {
 		log_error("commit failed", "reason", error.message, NULL);
 		execute(&store->tx, "ROLLBACK", NULL);
 	}
-	store->counters.commits++;
+	begun = clock_steady_us() - begun;
 	for (struct write_request *request = batch; request; request = request->next) {
-		store->counters.writes++;
+		writes++;
 		if (!committed && !request->result) {
 			request->result = -1;
 			if (request->error)
@@ -156,6 +160,11 @@ static void run_batch(struct store *store, struct write_request *batch)
 		}
 		after_commit_end(request->after, committed && !request->result);
 	}
+	pthread_mutex_lock(&store->lock);
+	store->counters.commits++;
+	store->counters.writes += writes;
+	store->counters.commit_us += (uint64_t)begun;
+	pthread_mutex_unlock(&store->lock);
 }
 
 static struct write_request *take_batch(struct store *store)

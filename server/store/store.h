@@ -41,7 +41,7 @@ must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context,
 
 /* For /metrics and the bench. */
 struct store_counters {
-	uint64_t commits, writes;
+	uint64_t commits, writes, commit_us;
 };
 void store_counters(struct store *store, struct store_counters *counters);
 

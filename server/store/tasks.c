@@ -170,7 +170,10 @@ int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_e
 		"si", job, by);
 }
 
-int task_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)
+int task_count_open(struct store_tx *tx, json_t **counts, struct rounds_error *error)
 {
-	return db_rows(tx, error, counts, "SELECT state, count(*) AS count FROM task GROUP BY state", "");
+	return db_rows(tx, error, counts,
+		"SELECT state, count(*) AS count FROM task INDEXED BY task_open WHERE state IN ('pending', 'leased')"
+		" GROUP BY state",
+		"");
 }

@@ -65,6 +65,7 @@ must_check int task_close(
 /* After the machine has booted anew: every lease is granted again from `now`. */
 must_check int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
 must_check int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error);
-must_check int task_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error);
+/* [{"state", "count"}] of those that are not over. */
+must_check int task_count_open(struct store_tx *tx, json_t **counts, struct rounds_error *error);
 
 #endif

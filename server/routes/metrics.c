@@ -1,0 +1,181 @@
+/* GET /metrics: what Prometheus collects. Names are bounded: routes, states, never ids. */
+#include "server/routes/app.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "server/observe/prometheus.h"
+#include "server/store/identities.h"
+#include "server/store/jobs.h"
+#include "server/store/tasks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *route_name(const struct route *route)
+{
+	return route->method ? route->path : "none";
+}
+
+static void put_answers(FILE *out, struct http *http)
+{
+	size_t count = http_route_count(http);
+
+	prometheus_family(
+		out, "rounds_http_requests_total", "counter", "Requests that were answered, by route and status");
+	for (size_t i = 0; i <= count; i++) {
+		struct route_stats stats = http_stats(http, i);
+
+		for (int class = 0; class < 6; class ++) {
+			char status[8];
+
+			if (!stats.answers[class])
+				continue;
+			snprintf(status, sizeof(status), class ? "%dxx" : "cut", class);
+			prometheus_sample(out, "rounds_http_requests_total", (double)stats.answers[class],
+				(const char *const[]){ "method", routes[i].method ? routes[i].method : "", "route",
+					route_name(&routes[i]), "status", status, NULL });
+		}
+	}
+}
+
+static void put_durations(FILE *out, struct http *http)
+{
+	static const char name[] = "rounds_http_request_duration_seconds";
+	size_t count = http_route_count(http);
+
+	prometheus_family(out, name, "histogram",
+		"From a request's beginning to the last byte of its answer; polls wait in it");
+	for (size_t i = 0; i < count; i++) {
+		struct route_stats stats = http_stats(http, i);
+		uint64_t total = 0;
+		char end[24];
+
+		for (size_t bucket = 0; bucket <= HTTP_BUCKETS; bucket++)
+			total += stats.buckets[bucket];
+		if (!total)
+			continue;
+		total = 0;
+		for (size_t bucket = 0; bucket <= HTTP_BUCKETS; bucket++) {
+			total += stats.buckets[bucket];
+			snprintf(end, sizeof(end), bucket < HTTP_BUCKETS ? "%g" : "+Inf",
+				http_bucket_seconds[bucket % HTTP_BUCKETS]);
+			prometheus_sample(out, "rounds_http_request_duration_seconds_bucket", (double)total,
+				(const char *const[]){ "method", routes[i].method, "route", route_name(&routes[i]),
+					"le", end, NULL });
+		}
+		const char *const labels[] = { "method", routes[i].method, "route", route_name(&routes[i]), NULL };
+		prometheus_sample(out, "rounds_http_request_duration_seconds_sum", stats.seconds, labels);
+		prometheus_sample(out, "rounds_http_request_duration_seconds_count", (double)total, labels);
+	}
+}
+
+static void put_one(FILE *out, const char *name, const char *type, const char *help, double value)
+{
+	prometheus_family(out, name, type, help);
+	prometheus_sample(out, name, value, NULL);
+}
+
+struct counts {
+	json_t *jobs, *tasks, *sites;
+};
+
+static int count(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct counts *counts = argument;
+
+	return job_count_by_state(tx, &counts->jobs, error) || task_count_open(tx, &counts->tasks, error) ||
+			       site_list(tx, &counts->sites, error)
+		       ? -1
+		       : 0;
+}
+
+static void put_counts(FILE *out, const char *name, const char *help, const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+
+	prometheus_family(out, name, "gauge", help);
+	json_array_foreach (rows, i, row)
+		prometheus_sample(out, name, json_number_or(row, "count", 0),
+			(const char *const[]){ "state", json_text_or(row, "state", ""), NULL });
+}
+
+static void put_sites(FILE *out, struct app *app, const json_t *sites)
+{
+	size_t i, connected = 0;
+	json_t *site;
+
+	json_array_foreach (sites, i, site)
+		connected += engine_site_present(app->engine, json_text_or(site, "name", ""));
+	prometheus_family(out, "rounds_sites", "gauge", "Sites that have joined, by whether they are connected");
+	prometheus_sample(
+		out, "rounds_sites", (double)connected, (const char *const[]){ "state", "connected", NULL });
+	prometheus_sample(out, "rounds_sites", (double)(json_array_size(sites) - connected),
+		(const char *const[]){ "state", "away", NULL });
+}
+
+static void put_store(FILE *out, struct app *app)
+{
+	struct store_counters counters;
+
+	store_counters(app->store, &counters);
+	put_one(out, "rounds_store_commits_total", "counter", "Transactions, each with one sync to disk",
+		(double)counters.commits);
+	put_one(out, "rounds_store_writes_total", "counter", "Writes that shared these commits",
+		(double)counters.writes);
+	put_one(out, "rounds_store_commit_seconds_total", "counter", "Time that the commits took",
+		(double)counters.commit_us / (double)SECOND_US);
+}
+
+static void put_all(FILE *out, struct app *app, const struct counts *counts)
+{
+	struct engine_counters done;
+
+	engine_counters(app->engine, &done);
+	prometheus_family(out, "rounds_build_info", "gauge", "Which version runs");
+	prometheus_sample(out, "rounds_build_info", 1, (const char *const[]){ "version", ROUNDS_VERSION, NULL });
+	put_answers(out, app->http);
+	put_durations(out, app->http);
+	put_one(out, "rounds_http_waiting_requests", "gauge", "Long polls that wait",
+		(double)http_waiting(app->http));
+	put_counts(out, "rounds_jobs", "Jobs by state", counts->jobs);
+	put_counts(out, "rounds_open_tasks", "Tasks that are not over, by state", counts->tasks);
+	put_sites(out, app, counts->sites);
+	put_one(out, "rounds_uploads_active", "gauge", "Uploads that are being written",
+		(double)uploads_active(app->blobs));
+	put_one(out, "rounds_blobs_free_bytes", "gauge", "Space for new weights", (double)blobs_space(app->blobs));
+	put_one(out, "rounds_aggregations_total", "counter", "Rounds that were aggregated",
+		(double)done.aggregations);
+	put_one(out, "rounds_aggregation_failures_total", "counter", "Rounds that could not be",
+		(double)done.failures);
+	put_one(out, "rounds_aggregation_seconds_total", "counter", "Time that took, proof of the inputs included",
+		(double)done.aggregation_us / (double)SECOND_US);
+	put_one(out, "rounds_aggregation_input_bytes_total", "counter", "Bytes of the updates that went in",
+		(double)done.aggregation_bytes);
+	put_store(out, app);
+}
+
+enum outcome metrics_show(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	struct counts counts = { 0 };
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = NULL;
+	bool failed = store_read(app->store, count, &counts, &error) != 0;
+
+	if (!failed && (out = open_memstream(&text, &size))) {
+		put_all(out, app, &counts);
+		failed = fclose(out) != 0;
+	}
+	json_decref(counts.jobs);
+	json_decref(counts.tasks);
+	json_decref(counts.sites);
+	if (!failed && out)
+		return reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+	free(text);
+	if (!error.kind)
+		(void)error_no_memory(&error);
+	return reply_error(request, &error);
+}
