@@ -26,6 +26,7 @@ int blobs_open(const char *directory, struct blobs **out, struct rounds_error *e
 	if (!blobs || !(blobs->directory = strdup(directory)))
 		return error_no_memory(error);
 	pthread_mutex_init(&blobs->lock, NULL);
+	blobs->flusher = flusher_new();
 	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
 		scoped(text_free) char *path = layout_path(blobs, folders[i], "");
 
@@ -46,6 +47,7 @@ void blobs_close(struct blobs *blobs)
 	if (!blobs)
 		return;
 	uploads_forget(blobs);
+	flusher_free(blobs->flusher);
 	pthread_mutex_destroy(&blobs->lock);
 	free(blobs->directory);
 	free(blobs);

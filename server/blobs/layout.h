@@ -3,11 +3,13 @@
 #define ROUNDS_SERVER_BLOBS_LAYOUT_H
 
 #include "server/blobs/blobs.h"
+#include "server/blobs/flusher.h"
 
 #include <pthread.h>
 
 struct blobs {
 	char *directory;
+	struct flusher *flusher;
 	pthread_mutex_t lock;   /* of the list below */
 	struct upload *uploads; /* that this process has written to and that are not complete */
 	int active;

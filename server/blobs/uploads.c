@@ -169,7 +169,7 @@ int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t 
 	upload->gathered = (struct piece){ malloc(room), 0, upload->offset };
 	if (upload->gathered.bytes && offset == upload->offset) {
 		if (length - stored > WRITER_FROM && alone)
-			upload->writer = writer_new(upload->fd, upload->stream, GATHER);
+			upload->writer = writer_new(upload->fd, upload->stream, blobs->flusher, GATHER);
 		*out = upload;
 		return 0;
 	}
@@ -206,7 +206,7 @@ static int flush(struct upload *upload, struct rounds_error *error)
 
 	if (upload->writer)
 		return writer_give(upload->writer, piece, error);
-	if (piece_write(upload->fd, upload->stream, piece, error))
+	if (piece_write(upload->fd, upload->stream, upload->blobs->flusher, piece, error))
 		return -1;
 	*piece = (struct piece){ piece->bytes, 0, upload->offset };
 	return 0;

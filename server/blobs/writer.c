@@ -2,16 +2,16 @@
 
 #include "common/file.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-/* So often is the kernel told to begin writing out, so that the fsync at the end finds less left to do. */
+/* So much at a time is written out early. */
 enum { WRITE_OUT = 64 << 20 };
 
 struct writer {
 	int fd;
 	struct digest_stream *stream;
+	struct flusher *flusher;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -20,7 +20,8 @@ struct writer {
 	struct rounds_error error;
 };
 
-int piece_write(int fd, struct digest_stream *stream, const struct piece *piece, struct rounds_error *error)
+int piece_write(int fd, struct digest_stream *stream, struct flusher *flusher, const struct piece *piece,
+	struct rounds_error *error)
 {
 	uint64_t end = piece->at + piece->size;
 
@@ -29,7 +30,7 @@ int piece_write(int fd, struct digest_stream *stream, const struct piece *piece,
 	if (file_pwrite_all(fd, piece->bytes, piece->size, piece->at, error))
 		return -1;
 	if (end % WRITE_OUT == 0)
-		sync_file_range(fd, (off_t)(end - WRITE_OUT), WRITE_OUT, SYNC_FILE_RANGE_WRITE);
+		flusher_begin(flusher, fd, end - WRITE_OUT, WRITE_OUT);
 	return 0;
 }
 
@@ -44,7 +45,8 @@ static void *run(void *argument)
 			continue;
 		}
 		pthread_mutex_unlock(&writer->lock);
-		bool failed = piece_write(writer->fd, writer->stream, &writer->piece, &writer->error);
+		bool failed = piece_write(
+			writer->fd, writer->stream, writer->flusher, &writer->piece, &writer->error);
 		pthread_mutex_lock(&writer->lock);
 		writer->failed = failed;
 		writer->full = false;
@@ -54,7 +56,7 @@ static void *run(void *argument)
 	return NULL;
 }
 
-struct writer *writer_new(int fd, struct digest_stream *stream, size_t capacity)
+struct writer *writer_new(int fd, struct digest_stream *stream, struct flusher *flusher, size_t capacity)
 {
 	struct writer *writer = calloc(1, sizeof(*writer));
 
@@ -62,6 +64,7 @@ struct writer *writer_new(int fd, struct digest_stream *stream, size_t capacity)
 		return NULL;
 	writer->fd = fd;
 	writer->stream = stream;
+	writer->flusher = flusher;
 	writer->piece.bytes = malloc(capacity);
 	pthread_mutex_init(&writer->lock, NULL);
 	pthread_cond_init(&writer->changed, NULL);

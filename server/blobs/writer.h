@@ -6,6 +6,7 @@
 #define ROUNDS_SERVER_BLOBS_WRITER_H
 
 #include "common/digest.h"
+#include "server/blobs/flusher.h"
 
 struct piece {
 	uint8_t *bytes;
@@ -13,17 +14,17 @@ struct piece {
 	uint64_t at; /* in the file */
 };
 
-/* What a writer does with each piece; also without one. `stream` may be NULL. */
-must_check int piece_write(
-	int fd, struct digest_stream *stream, const struct piece *piece, struct rounds_error *error);
+/* What a writer does with each piece; also without one. `stream` and `flusher` may be NULL. */
+must_check int piece_write(int fd, struct digest_stream *stream, struct flusher *flusher, const struct piece *piece,
+	struct rounds_error *error);
 
 struct writer;
 
 /*
- * `fd` and `stream` stay the caller's, who leaves them alone until the writer is freed; pieces have at most `capacity`
+ * `fd`, `stream` and `flusher` stay the caller's, who leaves them alone until the writer is freed; pieces have at most `capacity`
  * bytes. NULL if there is no memory or no thread to be had.
  */
-struct writer *writer_new(int fd, struct digest_stream *stream, size_t capacity);
+struct writer *writer_new(int fd, struct digest_stream *stream, struct flusher *flusher, size_t capacity);
 
 /* Takes the piece and its buffer, and leaves an empty buffer in its place. Fails if an earlier piece could not be written. */
 must_check int writer_give(struct writer *writer, struct piece *piece, struct rounds_error *error);
