@@ -377,8 +377,8 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 			transfer_moved(work, 0); /* the upload may have been forgotten */
 			return -1;
 		}
-		*uploaded = true;
 	}
+	*uploaded = true; /* nothing is left to upload: what is refused from here on is the result */
 	body = json_pack("{s:O*, s:O*, s:O*, s:O*}", "update_data", small, "update",
 		update ? json_object_get(work->entry, "update") : NULL, "weight",
 		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));

@@ -64,8 +64,8 @@ def test_killed_in_mid_upload_it_goes_on_where_the_server_has_it(rounds, tmp_pat
     proxy.close()
 
 
-@pytest.mark.parametrize("back_in_time", [True, False])
-def test_cut_for_longer_than_a_lease(rounds, tmp_path, back_in_time):
+@pytest.mark.parametrize("back_in_time, size", [(True, 16), (False, 16), (False, 10000)])  # 40 KB are uploaded, not told
+def test_cut_for_longer_than_a_lease(rounds, tmp_path, back_in_time, size):
     """Back in time, the result counts without a second training; too late, it is refused and the job goes on."""
     proxy = Proxy(rounds.port)
     log = tmp_path / "log"
@@ -73,7 +73,7 @@ def test_cut_for_longer_than_a_lease(rounds, tmp_path, back_in_time):
     rounds.connected("a", "b")
     params = {"rounds": 3} if back_in_time else {"rounds": 3, "quorum": 1, "deadline_seconds": 5}
     job = rounds.submit(sites=["a", "b"], params=params, lease_seconds=1, max_attempts=10,
-                        trainer={"seconds": 1.5, "log": str(log)})
+                        trainer={"seconds": 1.5, "log": str(log), "size": size})
     wait_until(lambda: any(line.startswith("a train 1") for line in log_of(log)), what="a to train")
     proxy.cut()
     if back_in_time:
