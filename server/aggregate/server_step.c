@@ -3,6 +3,7 @@
 #include "common/json.h"
 #include "common/tensors.h"
 #include "common/text.h"
+#include "server/aggregate/sum_steps.h"
 
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -297,6 +298,10 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 	};
 	int failed;
 
+	if (!strcmp(json_text_or(step, "name", ""), "kmeans"))
+		return kmeans_step(files->model, files->aggregate, files->output, error);
+	if (!strcmp(json_text_or(step, "name", ""), "cox"))
+		return cox_step(files->model, files->aggregate, files->output, error);
 	if (!work.step)
 		return error_set(
 			error, ERROR_INTERNAL, "there is no server step \"%s\"", json_text_or(step, "name", ""));

@@ -11,7 +11,6 @@
 #include "common/json.h"
 #include "server/aggregate/boosters.h"
 #include "server/aggregate/server_step.h"
-#include "server/aggregate/sum_steps.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
 
@@ -243,10 +242,6 @@ static int step_on(struct engine *engine, const json_t *manifest, const char *mo
 	files.state = state;
 	files.output = made->model;
 	files.state_output = made->control;
-	if (!strcmp(json_text_or(step, "name", ""), "kmeans"))
-		return kmeans_step(files.model, files.aggregate, files.output, error);
-	if (!strcmp(json_text_or(step, "name", ""), "cox"))
-		return cox_step(files.model, files.aggregate, files.output, error);
 	return server_step(step, &files, error);
 }
 

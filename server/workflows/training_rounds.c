@@ -227,7 +227,8 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 	complete(state, plan);
 }
 
-json_t *training_aggregator_params(const json_t *given)
+/* The parameters of the job's aggregator: a new reference. */
+static json_t *aggregator_params(const json_t *given)
 {
 	static const char *const names[] = { "trim", "byzantine", "clip_norm" };
 	json_t *params = json_object();
@@ -243,13 +244,12 @@ static void combine(const struct job_view *job, const json_t *state, struct plan
 	struct combination how = {
 		.method = json_text_or(job->params, "aggregator", "weighted_mean"),
 		.results = json_object_get(state, "results"),
-		.round = round_of(state),
 	};
 	struct aggregate_plan asked = { 0 };
 	char fault[300] = "";
 
 	if (strcmp(how.method, "weighted_mean") != 0)
-		how.params = training_aggregator_params(job->params);
+		how.params = aggregator_params(job->params);
 	if (rules_of(job)->combine)
 		rules_of(job)->combine(job, &how, fault, sizeof(fault));
 	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step };

@@ -7,8 +7,7 @@
 /* How a round's updates become a model. What is set here is the kit's to free. */
 struct combination {
 	const json_t *results; /* {site: {"weight", "metrics", "distance"}} */
-	int64_t round;
-	const char *method; /* the job's aggregator, unless the rules say otherwise */
+	const char *method;    /* the job's aggregator, unless the rules say otherwise */
 	json_t *params, *weights, *step;
 };
 
@@ -24,9 +23,6 @@ struct training_rules {
 step_fn training_start, training_result, training_failure, training_aggregate, training_timer;
 void training_check(const json_t *params, json_t *faults);
 int64_t training_rounds(const json_t *params);
-
-/* The parameters of the job's aggregator: a new reference. */
-json_t *training_aggregator_params(const json_t *params);
 
 /* Patterns of tensors that are no weights, such as batch normalisation's running statistics: no step should stretch them. */
 #define TRAINING_BUFFERS "*running_mean", "*running_var", "*num_batches_tracked"
