@@ -31,6 +31,7 @@ struct connection {
 	json_t *answer_headers; /* {lower-case name: value} */
 	json_t *faults;         /* of a problem that lists them */
 	long status;
+	double round_trip;
 	char reason[CURL_ERROR_SIZE];
 	struct transfer transfer;
 };
@@ -221,6 +222,11 @@ const json_t *connection_faults(const struct connection *connection)
 	return connection->faults;
 }
 
+double connection_round_trip(const struct connection *connection)
+{
+	return connection->round_trip;
+}
+
 long connection_status(const struct connection *connection)
 {
 	return connection->status;
@@ -244,6 +250,17 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 	return error_set(error,
 		connection->status >= 500 || connection->status == 429 ? ERROR_UNAVAILABLE : ERROR_INTERNAL,
 		"the server answered with status %ld", connection->status);
+}
+
+/* A call that had to open the connection tells how long the TCP handshake took. */
+static void measure_round_trip(struct connection *connection)
+{
+	curl_off_t looked_up = 0, connected = 0;
+
+	curl_easy_getinfo(connection->curl, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+	curl_easy_getinfo(connection->curl, CURLINFO_CONNECT_TIME_T, &connected);
+	if (connected > looked_up)
+		connection->round_trip = (double)(connected - looked_up) / 1e6;
 }
 
 static int perform(struct connection *connection, const char *method, const char *path, struct rounds_error *error)
@@ -276,6 +293,7 @@ static int perform(struct connection *connection, const char *method, const char
 	curl_slist_free_all(connection->headers);
 	connection->headers = NULL;
 	curl_easy_getinfo(connection->curl, CURLINFO_RESPONSE_CODE, &connection->status);
+	measure_round_trip(connection);
 	if (connection->transfer.error.kind) {
 		*error = connection->transfer.error;
 		return -1;

@@ -46,6 +46,8 @@ must_check int connection_header(struct connection *connection, const char *line
 
 /* A header of the last answer, or NULL; lives until the next call. */
 const char *connection_answer_header(const struct connection *connection, const char *name);
+/* Seconds that a round trip took when the connection was last opened (the TCP handshake); 0: not known. */
+double connection_round_trip(const struct connection *connection);
 long connection_status(const struct connection *connection);
 /* All faults of the last answer, [{"field", "message"}], where it was a problem that lists them; else NULL. Borrowed. */
 const json_t *connection_faults(const struct connection *connection);

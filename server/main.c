@@ -24,6 +24,8 @@ static const struct field settings[] = {
 		.max = 65535 },
 	{ "hosts", FIELD_TEXTS, "Names and addresses by which sites reach this server, for its certificate",
 		.fallback = "[\"localhost\", \"127.0.0.1\"]", .min = 1, .max = 100 },
+	{ "web_dir", FIELD_TEXT, "Where the dashboard's built files are", .fallback = "\"" WEB_DIRECTORY "\"",
+		.min = 1, .max = 1000 },
 	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
 	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
 	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16,
@@ -68,7 +70,31 @@ static void wake(void *context, const char *key)
 {
 	struct app *app = context;
 
-	http_wake(app->http, key);
+	if (app->feed && !strncmp(key, "job:", 4))
+		feed_touch(app->feed, key + 4);
+	if (app->feed && !strncmp(key, "progress:", 9))
+		feed_touch(app->feed, key + 9);
+	else
+		http_wake(app->http, key);
+}
+
+static void wake_streams(void *context)
+{
+	struct app *app = context;
+
+	http_wake_streams(app->http);
+}
+
+static int open_feed(struct app *app, struct rounds_error *error)
+{
+	const struct feed_options options = {
+		.store = app->store,
+		.engine = app->engine,
+		.wake = wake_streams,
+		.context = app,
+	};
+
+	return feed_new(&options, &app->feed, error);
 }
 
 static int open_lock(const char *directory, int *lock, struct rounds_error *error)
@@ -134,9 +160,10 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
 	options.store = app->store;
 	options.blobs = app->blobs;
-	if (make_http(server, config, error))
+	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) || make_http(server, config, error) ||
+		engine_open(&options, &app->engine, error))
 		return -1;
-	return engine_open(&options, &app->engine, error);
+	return open_feed(app, error);
 }
 
 static int open_port(struct server *server, const json_t *config, struct rounds_error *error)
@@ -144,7 +171,8 @@ static int open_port(struct server *server, const json_t *config, struct rounds_
 	const char *port_file = json_text_or(config, "port_file", NULL);
 	char port[16];
 
-	if (http_start(server->app.http, error) || engine_start(server->app.engine, error))
+	if (feed_start(server->app.feed, error) || http_start(server->app.http, error) ||
+		engine_start(server->app.engine, error))
 		return -1;
 	snprintf(port, sizeof(port), "%u\n", http_port(server->app.http));
 	if (port_file && file_replace(port_file, port, strlen(port), 0644, error))
@@ -172,10 +200,13 @@ static void close_rooms(struct server *server)
 {
 	if (server->app.http)
 		http_stop(server->app.http);
+	feed_stop(server->app.feed);
 	engine_close(server->app.engine);
 	/* The writer may still wake those who wait: it ends before what it wakes. */
 	store_close(server->app.store);
+	feed_free(server->app.feed);
 	http_free(server->app.http);
+	web_close(server->app.web);
 	auth_close(server->app.auth);
 	blobs_close(server->app.blobs);
 	authority_free(&server->authority);
@@ -243,6 +274,24 @@ static int write_token(const char *directory, const char *secret, struct rounds_
 	return file_replace(path, secret, strlen(secret), 0600, error);
 }
 
+static void say_ready(const json_t *config, const struct authority *authority, const struct setup *setup)
+{
+	const char *directory = json_text_or(config, "data_dir", "");
+	const char *host = json_string_value(json_array_get(json_object_get(config, "hosts"), 0));
+	long long port = json_integer_or(config, "port", 8443);
+
+	printf("A Rounds server is ready in %s.\n\n"
+	       "  Start it:     rounds-server --data-dir %s\n"
+	       "  Dashboard:    https://%s:%lld/#/setup/%s\n"
+	       "                opens the account \"admin\", once, within two days: choose a password there\n"
+	       "  Log in:       rounds login https://%s:%lld --ca-fingerprint %s < %s/admin.token\n"
+	       "  Invite sites: rounds site invite NAME\n\n"
+	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged "
+	       "in.\nBrowsers warn of the certificate until they trust %s/ca.pem.\n",
+		directory, directory, host, port, setup->secret, host, port, authority->fingerprint, directory,
+		directory);
+}
+
 static int init(const json_t *config)
 {
 	const char *directory = json_text_or(config, "data_dir", "");
@@ -251,23 +300,17 @@ static int init(const json_t *config)
 	scoped(auth_close) struct auth *auth = NULL;
 	struct rounds_error error = { 0 };
 	char secret[80], id[UUID_TEXT_SIZE];
+	struct setup setup;
 
 	if (authority_create(directory, &error) ||
 		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
 		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
 		auth_token_new(auth, "admin", "admin", 0, secret, id, &error) ||
-		write_token(directory, secret, &error)) {
+		auth_user_add(auth, "admin", "admin", &setup, &error) || write_token(directory, secret, &error)) {
 		authority_free(&authority);
 		return say(&error);
 	}
-	printf("A Rounds server is ready in %s.\n\n"
-	       "  Start it:     rounds-server --data-dir %s\n"
-	       "  Log in:       rounds login https://localhost:%lld --ca-fingerprint %s < %s/admin.token\n"
-	       "  Invite sites: rounds site invite NAME\n\n"
-	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged "
-	       "in.\n",
-		directory, directory, (long long)json_integer_or(config, "port", 8443), authority.fingerprint,
-		directory);
+	say_ready(config, &authority, &setup);
 	authority_free(&authority);
 	return 0;
 }
@@ -279,8 +322,9 @@ static int print_routes(void)
 
 	for (const struct route *route = routes; route->method; route++)
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:b}", "method", route->method, "path", route->path,
-				      "summary", route->summary, "public", route->permission == ANYONE));
+			list, json_pack("{s:s, s:s, s:s, s:b, s:s}", "method", route->method, "path", route->path,
+				      "summary", route->summary, "public", route->permission == ANYONE, "permission",
+				      permission_name((enum permission)route->permission)));
 	json_dumpf(list, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return 0;

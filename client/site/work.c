@@ -28,8 +28,10 @@ struct work {
 	json_t *entry; /* of the spool, once there is a result */
 	int64_t beat_us, next_beat;
 	bool called_off;
-	bool uploads; /* the server has not taken a small update with its result */
-	double size;  /* bytes of the transfer under way */
+	bool uploads;    /* the server has not taken a small update with its result */
+	double size;     /* bytes of the transfer under way */
+	json_t *timings; /* what the time went into, for the result */
+	int64_t since;   /* when the part that is under way began */
 	char upload[UPLOAD_PATH_SIZE];
 };
 
@@ -60,6 +62,24 @@ bool backoff_wait(struct backoff *backoff, const struct site *site)
 	while (!site_stopping(site) && clock_steady_us() < until)
 		nanosleep(&pause, NULL);
 	return !site_stopping(site);
+}
+
+/* A part of the work is over: so many seconds of the timings, and the next one begins. */
+static void time_part(struct work *work, const char *part)
+{
+	int64_t now = clock_steady_us();
+
+	json_object_set_new(work->timings, part, json_real((double)(now - work->since) / (double)SECOND_US));
+	work->since = now;
+}
+
+static void count_bytes(struct work *work, const char *name, const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) == 0)
+		json_object_set_new(
+			work->timings, name, json_integer(json_integer_or(work->timings, name, 0) + status.st_size));
 }
 
 static char *call_path(const struct work *work, const char *call)
@@ -155,8 +175,10 @@ static int fetch(struct work *work, const char *name, char **path, struct rounds
 		return error_no_memory(error);
 	if (utimensat(AT_FDCWD, *path, NULL, 0) == 0)
 		return 0; /* there, and used just now */
-	if (!strcmp(name, "model") && take_small_model(work, *path, &digest))
+	if (!strcmp(name, "model") && take_small_model(work, *path, &digest)) {
+		count_bytes(work, "downloaded", *path);
 		return 0;
+	}
 	cache_trim(site->cache_directory, (uint64_t)json_integer_or(site->settings, "cache_mb", 20000) << 20);
 	work->size = json_number_or(work->task, "model_size", 0);
 	while (transfer_download(work->slot->connection, &digest, *path, &options, error)) {
@@ -167,6 +189,7 @@ static int fetch(struct work *work, const char *name, char **path, struct rounds
 		log_warn("the download goes on", "task", work->id, "reason", error->message, NULL);
 		beat(work, "downloading", NAN, NULL);
 	}
+	count_bytes(work, "downloaded", *path);
 	return 0;
 }
 
@@ -214,12 +237,13 @@ static json_t *task_document(const struct work *work, const struct paths *paths)
 		json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
 
 	return json_pack(
-		"{s:s, s:i, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s?, s:O?, s:O?, s:s, s:s, s:s}",
-		"type", "task", "protocol", EXECUTOR_PROTOCOL, "id", json_object_get(task, "id"), "job",
-		json_object_get(task, "job"), "job_name", json_object_get(task, "job_name"), "round",
-		json_object_get(task, "round"), "rounds", json_object_get(task, "rounds"), "kind",
-		json_object_get(task, "kind"), "site", work->slot->site->name, "seed", json_object_get(task, "seed"),
-		"params", json_object_get(task, "trainer"), "dataset", dataset, "model", paths->model, "control",
+		"{s:s, s:i, s:O*, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s?, s:O?, s:O?, s:s, s:s, s:s}",
+		"type", "task", "protocol", EXECUTOR_PROTOCOL, "traceparent", json_object_get(task, "traceparent"),
+		"id", json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
+		json_object_get(task, "job_name"), "round", json_object_get(task, "round"), "rounds",
+		json_object_get(task, "rounds"), "kind", json_object_get(task, "kind"), "site",
+		work->slot->site->name, "seed", json_object_get(task, "seed"), "params",
+		json_object_get(task, "trainer"), "dataset", dataset, "model", paths->model, "control",
 		paths->control, "algorithm", json_object_get(task, "algorithm"), "share",
 		json_object_get(task, "share"), "own", paths->own, "scratch", paths->scratch, "output",
 		paths->output);
@@ -243,9 +267,11 @@ static int keep_result(struct work *work, const json_t *result, const char *outp
 			return -1;
 		digest_format(&digest, text);
 	}
-	entry = json_pack("{s:s, s:O, s:s?, s:O*, s:O*, s:s}", "task", work->id, "kind",
+	time_part(work, "train");
+	entry = json_pack("{s:s, s:O, s:s?, s:O*, s:O*, s:O, s:s}", "task", work->id, "kind",
 		json_object_get(work->task, "kind"), "update", has_update ? text : NULL, "weight",
-		json_object_get(result, "weight"), "metrics", json_object_get(result, "metrics"), "upload", "");
+		json_object_get(result, "weight"), "metrics", json_object_get(result, "metrics"), "timings",
+		work->timings, "upload", "");
 	if (!entry)
 		return error_no_memory(error);
 	if (spool_put(work->slot->site->spool, entry, has_update ? output : NULL, error))
@@ -302,10 +328,10 @@ static int train(struct work *work, bool *retry, struct rounds_error *error)
 	scoped(paths_free) struct paths paths = { 0 };
 
 	*retry = true;
-	return fetch(work, "control", &paths.control, error) || fetch(work, "model", &paths.model, error) ||
-			       run_executor(work, &paths, retry, error)
-		       ? -1
-		       : 0;
+	if (fetch(work, "control", &paths.control, error) || fetch(work, "model", &paths.model, error))
+		return -1;
+	time_part(work, "download");
+	return run_executor(work, &paths, retry, error);
 }
 
 /* Says it until the server has heard it. */
@@ -353,6 +379,19 @@ static json_t *small_update(const struct work *work, const char *path, size_t si
 	return json_string((const char *)text);
 }
 
+/* What is left to say just before the result goes. After a restart only what the spool has kept is known. */
+static void end_timings(struct work *work, const struct stat *update)
+{
+	double round_trip = connection_round_trip(work->slot->connection);
+
+	if (update)
+		json_object_set_new(work->timings, "uploaded", json_integer(update->st_size));
+	json_object_set_new(
+		work->timings, "upload", json_real((double)(clock_steady_us() - work->since) / (double)SECOND_US));
+	if (round_trip > 0)
+		json_object_set_new(work->timings, "round_trip", json_real(round_trip));
+}
+
 /* One try to deliver; passing errors may be tried again. */
 static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *error)
 {
@@ -379,9 +418,11 @@ static int deliver_once(struct work *work, bool *uploaded, struct rounds_error *
 		}
 	}
 	*uploaded = true; /* nothing is left to upload: what is refused from here on is the result */
-	body = json_pack("{s:O*, s:O*, s:O*, s:O*}", "update_data", small, "update",
+	end_timings(work, update ? &status : NULL);
+	body = json_pack("{s:O*, s:O*, s:O*, s:O*, s:O}", "update_data", small, "update",
 		update ? json_object_get(work->entry, "update") : NULL, "weight",
-		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"));
+		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"), "timings",
+		work->timings);
 	return connection_call(slot->connection, "POST", path, body, 600, &answer, error);
 }
 
@@ -429,7 +470,11 @@ void work_do(struct slot *slot, const json_t *order)
 	work.beat_us = json_integer_or(order, "lease_seconds", 60) * SECOND_US / 3;
 	work.next_beat = clock_steady_us() +
 			 (work.beat_us < SECOND_US ? work.beat_us : SECOND_US); /* the first one soon */
+	work.since = clock_steady_us();
 	work.entry = spool_find(slot->site->spool, work.id);
+	work.timings = work.entry ? json_incref(json_object_get(work.entry, "timings")) : json_object();
+	if (!work.timings)
+		work.timings = json_object();
 	if (!work.entry) {
 		snprintf(round, sizeof(round), "%lld", (long long)json_integer_or(order, "round", 0));
 		log_info("task begins", "task", work.id, "kind", json_text_or(order, "kind", ""), "job",
@@ -439,9 +484,11 @@ void work_do(struct slot *slot, const json_t *order)
 				give_back(&work);
 			else if (!work.called_off)
 				report_failure(&work, error.message, retry);
+			json_decref(work.timings);
 			return;
 		}
 	}
 	deliver(&work);
+	json_decref(work.timings);
 	json_decref(work.entry);
 }

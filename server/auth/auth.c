@@ -1,4 +1,4 @@
-#include "server/auth/auth.h"
+#include "server/auth/internal.h"
 
 #include "common/clock.h"
 #include "common/digest.h"
@@ -6,52 +6,11 @@
 #include "common/hex.h"
 #include "common/json.h"
 #include "common/uuid.h"
+#include "server/store/accounts.h"
 #include "server/store/identities.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#define MAY(permission) (1u << (permission))
-
-static const struct {
-	const char *name;
-	unsigned permissions;
-} roles[] = {
-	{ "admin", MAY(ANYONE) | MAY(JOB_READ) | MAY(JOB_WRITE) | MAY(SITE_READ) | MAY(SITE_MANAGE) |
-			   MAY(TOKEN_MANAGE) | MAY(BLOB_READ) | MAY(BLOB_WRITE) },
-	{ "viewer", MAY(ANYONE) | MAY(JOB_READ) | MAY(SITE_READ) },
-};
-
-static const unsigned site_permissions = MAY(ANYONE) | MAY(TASK_DO) | MAY(BLOB_READ) | MAY(BLOB_WRITE);
-
-bool role_is_known(const char *role)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
-		if (!strcmp(roles[i].name, role))
-			return true;
-	return false;
-}
-
-bool role_may(const char *role, enum permission permission)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
-		if (!strcmp(roles[i].name, role))
-			return (roles[i].permissions & MAY(permission)) != 0;
-	return false;
-}
-
-bool site_may(enum permission permission)
-{
-	return (site_permissions & MAY(permission)) != 0;
-}
-
-struct auth {
-	struct store *store;
-	pthread_rwlock_t lock;
-	json_t *tokens; /* {hash: row} */
-	json_t *sites;  /* {name: row} */
-};
 
 int auth_open(struct store *store, struct auth **out, struct rounds_error *error)
 {
@@ -61,6 +20,9 @@ int auth_open(struct store *store, struct auth **out, struct rounds_error *error
 		return error_no_memory(error);
 	auth->store = store;
 	pthread_rwlock_init(&auth->lock, NULL);
+	auth->throttle = throttle_new();
+	if (!auth->throttle)
+		return error_no_memory(error);
 	if (auth_refresh(auth, error))
 		return -1;
 	*out = auth;
@@ -74,50 +36,75 @@ void auth_close(struct auth *auth)
 		return;
 	json_decref(auth->tokens);
 	json_decref(auth->sites);
+	json_decref(auth->users);
+	json_decref(auth->sessions);
+	throttle_free(auth->throttle);
 	pthread_rwlock_destroy(&auth->lock);
 	free(auth);
 }
 
 struct identities {
-	json_t *tokens, *sites;
+	json_t *tokens, *sites, *users, *sessions;
 };
 
 static int read_identities(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct identities *identities = argument;
 
-	return token_list(tx, &identities->tokens, error) || site_list(tx, &identities->sites, error) ? -1 : 0;
+	return token_list(tx, &identities->tokens, error) || site_list(tx, &identities->sites, error) ||
+			       user_list(tx, &identities->users, error) ||
+			       session_list(tx, &identities->sessions, error)
+		       ? -1
+		       : 0;
 }
 
-static json_t *by_key(const json_t *rows, const char *key)
+/* Takes the rows. */
+static void replace(json_t **map, json_t *rows, const char *key)
 {
-	json_t *map = json_object();
 	size_t i;
 	json_t *row;
 
+	json_decref(*map);
+	*map = json_object();
 	json_array_foreach (rows, i, row)
-		json_object_set(map, json_text_or(row, key, ""), row);
-	return map;
+		json_object_set(*map, json_text_or(row, key, ""), row);
+	json_decref(rows);
 }
 
 int auth_refresh(struct auth *auth, struct rounds_error *error)
 {
 	struct identities identities = { 0 };
+	int failed = store_read(auth->store, read_identities, &identities, error);
 
-	if (store_read(auth->store, read_identities, &identities, error))
+	if (failed) {
+		json_decref(identities.tokens);
+		json_decref(identities.sites);
+		json_decref(identities.users);
 		return -1;
+	}
 	pthread_rwlock_wrlock(&auth->lock);
-	json_decref(auth->tokens);
-	json_decref(auth->sites);
-	auth->tokens = by_key(identities.tokens, "hash");
-	auth->sites = by_key(identities.sites, "name");
+	replace(&auth->tokens, identities.tokens, "hash");
+	replace(&auth->sites, identities.sites, "name");
+	replace(&auth->users, identities.users, "name");
+	replace(&auth->sessions, identities.sessions, "hash");
 	pthread_rwlock_unlock(&auth->lock);
-	json_decref(identities.tokens);
-	json_decref(identities.sites);
 	return 0;
 }
 
-static void hash_text(const char *secret, char hash[65])
+int auth_revoked(struct auth *auth, struct rounds_error *error)
+{
+	int failed = auth_refresh(auth, error);
+
+	atomic_fetch_add(&auth->revocations, 1);
+	return failed;
+}
+
+uint64_t auth_revocations(struct auth *auth)
+{
+	return atomic_load(&auth->revocations);
+}
+
+void auth_hash(const char *secret, char hash[65])
 {
 	struct digest digest;
 
@@ -131,7 +118,7 @@ int auth_token(struct auth *auth, const char *token, char *name, char *role, str
 	const json_t *row;
 	int64_t expires;
 
-	hash_text(token, hash);
+	auth_hash(token, hash);
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->tokens, hash);
 	expires = json_integer_or(row, "expires_us", 0);
@@ -153,7 +140,7 @@ int auth_site(struct auth *auth, const char *site, const char *serial, struct ro
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->sites, site);
 	current = row && !strcmp(json_text_or(row, "serial", ""), serial);
-	active = current && !strcmp(json_text_or(row, "state", ""), "active");
+	active = current && strcmp(json_text_or(row, "state", ""), "removed") != 0;
 	pthread_rwlock_unlock(&auth->lock);
 	if (active)
 		return 0;
@@ -175,12 +162,12 @@ int auth_token_new(struct auth *auth, const char *name, const char *role, int64_
 
 	if (!name_is_valid(name))
 		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
-	if (!role_is_known(role))
+	if (!role_is_for_people(role))
 		return error_field(error, "role", "must be \"admin\" or \"viewer\"");
 	uuid_new(id);
 	memcpy(secret, "rounds_", 7);
 	hex_random(32, secret + 7);
-	hash_text(secret, hash);
+	auth_hash(secret, hash);
 	if (store_write(auth->store, insert_token, &token, error))
 		return -1;
 	return auth_refresh(auth, error);
@@ -208,11 +195,6 @@ int auth_invite(struct auth *auth, const char *site, const char *fingerprint, in
 		return error_field(error, "site", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
 	hex_random(32, secret);
 	snprintf(invitation, INVITATION_SIZE, "%s.%s", secret, fingerprint + 7); /* without "sha256:" */
-	auth_invitation_hash(invitation, hash);
+	auth_hash(invitation, hash);
 	return store_write(auth->store, insert_invitation, &row, error);
-}
-
-void auth_invitation_hash(const char *invitation, char hash[65])
-{
-	hash_text(invitation, hash);
 }

@@ -2,46 +2,37 @@
  * Who is who, and who may what.
  *
  * Identities live in the store; a copy in memory answers every request without touching the disk, and is refreshed
- * after each change. Secrets (tokens, invitations) are stored and looked up as SHA-256 digests: they are 256 random
- * bits, so a fast hash is enough.
+ * after each change. Secrets that the server makes (tokens, invitations, sessions, set-up links) are stored and looked
+ * up as SHA-256 digests: they are 256 random bits, so a fast hash is enough. Passwords, which people make, are scrypt.
  */
 #ifndef ROUNDS_SERVER_AUTH_AUTH_H
 #define ROUNDS_SERVER_AUTH_AUTH_H
 
 #include "common/error.h"
+#include "server/auth/roles.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum permission {
-	ANYONE, /* no credentials needed */
-	JOB_READ,
-	JOB_WRITE, /* submit, change, abort, delete; upload models */
-	SITE_READ,
-	SITE_MANAGE, /* invite, remove */
-	TOKEN_MANAGE,
-	TASK_DO,    /* sites alone */
-	BLOB_READ,  /* people who may read jobs; a site, for the models of its tasks */
-	BLOB_WRITE, /* people who may write jobs; sites, for their updates */
-};
-
 struct auth;
-
-/* What a role may do, as one table; see auth.c. */
-bool role_may(const char *role, enum permission permission);
-bool role_is_known(const char *role);
-bool site_may(enum permission permission);
 
 must_check int auth_open(struct store *store, struct auth **auth, struct rounds_error *error);
 void auth_close(struct auth *auth);
 DEFINE_CLEANUP(struct auth *, auth_close);
 
-/* Reads the store again: after a site or a token has changed. */
+/* Reads the store again: after a site, a token or an account has changed. */
 must_check int auth_refresh(struct auth *auth, struct rounds_error *error);
 
 /* The token's name and role (rooms of 64 and 16 bytes); ERROR_UNAUTHENTICATED if it is unknown or has expired. */
 must_check int auth_token(struct auth *auth, const char *token, char *name, char *role, struct rounds_error *error);
+
+/*
+ * How often something that was allowed has ceased to be: whoever keeps a stream open looks again when this has changed.
+ */
+uint64_t auth_revocations(struct auth *auth);
+/* After a change that takes something away: auth_refresh, and counts it. */
+must_check int auth_revoked(struct auth *auth, struct rounds_error *error);
 
 /* Whether the site's certificate of this serial is still good. */
 must_check int auth_site(struct auth *auth, const char *site, const char *serial, struct rounds_error *error);
@@ -54,7 +45,48 @@ must_check int auth_token_new(struct auth *auth, const char *name, const char *r
 #define INVITATION_SIZE 160
 must_check int auth_invite(struct auth *auth, const char *site, const char *fingerprint, int64_t expires_us,
 	char invitation[INVITATION_SIZE], struct rounds_error *error);
-/* The form under which an invitation is known to the store. */
-void auth_invitation_hash(const char *invitation, char hash[65]);
+/* The form under which an invitation, or any other secret of ours, is known to the store. */
+void auth_hash(const char *secret, char hash[65]);
+
+/* People (people.c). `address` is where the request came from, as text. */
+
+#define SECRET_SIZE 72
+/* What opens an account, once and for two days; shown once. */
+struct setup {
+	char secret[SECRET_SIZE];
+	int64_t expires_us;
+};
+must_check int auth_user_add(
+	struct auth *auth, const char *name, const char *role, struct setup *setup, struct rounds_error *error);
+/* A new set-up secret in place of the password; all sessions end. */
+must_check int auth_user_reset(struct auth *auth, const char *name, struct setup *setup, struct rounds_error *error);
+/* The last administrator stays: ERROR_CONFLICT. */
+must_check int auth_user_remove(struct auth *auth, const char *name, struct rounds_error *error);
+must_check int auth_user_role(struct auth *auth, const char *name, const char *role, struct rounds_error *error);
+
+struct session {
+	char secret[SECRET_SIZE]; /* for the cookie */
+	char csrf[SECRET_SIZE];   /* what changing requests must send beside it */
+	char name[64], role[16];
+	int64_t expires_us;
+};
+#define SESSION_SECONDS (12 * 3600)
+/* Chooses a password with a set-up secret, and signs in. */
+must_check int auth_user_setup(struct auth *auth, const char *secret, const char *password, const char *address,
+	struct session *session, struct rounds_error *error);
+must_check int auth_sign_in(struct auth *auth, const char *name, const char *password, const char *address,
+	struct session *session, struct rounds_error *error);
+/* ERROR_UNAUTHENTICATED if the session is unknown or over. */
+must_check int auth_session(
+	struct auth *auth, const char *secret, struct session *session, struct rounds_error *error);
+/* One session, or with `everywhere` all of its user. */
+must_check int auth_sign_out(struct auth *auth, const char *secret, bool everywhere, struct rounds_error *error);
+/* All sessions end: sign in again. ERROR_UNAUTHENTICATED if `old` is wrong. */
+must_check int auth_change_password(struct auth *auth, const char *name, const char *old, const char *password,
+	const char *address, struct rounds_error *error);
+
+/* Guesses at secrets of any kind, by address: ERROR_TOO_MANY after some failures. */
+must_check int auth_may_try(struct auth *auth, const char *address, struct rounds_error *error);
+void auth_tried(struct auth *auth, const char *address, bool good);
 
 #endif

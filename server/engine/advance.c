@@ -45,6 +45,14 @@ int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct
 	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
 }
 
+int tell_progress(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error)
+{
+	char key[80];
+
+	snprintf(key, sizeof(key), "progress:%s", job);
+	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
+}
+
 static void kick(void *engine, const char *key)
 {
 	(void)key;

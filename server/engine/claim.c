@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/fields.h"
 #include "common/json.h"
+#include "server/engine/trace.h"
 #include "server/store/blob_index.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
@@ -139,10 +140,13 @@ static int find_task(struct store_tx *tx, void *argument, struct rounds_error *e
 static json_t *task_document(const struct claiming *claiming, const json_t *blob)
 {
 	const json_t *spec = json_object_get(claiming->job, "spec"), *task = claiming->task;
+	char traceparent[TRACEPARENT_SIZE];
 
-	return json_pack("{s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:O}",
-		"id", json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
-		json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
+	trace_of_task(json_text_or(claiming->job, "trace", ""), json_text_or(task, "id", ""), traceparent);
+	return json_pack(
+		"{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:O}",
+		"traceparent", traceparent, "id", json_object_get(task, "id"), "job", json_object_get(task, "job"),
+		"job_name", json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
 		json_object_get(claiming->job, "rounds"), "kind", json_object_get(task, "kind"), "model",
 		json_object_get(task, "model"), "model_size", json_object_get(blob, "size"), "control",
 		json_object_get(task, "control"), "algorithm", json_object_get(task, "algorithm"), "share",

@@ -25,7 +25,10 @@ struct engine;
 struct engine_options {
 	struct store *store;
 	struct blobs *blobs;
-	/* Tells whoever waits that something changed: "site:NAME" has work, "job:ID" has moved. Must not block. */
+	/*
+	 * Tells whoever waits that something changed: "site:NAME" has work, "job:ID" has moved, "progress:ID": one of its
+	 * sites has. Must not block.
+	 */
 	void (*wake)(void *context, const char *key);
 	void *context;
 	unsigned threads; /* of an aggregation */
@@ -47,9 +50,15 @@ void engine_counters(struct engine *engine, struct engine_counters *counters);
 
 /* Jobs. `caller` is a person's or token's name, for the record. */
 
-/* *job is the new row, or the first one's if `key` (may be NULL) was used before. Faults as in fields.h. */
-must_check int engine_submit(struct engine *engine, const json_t *spec, const char *caller, const char *key,
-	json_t **job, json_t *faults, struct rounds_error *error);
+struct submission {
+	const json_t *spec;
+	const char *caller;
+	const char *key;         /* of idempotency; may be NULL */
+	const char *traceparent; /* of whoever asked (W3C Trace Context); may be NULL, what is malformed is ignored */
+};
+/* *job is the new row, or the first one's if the key was used before. Faults as in fields.h. */
+must_check int engine_submit(struct engine *engine, const struct submission *submission, json_t **job, json_t *faults,
+	struct rounds_error *error);
 enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
 must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
 	struct rounds_error *error);

@@ -32,6 +32,8 @@ must_check int note(struct engine *engine, struct store_tx *tx, const char *job,
 	const char *site, const char *message, struct rounds_error *error);
 must_check int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error);
 must_check int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error);
+/* A site has told how far it is: no event, but worth showing. */
+must_check int tell_progress(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error);
 /* An `after commit` that sends the ticker to the queue. */
 must_check int kick_after(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 

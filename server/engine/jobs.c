@@ -6,6 +6,7 @@
 #include "common/uuid.h"
 #include "server/aggregate/update_check.h"
 #include "server/engine/spec.h"
+#include "server/engine/trace.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
@@ -15,16 +16,16 @@
 #include <string.h>
 #include <unistd.h>
 
-struct submission {
+struct submitting {
 	struct engine *engine;
-	const json_t *spec;
-	const char *caller, *key;
+	const struct submission *asked;
+	const json_t *spec; /* checked */
 	json_t **job;
 };
 
-static int check_initial_model(struct submission *submission, struct store_tx *tx, struct rounds_error *error)
+static int check_initial_model(struct submitting *submitting, struct store_tx *tx, struct rounds_error *error)
 {
-	const char *model = json_text_or(submission->spec, "initial_model", NULL);
+	const char *model = json_text_or(submitting->spec, "initial_model", NULL);
 	json_auto_t *blob = NULL;
 
 	if (!model)
@@ -36,41 +37,46 @@ static int check_initial_model(struct submission *submission, struct store_tx *t
 
 static int submit(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	struct submission *submission = argument;
-	const json_t *params = json_object_get(submission->spec, "params");
-	const struct workflow *workflow = workflow_find(json_text_or(submission->spec, "workflow", ""));
-	char id[UUID_TEXT_SIZE];
+	struct submitting *submitting = argument;
+	const json_t *params = json_object_get(submitting->spec, "params");
+	const struct workflow *workflow = workflow_find(json_text_or(submitting->spec, "workflow", ""));
+	const char *parent = submitting->asked->traceparent;
+	char id[UUID_TEXT_SIZE], trace[TRACE_SIZE];
 	struct new_job job = {
 		.id = id,
-		.submitted_by = submission->caller,
-		.idempotency_key = submission->key,
-		.spec = submission->spec,
+		.submitted_by = submitting->asked->caller,
+		.idempotency_key = submitting->asked->key,
+		.spec = submitting->spec,
+		.trace = trace,
 		.rounds = workflow->rounds(params),
 	};
 
-	if (submission->key && job_find_by_key(tx, submission->caller, submission->key, submission->job, error))
+	if (submitting->asked->key &&
+		job_find_by_key(tx, submitting->asked->caller, submitting->asked->key, submitting->job, error))
 		return -1;
-	if (*submission->job) {
-		if (json_equal(json_object_get(*submission->job, "spec"), submission->spec))
+	if (*submitting->job) {
+		if (json_equal(json_object_get(*submitting->job, "spec"), submitting->spec))
 			return 0;
-		json_decref(*submission->job);
-		*submission->job = NULL;
+		json_decref(*submitting->job);
+		*submitting->job = NULL;
 		return error_set(error, ERROR_CONFLICT, "this Idempotency-Key was used for a job with another spec");
 	}
-	if (strcmp(json_text_or(submission->spec, "project", ""), "default") != 0)
+	if (strcmp(json_text_or(submitting->spec, "project", ""), "default") != 0)
 		return error_field(error, "project", "there is no such project; use \"default\"");
 	uuid_new(id);
-	if (check_initial_model(submission, tx, error) || job_insert(tx, &job, error) ||
+	if (!parent || !trace_parse(parent, trace))
+		trace_of_job(id, trace);
+	if (check_initial_model(submitting, tx, error) || job_insert(tx, &job, error) ||
 		state_check(&job_machine, "submitted", JOB_QUEUED, error) ||
 		job_set_state(tx, id, "queued", NULL, error))
 		return -1;
-	if (json_object_get(submission->spec, "initial_model") &&
-		blob_use(tx, id, json_text_or(submission->spec, "initial_model", ""), "initial", 0, error))
+	if (json_object_get(submitting->spec, "initial_model") &&
+		blob_use(tx, id, json_text_or(submitting->spec, "initial_model", ""), "initial", 0, error))
 		return -1;
-	if (note(submission->engine, tx, id, -1, "queued", NULL, "submitted; waiting for its sites", error) ||
-		kick_after(submission->engine, tx, error))
+	if (note(submitting->engine, tx, id, -1, "queued", NULL, "submitted; waiting for its sites", error) ||
+		kick_after(submitting->engine, tx, error))
 		return -1;
-	return job_find(tx, id, submission->job, error);
+	return job_find(tx, id, submitting->job, error);
 }
 
 /* An uploaded model must be one: said now rather than by every site later. */
@@ -92,18 +98,18 @@ static int check_model_file(struct engine *engine, const json_t *spec, struct ro
 	return error_field(error, "initial_model", "cannot be used: %s", fault.message);
 }
 
-int engine_submit(struct engine *engine, const json_t *given, const char *caller, const char *key, json_t **job,
-	json_t *faults, struct rounds_error *error)
+int engine_submit(struct engine *engine, const struct submission *submission, json_t **job, json_t *faults,
+	struct rounds_error *error)
 {
-	json_auto_t *spec = spec_check(given, faults);
-	struct submission submission = { engine, spec, caller, key, job };
+	json_auto_t *spec = spec_check(submission->spec, faults);
+	struct submitting submitting = { engine, submission, spec, job };
 
 	*job = NULL;
 	if (!spec)
 		return fields_error(faults, error);
 	if (check_model_file(engine, spec, error))
 		return -1;
-	return store_write(engine->options.store, submit, &submission, error);
+	return store_write(engine->options.store, submit, &submitting, error);
 }
 
 int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, bool held,

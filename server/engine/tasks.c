@@ -2,11 +2,13 @@
 #include "server/engine/internal.h"
 
 #include "common/clock.h"
+#include "common/fields.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "server/aggregate/boosters.h"
 #include "server/aggregate/update_check.h"
 #include "server/store/blob_index.h"
+#include "server/store/identities.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
@@ -27,12 +29,14 @@ struct report {
 	uint64_t small_size; /* bytes of an update that came with the result; 0: it was uploaded */
 	double weight, distance;
 	const json_t *metrics;
+	json_t *timings; /* checked, with defaults */
 };
 
 static void report_free(struct report *report)
 {
 	json_decref(report->task);
 	json_decref(report->job);
+	report->task = report->job = NULL;
 }
 
 /* Another site's task is as unknown as one that never was. */
@@ -106,7 +110,8 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 	if (!strcmp(json_text_or(report->task, "state", ""), "pending") &&
 		task_lease(tx, report->id, lease_end(report), error))
 		return -1;
-	if (task_extend(tx, report->id, lease_end(report), &progress, error))
+	if (task_extend(tx, report->id, lease_end(report), &progress, error) ||
+		tell_progress(report->engine, tx, json_text_or(report->task, "job", ""), error))
 		return -1;
 	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
 		(json_int_t)(json_integer_or(report->task, "lease_us", 0) / SECOND_US));
@@ -124,6 +129,38 @@ int engine_heartbeat(struct engine *engine, const char *site, const char *task, 
 	return failed;
 }
 
+static const struct field timing_fields[] = {
+	{ "download", FIELD_NUMBER, "Seconds until the model was there", .fallback = "0.0", .min = 0, .max = 1e9 },
+	{ "train", FIELD_NUMBER, "Seconds of the executor", .fallback = "0.0", .min = 0, .max = 1e9 },
+	{ "upload", FIELD_NUMBER, "Seconds until the update was delivered", .fallback = "0.0", .min = 0, .max = 1e9 },
+	{ "downloaded", FIELD_INTEGER, "Bytes fetched", .fallback = "0", .min = 0, .max = 1e15 },
+	{ "uploaded", FIELD_INTEGER, "Bytes delivered", .fallback = "0", .min = 0, .max = 1e15 },
+	{ "round_trip", FIELD_NUMBER, "Seconds of a round trip to the server", .fallback = "0.0", .min = 0,
+		.max = 1e6 },
+	{ NULL },
+};
+
+static int check_timings(struct report *report, struct rounds_error *error)
+{
+	const json_t *given = json_object_get(report->body, "timings");
+	json_auto_t *faults = json_array();
+
+	if (!given || json_is_null(given) || report->timings)
+		return 0;
+	report->timings = fields_apply(timing_fields, given, "timings", faults);
+	return report->timings ? 0 : fields_error(faults, error);
+}
+
+static int keep_timings(const struct report *report, struct store_tx *tx, struct rounds_error *error)
+{
+	double round_trip = json_number_or(report->timings, "round_trip", 0);
+
+	if (!report->timings)
+		return 0;
+	return site_moved(tx, report->site, json_integer_or(report->timings, "downloaded", 0),
+		json_integer_or(report->timings, "uploaded", 0), (int64_t)(round_trip * (double)SECOND_US), error);
+}
+
 static int check_body(struct report *report, struct rounds_error *error)
 {
 	bool trains = strcmp(json_text_or(report->task, "kind", ""), "evaluate") != 0;
@@ -135,7 +172,7 @@ static int check_body(struct report *report, struct rounds_error *error)
 	report->weight = 1;
 	if (json_get_text(report->body, "update", trains, &report->update, error) ||
 		json_get_number(report->body, "weight", false, &report->weight, error) ||
-		check_metrics(report->metrics, error))
+		check_metrics(report->metrics, error) || check_timings(report, error))
 		return -1;
 	if (!isfinite(report->weight) || report->weight <= 0)
 		return error_field(error, "weight", "must be a positive number: how many samples were used");
@@ -245,14 +282,16 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	struct report *report = argument;
 	json_auto_t *answer = NULL;
 	struct task_result result = {
-		.update = report->update, .weight = report->weight, .metrics = report->metrics
+		.update = report->update,
+		.weight = report->weight,
+		.metrics = report->metrics,
+		.timings = report->timings,
 	};
 	const char *job, *kind;
 	struct event event = { .kind = EVENT_RESULT, .site = report->site, .model = report->update };
 	char text[160];
 
 	report_free(report);
-	report->task = report->job = NULL;
 	if (find_own(tx, report, error))
 		return -1;
 	job = json_text_or(report->job, "id", "");
@@ -274,6 +313,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	snprintf(text, sizeof(text), "%s delivered (%s)", report->site, kind);
 	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
 		task_done(tx, report->id, &result, error) || enter_small(report, tx, error) ||
+		keep_timings(report, tx, error) ||
 		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
 		(report->update && event.round > 0 && updates_of(report->job) == UPDATES_LIKE_MODEL &&
 			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||
@@ -332,6 +372,7 @@ int engine_result(struct engine *engine, const char *site, const char *task, con
 
 	presence_touch(engine->presence, site);
 	report_free(&report);
+	json_decref(report.timings);
 	return failed;
 }
 

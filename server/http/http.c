@@ -139,14 +139,20 @@ static void completed(
 }
 
 static void connection_changed(
-	void *context, struct MHD_Connection *connection, void **peer, enum MHD_ConnectionNotificationCode code)
+	void *context, struct MHD_Connection *connection, void **state, enum MHD_ConnectionNotificationCode code)
 {
+	const union MHD_ConnectionInfo *info;
+	struct peer *peer;
+
 	(void)context;
-	(void)connection;
-	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-		*peer = calloc(1, sizeof(struct peer));
-	else
-		free(*peer);
+	if (code != MHD_CONNECTION_NOTIFY_STARTED) {
+		free(*state);
+		return;
+	}
+	*state = peer = calloc(1, sizeof(*peer));
+	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	if (peer && info)
+		peer_address(info->client_addr, peer);
 }
 
 static int address_parse(
@@ -220,6 +226,7 @@ int http_new(const struct http_options *options, struct http **out, struct round
 		free(http);
 		return error_no_memory(error);
 	}
+	pthread_mutex_init(&http->stream_lock, NULL);
 	workers_init(http);
 	*out = http;
 	return 0;
@@ -230,6 +237,7 @@ void http_free(struct http *http)
 	if (!http)
 		return;
 	workers_destroy(http);
+	pthread_mutex_destroy(&http->stream_lock);
 	free(http->stats);
 	free(http);
 }

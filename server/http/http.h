@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct http;
 struct request;
@@ -57,7 +58,7 @@ struct route {
 struct caller {
 	enum { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
 	char name[64];
-	char role[16]; /* of a person */
+	char role[16];
 };
 
 struct http_options {
@@ -81,7 +82,7 @@ void http_free(struct http *http);
 must_check int http_start(struct http *http, struct rounds_error *error);
 uint16_t http_port(const struct http *http);
 
-/* Waiting requests run once more, with request_wait() false. */
+/* Waiting requests run once more, with request_wait() false; streams end. */
 void http_drain(struct http *http);
 /* No new connections; all threads end; what is still open is cut. */
 void http_stop(struct http *http);
@@ -109,6 +110,9 @@ const char *request_path(const struct request *request);
 const char *request_parameter(const struct request *request, const char *name); /* never NULL for one in the path */
 const char *request_query(const struct request *request, const char *name);     /* NULL: not given */
 const char *request_header(const struct request *request, const char *name);    /* NULL: not given */
+const char *request_cookie(const struct request *request, const char *name);    /* NULL: not given */
+/* Numeric, of the other end of the connection; a proxy's, if there is one between. */
+const char *request_address(const struct request *request);
 const char *request_body(const struct request *request, size_t *size);
 must_check int request_json(
 	const struct request *request, json_t **value, struct rounds_error *error); /* new reference */
@@ -136,6 +140,23 @@ enum outcome reply_error(struct request *request, const struct rounds_error *err
 enum outcome reply_faults(struct request *request, const json_t *faults, struct rounds_error *error);
 /* `size` bytes of a file from `begin`; takes the descriptor. */
 enum outcome reply_file(struct request *request, int status, int fd, uint64_t begin, uint64_t size);
+
+/* Bytes that outlive the server. */
+enum outcome reply_bytes(struct request *request, int status, const void *bytes, size_t size);
+
+/*
+ * An answer without an end, such as Server-Sent Events. `read` copies what there is into the buffer: how many bytes, 0 if
+ * there is nothing now (the connection then sleeps, without a thread, until http_wake_streams), -1 at the end. It runs on
+ * an I/O thread and may not block. `close` frees the context, also when the client went away.
+ */
+struct stream_source {
+	ssize_t (*read)(void *context, char *buffer, size_t room);
+	void (*close)(void *context);
+	void *context;
+};
+enum outcome reply_stream(struct request *request, const char *type, const struct stream_source *source);
+/* May be called from any thread; never blocks for long. */
+void http_wake_streams(void *http);
 
 /* A header of the answer; call before reply_*. */
 void reply_header(struct request *request, const char *name, const char *format, ...)

@@ -3,6 +3,7 @@
 
 #include "common/hex.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -40,6 +41,16 @@ static bool read_names(const gnutls_datum_t *der, struct peer *peer)
 	}
 	gnutls_x509_crt_deinit(certificate);
 	return good;
+}
+
+void peer_address(const struct sockaddr *address, struct peer *peer)
+{
+	const void *bytes = address->sa_family == AF_INET6
+				    ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
+				    : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
+
+	if (!inet_ntop(address->sa_family, bytes, peer->address, sizeof(peer->address)))
+		peer->address[0] = '\0';
 }
 
 void peer_look(struct peer *peer, struct MHD_Connection *connection)

@@ -26,7 +26,7 @@ void reply_header(struct request *request, const char *name, const char *format,
 	va_end(arguments);
 }
 
-static enum outcome finish(struct request *request, int status, struct MHD_Response *response)
+enum outcome reply_finish(struct request *request, int status, struct MHD_Response *response)
 {
 	request->status = status;
 	request->response = response;
@@ -44,11 +44,11 @@ enum outcome reply_text(struct request *request, int status, const char *type, c
 	struct MHD_Response *response;
 
 	if (!text)
-		return finish(request, 503, NULL);
+		return reply_finish(request, 503, NULL);
 	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
 	reply_header(request, "Content-Type", "%s", type);
 	reply_header(request, "Cache-Control", "no-store");
-	return finish(request, status, response);
+	return reply_finish(request, status, response);
 }
 
 enum outcome reply_json(struct request *request, int status, json_t *value)
@@ -62,7 +62,13 @@ enum outcome reply_json(struct request *request, int status, json_t *value)
 enum outcome reply_empty(struct request *request, int status)
 {
 	reply_header(request, "Cache-Control", "no-store");
-	return finish(request, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+	return reply_finish(request, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+enum outcome reply_bytes(struct request *request, int status, const void *bytes, size_t size)
+{
+	return reply_finish(request, status,
+		MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT));
 }
 
 static json_t *problem(struct request *request, const struct rounds_error *error)
@@ -139,10 +145,10 @@ enum outcome reply_file(struct request *request, int status, int fd, uint64_t be
 
 	if (!part) {
 		close(fd);
-		return finish(request, 503, NULL);
+		return reply_finish(request, 503, NULL);
 	}
 	*part = (struct file_part){ fd, begin, size };
-	return finish(request, status,
+	return reply_finish(request, status,
 		MHD_create_response_from_callback(size, FILE_BLOCK, file_read_part, part, file_part_free));
 }
 

@@ -15,6 +15,7 @@ struct peer {
 	bool looked, verified;
 	char name[64];
 	char serial[64];
+	char address[48];
 };
 
 enum request_stage {
@@ -75,6 +76,8 @@ struct http {
 	uint64_t waiting_count;
 	struct route_stats *stats; /* one for each route and one more */
 	uint64_t in_flight;        /* requests that are not answered to the last byte */
+	struct stream *streams;    /* guarded by stream_lock, as all of them is */
+	pthread_mutex_t stream_lock;
 };
 
 /* router.c */
@@ -96,9 +99,11 @@ uint64_t workers_in_flight(struct http *http);
 bool workers_hand(struct http *http, struct request *request);
 
 /* peer.c */
+void peer_address(const struct sockaddr *address, struct peer *peer);
 void peer_look(struct peer *peer, struct MHD_Connection *connection);
 
 /* reply.c */
+enum outcome reply_finish(struct request *request, int status, struct MHD_Response *response);
 void reply_log(const struct request *request);
 
 #endif

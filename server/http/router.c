@@ -123,6 +123,16 @@ const char *request_header(const struct request *request, const char *name)
 	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+const char *request_cookie(const struct request *request, const char *name)
+{
+	return MHD_lookup_connection_value(request->connection, MHD_COOKIE_KIND, name);
+}
+
+const char *request_address(const struct request *request)
+{
+	return request->peer ? request->peer->address : "";
+}
+
 const char *request_body(const struct request *request, size_t *size)
 {
 	*size = request->body_size;

@@ -163,6 +163,7 @@ void http_drain(struct http *http)
 	while (http->timed_first)
 		rouse_locked(http, http->timed_first);
 	pthread_mutex_unlock(&http->lock);
+	http_wake_streams(http);
 }
 
 void workers_count(struct http *http, int change)

@@ -50,7 +50,9 @@ enum outcome whoami(struct request *request, void *context)
 	const struct caller *caller = request_caller(request);
 
 	(void)context;
-	return reply_json(request, 200, json_pack("{s:s, s:s}", "name", caller->name, "role", caller->role));
+	return reply_json(request, 200,
+		json_pack("{s:s, s:s, s:o}", "name", caller->name, "role", caller->role, "may",
+			role_permissions(caller->role)));
 }
 
 enum outcome openapi_show(struct request *request, void *context)

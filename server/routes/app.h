@@ -7,6 +7,8 @@
 #include "server/blobs/blobs.h"
 #include "server/engine/engine.h"
 #include "server/http/http.h"
+#include "server/observe/feed.h"
+#include "server/routes/web.h"
 #include "server/store/store.h"
 
 struct app {
@@ -15,6 +17,8 @@ struct app {
 	struct auth *auth;
 	struct engine *engine;
 	struct http *http;
+	struct feed *feed;
+	struct web *web;
 	const struct authority *authority;
 	uint64_t upload_limit; /* bytes of one blob */
 };
@@ -27,15 +31,30 @@ int guard(struct request *request, void *app, struct rounds_error *error);
 /* "site:NAME" or "person:NAME": the owner of what the caller uploads; 80 bytes. */
 void caller_owner(const struct caller *caller, char owner[80]);
 
+/* The prefix __Host- makes browsers take it from this host alone, over HTTPS. */
+#define SESSION_COOKIE "__Host-rounds"
+
+/* live.c: a stream of what happens, to one job or to all (NULL). */
+bool wants_stream(const struct request *request);
+enum outcome reply_live(struct request *request, struct app *app, const char *job);
+handler_fn live_events;
+
 /* jobs.c */
 handler_fn job_submit, job_list_page, job_show, job_edit_one, job_delete_one, job_pause, job_resume, job_abort;
 handler_fn job_rounds, job_tasks, job_events, job_metrics, job_models, job_verify, job_verification;
+/* charts.c */
+handler_fn job_timeline, job_curves;
 /* tasks.c */
 handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back;
 /* sites.c */
-handler_fn site_list_all, site_show, site_invite, site_join, site_delete, authority_show;
+handler_fn site_list_all, site_show, site_edit, site_invite, site_join, site_delete, authority_show;
 /* tokens.c */
 handler_fn token_create, token_list_all, token_remove;
+/* people.c */
+handler_fn user_create, user_list_all, user_edit, user_reset_one, user_remove;
+handler_fn session_open, session_setup, session_show, session_close, password_change;
+/* web.c */
+handler_fn web_index, web_asset;
 /* uploads.c */
 handler_fn upload_options, upload_post, upload_head, upload_patch, upload_remove_one;
 extern const struct body_sink upload_sink;

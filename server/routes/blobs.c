@@ -3,6 +3,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/tensors.h"
+#include "server/aggregate/summary.h"
 #include "server/store/blob_index.h"
 #include "server/store/tasks.h"
 
@@ -125,15 +126,20 @@ enum outcome blob_tensors(struct request *request, void *context)
 	struct tensor_file file;
 	struct digest digest;
 	uint64_t size;
+	int64_t bins = 0;
 	json_t *list;
 
-	if (open_blob(request, app, &fd, &size, &error))
+	if (request_query_integer(request, "histogram", 1, SUMMARY_BINS_LIMIT, &bins, &error) ||
+		open_blob(request, app, &fd, &size, &error))
 		return reply_error(request, &error);
 	if (digest_parse(request_parameter(request, "digest"), &digest))
 		path = blob_path(app->blobs, &digest);
 	if (!path || tensor_file_open(path, &file, &error))
 		return reply_error(request, &error);
 	list = tensors_describe(file.tensors);
+	for (size_t i = 0; bins > 0 && i < file.tensors->count; i++)
+		json_object_set_new(json_array_get(list, i), "summary",
+			tensor_summary(&file, &file.tensors->list[i], (size_t)bins));
 	tensor_file_close(file);
 	return reply_json(request, 200, json_pack("{s:o}", "items", list));
 }

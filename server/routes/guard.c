@@ -1,21 +1,51 @@
 #include "server/routes/app.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
+
+static int by_token(const char *authorization, struct app *app, struct caller *caller, struct rounds_error *error)
+{
+	if (strncasecmp(authorization, "Bearer ", 7) != 0)
+		return error_set(error, ERROR_UNAUTHENTICATED, "send `Authorization: Bearer TOKEN`");
+	caller->kind = CALLER_PERSON;
+	return auth_token(app->auth, authorization + 7, caller->name, caller->role, error);
+}
+
+static bool changes_something(const struct request *request)
+{
+	const char *method = request_route(request)->method;
+
+	return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
+}
+
+/* A browser sends its cookie by itself, whoever made it ask: what changes something must prove that our page did. */
+static int by_cookie(struct request *request, const char *secret, struct app *app, struct caller *caller,
+	struct rounds_error *error)
+{
+	const char *proof = request_header(request, "Rounds-CSRF");
+	struct session session;
+
+	if (auth_session(app->auth, secret, &session, error))
+		return -1;
+	if (changes_something(request) && (!proof || strlen(proof) != strlen(session.csrf) ||
+						  CRYPTO_memcmp(proof, session.csrf, strlen(proof)) != 0))
+		return error_set(error, ERROR_FORBIDDEN, "send the session's `csrf` as the header Rounds-CSRF");
+	caller->kind = CALLER_PERSON;
+	snprintf(caller->name, sizeof(caller->name), "%s", session.name);
+	snprintf(caller->role, sizeof(caller->role), "%s", session.role);
+	return 0;
+}
 
 static int find_caller(struct request *request, struct app *app, struct caller *caller, struct rounds_error *error)
 {
 	const char *authorization = request_header(request, "Authorization");
-	const char *name, *serial;
+	const char *cookie = request_cookie(request, SESSION_COOKIE), *name, *serial;
 
-	if (authorization) {
-		if (strncasecmp(authorization, "Bearer ", 7) != 0)
-			return error_set(error, ERROR_UNAUTHENTICATED, "send `Authorization: Bearer TOKEN`");
-		if (auth_token(app->auth, authorization + 7, caller->name, caller->role, error))
-			return -1;
-		caller->kind = CALLER_PERSON;
-		return 0;
-	}
+	if (authorization)
+		return by_token(authorization, app, caller, error);
+	if (cookie)
+		return by_cookie(request, cookie, app, caller, error);
 	if (!request_peer(request, &name, &serial))
 		return error_set(error, ERROR_UNAUTHENTICATED,
 			"send a token (`Authorization: Bearer TOKEN`) or connect with a site's certificate");
@@ -23,6 +53,7 @@ static int find_caller(struct request *request, struct app *app, struct caller *
 		return -1;
 	caller->kind = CALLER_SITE;
 	snprintf(caller->name, sizeof(caller->name), "%s", name);
+	snprintf(caller->role, sizeof(caller->role), "%s", ROLE_SITE);
 	return 0;
 }
 
@@ -35,7 +66,7 @@ int guard(struct request *request, void *context, struct rounds_error *error)
 		return 0;
 	if (find_caller(request, context, caller, error))
 		return -1;
-	if (caller->kind == CALLER_SITE ? site_may(wanted) : role_may(caller->role, wanted))
+	if (role_may(caller->role, wanted))
 		return 0;
 	if (caller->kind == CALLER_SITE)
 		return error_set(error, ERROR_FORBIDDEN, "sites may not do this");

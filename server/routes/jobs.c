@@ -32,6 +32,11 @@ enum outcome job_submit(struct request *request, void *context)
 	json_t *job = NULL;
 	struct rounds_error error = { 0 };
 	const char *key = request_header(request, "Idempotency-Key");
+	struct submission submission = {
+		.caller = request_caller(request)->name,
+		.key = key,
+		.traceparent = request_header(request, "traceparent"),
+	};
 
 	if (key && (strlen(key) < 1 || strlen(key) > 200)) {
 		error_set(&error, ERROR_INVALID, "Idempotency-Key must have 1 to 200 characters");
@@ -39,7 +44,8 @@ enum outcome job_submit(struct request *request, void *context)
 	}
 	if (request_json(request, &spec, &error))
 		return reply_error(request, &error);
-	if (engine_submit(app->engine, spec, request_caller(request)->name, key, &job, faults, &error))
+	submission.spec = spec;
+	if (engine_submit(app->engine, &submission, &job, faults, &error))
 		return json_array_size(faults) ? reply_faults(request, faults, &error) : reply_error(request, &error);
 	set_etag(request, job);
 	reply_header(request, "Location", "/api/v1/jobs/%s", json_text_or(job, "id", ""));
@@ -73,7 +79,8 @@ enum outcome job_list_page(struct request *request, void *context)
 				       .project = request_query(request, "project"),
 				       .site = request_query(request, "site"),
 				       .text = request_query(request, "q"),
-				       .before = request_query(request, "cursor"),
+				       .sort = request_query(request, "sort"),
+				       .after = request_query(request, "cursor"),
 				       .limit = PAGE,
 			       } };
 
@@ -252,6 +259,22 @@ static int read_events(struct store_tx *tx, void *argument, struct rounds_error 
 		       : 0;
 }
 
+static int read_exists(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct query *query = argument;
+
+	return check_job(tx, query->job, error);
+}
+
+static enum outcome job_stream(struct request *request, struct app *app, struct query *query)
+{
+	struct rounds_error error = { 0 };
+
+	if (store_read(app->store, read_exists, query, &error))
+		return reply_error(request, &error);
+	return reply_live(request, app, query->job);
+}
+
 enum outcome job_events(struct request *request, void *context)
 {
 	struct app *app = context;
@@ -261,6 +284,8 @@ enum outcome job_events(struct request *request, void *context)
 	bool in_time = false;
 	char key[80];
 
+	if (wants_stream(request))
+		return job_stream(request, app, &query);
 	if (request_query_integer(request, "cursor", 0, INT64_MAX, &query.after, &error) ||
 		request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.limit, &error) ||
 		request_query_integer(request, "wait", 0, WAIT_LIMIT, &wait, &error))

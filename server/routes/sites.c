@@ -89,7 +89,7 @@ static int join(struct store_tx *tx, void *argument, struct rounds_error *error)
 	struct new_site site = { .name = joining->name, .serial = facts.serial };
 	char hash[65];
 
-	auth_invitation_hash(joining->invitation, hash);
+	auth_hash(joining->invitation, hash);
 	if (invitation_use(tx, hash, joining->name, error) ||
 		authority_certify(joining->app->authority, joining->name, joining->request_pem, &joining->certificate,
 			&facts, error))
@@ -104,20 +104,68 @@ enum outcome site_join(struct request *request, void *context)
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
 	struct joining joining = { .app = app };
+	const char *address = request_address(request);
 	json_t *answer;
 
-	if (request_json(request, &body, &error) ||
+	if (auth_may_try(app->auth, address, &error) || request_json(request, &body, &error) ||
 		json_get_text(body, "invitation", true, &joining.invitation, &error) ||
 		json_get_text(body, "request", true, &joining.request_pem, &error) ||
 		store_write(app->store, join, &joining, &error) || auth_refresh(app->auth, &error)) {
 		free(joining.certificate);
+		if (error.kind == ERROR_UNAUTHENTICATED) {
+			auth_tried(app->auth, address, false);
+			log_warn("invitation refused", "address", address, "reason", error.message, NULL);
+		}
 		return reply_error(request, &error);
 	}
-	log_info("site joined", "site", joining.name, NULL);
+	auth_tried(app->auth, address, true);
+	log_info("site joined", "site", joining.name, "address", address, NULL);
 	answer = json_pack("{s:s, s:s, s:s}", "site", joining.name, "certificate", joining.certificate, "authority",
 		app->authority->ca_pem);
 	free(joining.certificate);
 	return reply_json(request, 201, answer);
+}
+
+struct site_change {
+	const char *name, *state;
+	json_t *row;
+};
+
+static int change_site(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct site_change *change = argument;
+	json_auto_t *before = NULL;
+
+	if (site_find(tx, change->name, &before, error))
+		return -1;
+	if (!strcmp(json_text_or(before, "state", ""), "removed"))
+		return error_set(error, ERROR_CONFLICT, "the site was removed; invite it again");
+	return site_set_state(tx, change->name, change->state, error) ||
+			       site_find(tx, change->name, &change->row, error)
+		       ? -1
+		       : 0;
+}
+
+enum outcome site_edit(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	json_auto_t *body = NULL;
+	struct site_change change = { .name = request_parameter(request, "site"), .state = "" };
+
+	if (request_json(request, &body, &error) || json_get_text(body, "state", true, &change.state, &error))
+		return reply_error(request, &error);
+	if (strcmp(change.state, "active") != 0 && strcmp(change.state, "draining") != 0)
+		error_field(&error, "state", "must be \"active\" or \"draining\"");
+	if (error.kind || store_write(app->store, change_site, &change, &error) || auth_refresh(app->auth, &error)) {
+		json_decref(change.row);
+		return reply_error(request, &error);
+	}
+	engine_kick(app->engine);
+	log_info("site changed", "site", change.name, "state", change.state, "by", request_caller(request)->name,
+		NULL);
+	add_presence(app, change.row);
+	return reply_json(request, 200, change.row);
 }
 
 static int remove_site(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -136,7 +184,7 @@ enum outcome site_delete(struct request *request, void *context)
 	struct site_query query = { .name = request_parameter(request, "site") };
 	int failed;
 
-	failed = store_write(app->store, remove_site, &query, &error) || auth_refresh(app->auth, &error);
+	failed = store_write(app->store, remove_site, &query, &error) || auth_revoked(app->auth, &error);
 	json_decref(query.rows);
 	if (failed)
 		return reply_error(request, &error);

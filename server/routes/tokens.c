@@ -55,7 +55,7 @@ enum outcome token_remove(struct request *request, void *context)
 	struct rounds_error error = { 0 };
 
 	if (store_write(app->store, delete_token, (void *)(uintptr_t)request_parameter(request, "token"), &error) ||
-		auth_refresh(app->auth, &error))
+		auth_revoked(app->auth, &error))
 		return reply_error(request, &error);
 	return reply_empty(request, 204);
 }

@@ -8,7 +8,8 @@
 
 #define SITE                                                                                                         \
 	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","           \
-	" seen_us AS \"seen:time\", version, slots, datasets AS \"datasets:json\", executors AS \"executors:json\""
+	" seen_us AS \"seen:time\", version, slots, datasets AS \"datasets:json\", executors AS \"executors:json\"," \
+	" rtt_us / 1e6 AS rtt_seconds, received_bytes, sent_bytes"
 
 int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
 {
@@ -48,6 +49,15 @@ int site_describe(struct store_tx *tx, const char *name, const json_t *facts, st
 int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)
 {
 	return db_run(tx, error, "UPDATE site SET seen_us = ?2 WHERE name = ?1", "si", name, seen_us);
+}
+
+int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t sent, int64_t rtt_us,
+	struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"UPDATE site SET received_bytes = received_bytes + ?2, sent_bytes = sent_bytes + ?3,"
+		" rtt_us = ifnull(nullif(?4, 0), rtt_us), seen_us = ?5 WHERE name = ?1",
+		"siiii", name, received, sent, rtt_us, clock_wall_us());
 }
 
 int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error)

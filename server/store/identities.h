@@ -14,10 +14,14 @@ struct new_site {
 must_check int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error);
 must_check int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error);
 must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error);
+/* "active", "draining" (no new job) or "removed". */
 must_check int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error);
 /* What it says of itself when it asks for work. */
 must_check int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error);
 must_check int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error);
+/* Weights that it has fetched and delivered, and its round trip; 0: not known. */
+must_check int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t sent, int64_t rtt_us,
+	struct rounds_error *error);
 /* Slots that running jobs do not take. */
 must_check int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error);
 

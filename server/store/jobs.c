@@ -4,23 +4,25 @@
 #include "common/json.h"
 #include "server/store/db.h"
 
+#include <string.h>
+
 #define SUMMARY                                                                                                      \
 	"id, project, name, workflow, state, priority, reason, held AS \"held:bool\", model, best, best_round, "     \
 	"round,"                                                                                                     \
 	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
 	" finished_us AS \"finished:time\""
-#define WHOLE SUMMARY ", spec AS \"spec:json\", progress AS \"progress:json\", paused_at"
+#define WHOLE SUMMARY ", trace, spec AS \"spec:json\", progress AS \"progress:json\", paused_at"
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, "
 		"idempotency_key,"
-		" created_us) VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10)",
-		"ssssijissi", job->id, json_text_or(job->spec, "project", "default"),
+		" created_us, trace) VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+		"ssssijissis", job->id, json_text_or(job->spec, "project", "default"),
 		json_text_or(job->spec, "name", ""), json_text_or(job->spec, "workflow", ""),
 		json_integer_or(job->spec, "priority", 0), job->spec, job->rounds, job->submitted_by,
-		job->idempotency_key, clock_wall_us());
+		job->idempotency_key, clock_wall_us(), job->trace);
 }
 
 int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
@@ -30,6 +32,11 @@ int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_er
 	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
 }
 
+int job_summary(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
+{
+	return db_first(tx, error, job, "SELECT " SUMMARY " FROM job WHERE id = ?1", "s", id);
+}
+
 int job_find_by_key(
 	struct store_tx *tx, const char *submitted_by, const char *key, json_t **job, struct rounds_error *error)
 {
@@ -37,14 +44,42 @@ int job_find_by_key(
 		"ss", submitted_by, key);
 }
 
-int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)
-{
-	return db_rows(tx, error, jobs,
+#define LIST(key, order, beyond)                                                                                     \
+	"SELECT " SUMMARY " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"              \
+	" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"                 \
+	" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND (?5 IS NULL OR (" key               \
+	", id) " beyond " (SELECT " key ", id FROM job WHERE id = ?5)) ORDER BY " key " " order ", id " order        \
+	" LIMIT ?6"
+#define SORT(name, key)                                                                                              \
+	{ name, LIST(key, "ASC", ">") },                                                                             \
+	{                                                                                                            \
+		"-" name, LIST(key, "DESC", "<")                                                                     \
+	}
+
+static const struct {
+	const char *name, *sql;
+} sorts[] = {
+	{ "-created",
 		"SELECT " SUMMARY " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"
 		" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"
-		" AND (?4 IS NULL OR instr(lower(name), lower(?4))) AND (?5 IS NULL OR id < ?5)"
-		" ORDER BY id DESC LIMIT ?6",
-		"sssssi", filter->state, filter->project, filter->site, filter->text, filter->before, filter->limit);
+		" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND (?5 IS NULL OR id < ?5)"
+		" ORDER BY id DESC LIMIT ?6" },
+	SORT("created", "id"),
+	SORT("name", "name"),
+	SORT("state", "state"),
+	SORT("priority", "priority"),
+	SORT("workflow", "workflow"),
+	SORT("finished", "ifnull(finished_us, 0)"),
+};
+
+int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sorts); i++)
+		if (!strcmp(sorts[i].name, filter->sort ? filter->sort : "-created"))
+			return db_rows(tx, error, jobs, sorts[i].sql, "sssssi", filter->state, filter->project,
+				filter->site, filter->text, filter->after, filter->limit);
+	return error_field(error, "sort",
+		"must be created, name, state, priority, workflow or finished, with \"-\" before it for downwards");
 }
 
 int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error)

@@ -11,21 +11,26 @@
 
 struct job_filter {
 	const char *state, *project, *site, *text; /* NULL: any; `text` is part of the name */
-	const char *before;                        /* the id after which the last page ended; newest first */
+	const char *sort;  /* "created", "name", "state", "priority", "workflow" or "finished", with '-' downwards */
+	const char *after; /* the id with which the last page ended; NULL: from the beginning */
 	int64_t limit;
 };
 
 struct new_job {
 	const char *id, *submitted_by, *idempotency_key; /* the key may be NULL */
+	const char *trace;                               /* of whoever submitted it; may be NULL */
 	const json_t *spec;
 	int64_t rounds; /* expected, for progress */
 };
 
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
+/* The same without spec and progress; *job is NULL if there is none. */
+must_check int job_summary(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
 /* *job is NULL if that caller has not used the key. */
 must_check int job_find_by_key(
 	struct store_tx *tx, const char *submitted_by, const char *key, json_t **job, struct rounds_error *error);
+/* Newest first if no sort is given; ERROR_INVALID for a sort that is not known. */
 must_check int job_list(
 	struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error);
 /* [{"state", "count"}], for /metrics. */

@@ -93,6 +93,23 @@ static const char *const migrations[] = {
 	" state TEXT NOT NULL, report TEXT, created_us INTEGER NOT NULL, finished_us INTEGER) STRICT, WITHOUT ROWID;"
 
 	"INSERT INTO project VALUES('default', 0);",
+
+	/* 2: people, their browser sessions, webhooks; what a round's time went into; where a trace began */
+	"CREATE TABLE user(name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT, setup_hash TEXT UNIQUE,"
+	" setup_expires_us INTEGER, created_us INTEGER NOT NULL, signed_in_us INTEGER) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE session(hash TEXT PRIMARY KEY, user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE,"
+	" created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE webhook(id TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL, kinds TEXT NOT NULL,"
+	" cursor INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, retry_us INTEGER, problem TEXT,"
+	" delivered_us INTEGER, created_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+
+	"ALTER TABLE task ADD COLUMN timings TEXT;"
+	"ALTER TABLE job ADD COLUMN trace TEXT; UPDATE job SET trace = replace(id, '-', '');"
+	"ALTER TABLE site ADD COLUMN rtt_us INTEGER;"
+	"ALTER TABLE site ADD COLUMN received_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE site ADD COLUMN sent_bytes INTEGER NOT NULL DEFAULT 0;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

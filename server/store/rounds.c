@@ -136,6 +136,37 @@ int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limi
 		"sii", job, after, limit);
 }
 
+#define EVENT                                                                                                        \
+	"event.id, event.job, job.name AS job_name, time_us AS \"time:time\", kind, event.round, site, message,"     \
+	" data AS \"data:json\""
+
+int event_list_all(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
+	struct rounds_error *error)
+{
+	if (job)
+		return db_rows(tx, error, events,
+			"SELECT " EVENT " FROM event JOIN job ON job.id = event.job WHERE job = ?1 AND event.id > ?2"
+			" ORDER BY event.id LIMIT ?3",
+			"sii", job, after, limit);
+	return db_rows(tx, error, events,
+		"SELECT " EVENT " FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id > ?1"
+		" ORDER BY event.id LIMIT ?2",
+		"ii", after, limit);
+}
+
+int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, id, "SELECT max(id) FROM event", "");
+}
+
+int event_list_newest(struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error)
+{
+	return db_rows(tx, error, events,
+		"SELECT " EVENT " FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id < ?1"
+		" AND kind NOT IN ('task_leased', 'result') ORDER BY event.id DESC LIMIT ?2",
+		"ii", before, limit);
+}
+
 int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *site, const char *name, double value,
 	struct rounds_error *error)
 {

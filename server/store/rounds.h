@@ -54,6 +54,14 @@ must_check int event_list(struct store_tx *tx, const char *job, int64_t after, i
 	struct rounds_error *error);
 
 /* Metrics: `round` is the model's that was measured; `site` is empty for the whole; NaN is stored as missing. */
+/* The same of all jobs (`job` NULL) or one, each with its job; and the number of the last one there is. */
+must_check int event_list_all(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
+	struct rounds_error *error);
+must_check int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error);
+/* The newest of all jobs first. */
+must_check int event_list_newest(
+	struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error);
+
 must_check int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *site, const char *name,
 	double value, struct rounds_error *error);
 must_check int metric_list(struct store_tx *tx, const char *job, const char *name, const char *site, json_t **metrics,

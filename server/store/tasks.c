@@ -5,12 +5,12 @@
 #include "server/store/db.h"
 
 /* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
-#define COLUMNS                                                                                                      \
-	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                 \
-	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                      \
-	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"   \
-	" task.metrics AS \"metrics:json\", task.result AS \"result:json\", task.reason,"                            \
-	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                   \
+#define COLUMNS                                                                                                             \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                        \
+	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                             \
+	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"          \
+	" task.metrics AS \"metrics:json\", task.timings AS \"timings:json\", task.result AS \"result:json\", task.reason," \
+	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                          \
 	" task.finished_us AS \"finished:time\""
 
 int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error)
@@ -38,6 +38,17 @@ int task_list(struct store_tx *tx, const char *job, int64_t round, json_t **task
 		"SELECT " COLUMNS
 		" FROM task WHERE job = ?1 AND round BETWEEN ?2 AND ?3 ORDER BY round, kind, site LIMIT 10000",
 		"sii", job, round, round < 0 ? INT64_MAX : round);
+}
+
+int task_list_now(struct store_tx *tx, const char *job, int64_t limit, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT round, kind, site, state, stage, fraction, created_us AS \"created:time\", leased_us AS \"leased:time\","
+		" finished_us AS \"finished:time\", reason FROM task"
+		" WHERE job = ?1 AND (round >= (SELECT round FROM job WHERE id = ?1)"
+		" OR id IN (SELECT id FROM task INDEXED BY task_open_by_job WHERE job = ?1"
+		" AND state IN ('pending', 'leased'))) ORDER BY round, kind, site LIMIT ?2",
+		"si", job, limit);
 }
 
 int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error)
@@ -148,8 +159,9 @@ int task_done(struct store_tx *tx, const char *id, const struct task_result *res
 	return db_run(tx, error,
 		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?2, weight = ?3, metrics = ?4, "
 		"result = ?5,"
-		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?6 WHERE id = ?1",
-		"ssdjji", id, result->update, result->weight, result->metrics, result->answer, clock_wall_us());
+		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?6, timings = ?7 WHERE id = ?1",
+		"ssdjjij", id, result->update, result->weight, result->metrics, result->answer, clock_wall_us(),
+		result->timings);
 }
 
 int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)

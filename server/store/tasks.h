@@ -21,6 +21,10 @@ must_check int task_find(struct store_tx *tx, const char *id, json_t **task, str
 must_check int task_list(
 	struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
 
+/* What each site does now: the tasks of the job's present round, and older ones that are open; in short. */
+must_check int task_list_now(
+	struct store_tx *tx, const char *job, int64_t limit, json_t **tasks, struct rounds_error *error);
+
 /* The first task a site should do next, of running jobs only; *task is NULL if there is none. */
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
 /* What the site holds a lease on, of any job. */
@@ -55,6 +59,7 @@ struct task_result {
 	const char *update; /* digest; NULL if the task makes none */
 	double weight;
 	const json_t *metrics, *answer;
+	const json_t *timings; /* what its time went into, as the site says; may be NULL */
 };
 must_check int task_done(
 	struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error);

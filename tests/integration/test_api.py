@@ -84,7 +84,8 @@ def test_answers_are_as_documented(rounds):
     verification = rounds.api.post(f"/jobs/{job}/verifications")["id"]
     rounds.login()
     rounds.rounds("verify", job)
-    for path in [p for p, item in OPENAPI["paths"].items() if "get" in item]:
+    # The session is a browser's (test_people.py), the dashboard may not be built (tests/browser).
+    for path in [p for p, item in OPENAPI["paths"].items() if "get" in item and p not in ("/api/v1/session", "/", "/assets/{file}")]:
         real = path.replace("{job}", job).replace("{site}", "a").replace("{digest}", done["model"]).replace(
             "{verification}", verification)
         answer = rounds.api.raw("GET", real)
@@ -98,26 +99,6 @@ def test_what_is_not_there_is_a_problem(rounds, path):
     response = rounds.api.raw("GET", "/api/v1" + path)
     assert response.status_code == 404 and response.headers["Content-Type"] == "application/problem+json"
     jsonschema.Draft202012Validator(resolve({"$ref": "#/components/schemas/Problem"})).validate(response.json())
-
-
-def test_only_who_may_may(rounds):
-    """Walks every route as nobody, as a viewer and as a site: what is not public wants credentials."""
-    viewer = rounds.api.post("/tokens", {"name": "eve", "role": "viewer"})["token"]
-    site = SiteClient(rounds, "a")
-    for route in server_prints("routes"):
-        path = re.sub(r"{\w+}", "00000000-0000-7000-8000-000000000000", route["path"])
-        anyone = rounds.api.session.request(route["method"], rounds.url + path, headers={"Authorization": None})
-        assert (anyone.status_code == 401) == (not route["public"]), (route, anyone.status_code)
-        if route["public"]:
-            continue
-        seen = rounds.api.raw(route["method"], path, headers={"Authorization": f"Bearer {viewer}"})
-        reads = route["method"] == "GET" and not path.startswith(("/api/v1/tokens", "/api/v1/blobs")) or "verifications" in path
-        assert (seen.status_code == 403) == (not reads), (route, seen.status_code)
-        as_site = site.raw(route["method"], path)
-        for_sites = path.startswith(("/api/v1/tasks", "/api/v1/uploads", "/api/v1/blobs"))
-        assert (as_site.status_code == 403) == (not for_sites), (route, as_site.status_code)
-    wrong = rounds.api.raw("GET", "/api/v1/jobs", headers={"Authorization": "Bearer rounds_guess"})
-    assert wrong.status_code == 401 and "rounds_guess" not in wrong.text
 
 
 def test_a_job_is_submitted_once_under_one_key(rounds):

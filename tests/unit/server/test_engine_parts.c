@@ -3,7 +3,6 @@
 
 #include "server/aggregate/aggregate.h"
 #include "server/aggregate/update_check.h"
-#include "server/auth/auth.h"
 #include "server/engine/states.h"
 
 #include <math.h>
@@ -203,13 +202,6 @@ static void an_updates_distance_is_measured(void **state)
 	assert_string_equal(error.field, "w");
 }
 
-static void roles(void **state)
-{
-	assert_true(role_may("admin", TOKEN_MANAGE) && role_may("viewer", JOB_READ));
-	assert_false(role_may("viewer", JOB_WRITE) || role_may("nobody", ANYONE) || role_may("admin", TASK_DO));
-	assert_true(site_may(TASK_DO) && !site_may(JOB_READ));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,7 +211,6 @@ int main(void)
 		unit_test_in_directory(every_element_is_the_plain_sum),
 		unit_test_in_directory(unlike_inputs_are_refused),
 		unit_test_in_directory(an_updates_distance_is_measured),
-		cmocka_unit_test(roles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,23 @@
+/* What the files of this folder share. */
+#ifndef ROUNDS_SERVER_AUTH_INTERNAL_H
+#define ROUNDS_SERVER_AUTH_INTERNAL_H
+
+#include "server/auth/auth.h"
+#include "server/auth/throttle.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct auth {
+	struct store *store;
+	struct throttle *throttle;
+	atomic_ulong revocations;
+	atomic_int hashing; /* passwords that are being hashed now */
+	pthread_rwlock_t lock;
+	json_t *tokens;   /* {hash: row} */
+	json_t *sites;    /* {name: row} */
+	json_t *users;    /* {name: row} */
+	json_t *sessions; /* {hash: row} */
+};
+
+#endif

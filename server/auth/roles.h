@@ -1,0 +1,32 @@
+/* What each role may do: one table (roles.c), looked at by the guard before any handler runs. */
+#ifndef ROUNDS_SERVER_AUTH_ROLES_H
+#define ROUNDS_SERVER_AUTH_ROLES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum permission {
+	ANYONE, /* no credentials needed */
+	SELF,   /* whoever is known: their own session and password */
+	JOB_READ,
+	JOB_WRITE, /* submit, change, abort, delete; upload models */
+	SITE_READ,
+	SITE_MANAGE, /* invite, drain, remove */
+	ACCOUNT_MANAGE,
+	TASK_DO,    /* sites alone */
+	BLOB_READ,  /* people who may write jobs; a site, for the models of its tasks */
+	BLOB_WRITE, /* people who may write jobs; sites, for their updates */
+	PERMISSION_COUNT
+};
+
+#define ROLE_SITE "site" /* what a client certificate gives; not a role for people */
+
+bool role_may(const char *role, enum permission permission);
+/* Whether people and tokens can have it. */
+bool role_is_for_people(const char *role);
+/* "job.read" */
+const char *permission_name(enum permission permission);
+/* The names of what a role may: a new reference. */
+json_t *role_permissions(const char *role);
+
+#endif

@@ -1,0 +1,224 @@
+"""What the dashboard is fed with: Server-Sent Events, columns for plots, summaries of tensors."""
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from harness.deployment import Problem, SiteClient, wait_until
+
+
+class Stream(threading.Thread):
+    """Reads a stream of Server-Sent Events until it is closed: (event, id, data) in order."""
+
+    def __init__(self, api, path="/api/v1/events", last=None):
+        super().__init__(daemon=True)
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": str(last)} if last is not None else {})}
+        self.response = api.raw("GET", path, headers=headers, stream=True)
+        assert self.response.headers["Content-Type"] == "text/event-stream"
+        self.messages, self.ended = [], False
+        self.start()
+        wait_until(lambda: self.messages, what="hello")
+
+    def run(self):
+        kind = number = None
+        try:
+            for line in self.response.iter_lines(chunk_size=1, decode_unicode=True):
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "id":
+                    number = int(value)
+                elif name == "data":
+                    self.messages.append((kind, number, json.loads(value)))
+                elif not line:
+                    kind = number = None
+        except Exception:
+            pass
+        self.ended = True
+
+    def of(self, kind):
+        return [data for what, _, data in self.messages if what == kind]
+
+    def close(self):
+        self.response.close()
+
+
+def test_a_job_is_seen_live_and_nothing_is_missed_after_a_break(rounds):
+    first = Stream(rounds.api)
+    assert first.messages[0][0] == "hello"
+    rounds.start_site("a")
+    wait_until(lambda: {"name": "a", "connected": True} in first.of("site"), what="the site")
+    job = rounds.submit(params={"rounds": 6}, trainer={"seconds": 0.3})
+    wait_until(lambda: any(e["kind"] == "aggregated" for e in first.of("event")), what="a round")
+    assert any(t["state"] == "leased" for j in first.of("job") for t in j["tasks"])
+    first.close()
+    seen = max(number for _, number, _ in first.messages if number)
+    rounds.restart()
+    second = Stream(rounds.api, last=seen)
+    rounds.wait_for(job, "completed")
+    wait_until(lambda: any(j["state"] == "completed" for j in second.of("job")), what="the end")
+    assert rounds.events(job)[-1]["id"] == second.of("event")[-1]["id"]
+    told = [e["id"] for s in (first, second) for e in s.of("event") if e["job"] == job]
+    assert told == [e["id"] for e in rounds.events(job)], "each once, in order"
+    second.close()
+
+
+def test_one_jobs_stream_has_nothing_of_others(rounds):
+    rounds.start_site("a")
+    mine = rounds.submit(params={"rounds": 2})
+    stream = Stream(rounds.api, f"/api/v1/jobs/{mine}/events", last=0)
+    other = rounds.submit(params={"rounds": 2})
+    rounds.wait_for(other, "completed")
+    wait_until(lambda: any(e["kind"] == "completed" for e in stream.of("event")), what="the end")
+    time.sleep(0.5)
+    assert {e["job"] for e in stream.of("event")} == {mine} and {j["id"] for j in stream.of("job")} <= {mine}
+    stream.close()
+    with pytest.raises(Problem) as problem:
+        rounds.api.get("/jobs/nothing/events", headers={"Accept": "text/event-stream"})
+    assert problem.value.status == 404
+
+
+def test_a_stream_ends_when_a_right_is_taken_away(rounds):
+    token = rounds.api.post("/tokens", {"name": "eve", "role": "viewer"})
+    eve = type(rounds.api)(rounds.url, rounds.data / "ca.pem", token["token"])
+    stream = Stream(eve)
+    rounds.api.call("DELETE", f"/tokens/{token['id']}")
+    rounds.start_site("a")
+    wait_until(lambda: stream.ended, what="the end of the stream")
+    with pytest.raises(Problem) as problem:
+        eve.get("/events", headers={"Accept": "text/event-stream"})
+    assert problem.value.status == 401
+
+
+def test_a_stop_ends_streams(rounds):
+    streams = [Stream(rounds.api) for _ in range(20)]
+    began = time.monotonic()
+    assert rounds.server.stop() == 0
+    assert time.monotonic() - began < 5
+    wait_until(lambda: all(s.ended for s in streams), what="the ends")
+
+
+def test_the_newest_events_of_all_jobs(rounds):
+    rounds.start_site("a")
+    for _ in range(3):
+        rounds.wait_for(rounds.submit(params={"rounds": 2}), "completed")
+    page = rounds.api.get("/events?limit=5")
+    ids = [e["id"] for e in page["items"]]
+    assert ids == sorted(ids, reverse=True) and len(ids) == 5 and page["items"][0]["kind"] == "completed"
+    assert page["items"][0]["job_name"] == "test"
+    older = rounds.api.get(f"/events?limit=5&cursor={page['next']}")["items"]
+    assert older[0]["id"] < ids[-1]
+
+
+def test_columns_say_what_rows_say(rounds):
+    for name in ("a", "b"):
+        rounds.start_site(name)
+    rounds.connected("a", "b")
+    job = rounds.submit(params={"rounds": 3}, min_sites=2, trainer={"seconds": 0.2})
+    rounds.wait_for(job, "completed")
+    timeline = rounds.api.get(f"/jobs/{job}/timeline")
+    assert timeline["sites"] == ["a", "b"]
+    tasks = {(t["round"], t["kind"], t["site"]): t for t in rounds.tasks(job)}
+    assert len(timeline["tasks"]) == len(tasks)
+    for number, site, kind, state, issued, leased, finished, download, train, upload, attempts, weight in timeline["tasks"]:
+        task = tasks[(number, kind, timeline["sites"][site])]
+        assert state == task["state"] == "done" and attempts == task["attempts"] and weight == task["weight"]
+        assert 0 <= issued <= leased <= finished
+        assert download + train + upload <= finished - leased + 50
+        if kind == "train":
+            assert train >= 190 and task["timings"]["train"] == pytest.approx(train / 1000, abs=1e-3)
+            assert task["timings"]["uploaded"] > 0
+    assert [r[0] for r in timeline["rounds"]] == [r["number"] for r in rounds.api.get(f"/jobs/{job}/rounds")["items"]]
+    assert {t[0] for t in rounds.api.get(f"/jobs/{job}/timeline?from=2")["tasks"]} == {2, 3}
+
+    rows = rounds.api.get(f"/jobs/{job}/metrics")["items"]
+    curves = rounds.api.get(f"/jobs/{job}/curves")
+    points = {(s["name"], s["site"], r): v for s in curves["series"] for r, v in zip(s["rounds"], s["values"])}
+    assert points == {(m["name"], m["site"], m["round"]): pytest.approx(m["value"]) for m in rows}
+    assert curves["names"] == sorted({m["name"] for m in rows})
+    site = rounds.api.get("/sites/a")
+    assert site["sent_bytes"] > 0 and site["received_bytes"] > 0 and 0 < site["rtt_seconds"] < 1
+
+
+def test_a_tensors_summary_is_numpys(rounds):
+    generator = np.random.default_rng(7)
+    tensors = {"normal": generator.normal(3, 2, (300, 50)).astype(np.float32), "constant": np.full(10, 2.5),
+               "whole": generator.integers(-5, 5, 1000), "empty": np.zeros((0, 3), np.float32),
+               "odd": np.array([1, np.inf, np.nan, 3], np.float32)}
+    digest = rounds.api.upload(safetensors.numpy.save(tensors))
+    told = {t["name"]: t["summary"] for t in rounds.api.get(f"/blobs/{digest}/tensors?histogram=20")["items"]}
+    for name, values in tensors.items():
+        finite = values[np.isfinite(values)].astype(np.float64)
+        assert told[name]["count"] == values.size and told[name]["not_finite"] == values.size - finite.size
+        if not finite.size:
+            assert told[name]["min"] is None and told[name]["mean"] is None
+            continue
+        assert told[name]["min"] == finite.min() and told[name]["max"] == finite.max()
+        assert told[name]["mean"] == pytest.approx(finite.mean()) and told[name]["sd"] == pytest.approx(finite.std(), abs=1e-12)
+        if finite.min() < finite.max():
+            expected = np.histogram(finite, 20)[0]
+            assert np.abs(np.array(told[name]["histogram"]) - expected).sum() <= 2  # an edge rounds either way
+    large = {"large": generator.normal(0, 1, 5_000_000).astype(np.float32)}
+    summary = rounds.api.get(f"/blobs/{rounds.api.upload(safetensors.numpy.save(large))}/tensors?histogram=10")["items"][0]["summary"]
+    assert 2 ** 20 - 4096 < summary["looked_at"] <= 2 ** 20 and summary["sd"] == pytest.approx(1, abs=0.01)
+    for bad in ("0", "101", "x"):
+        with pytest.raises(Problem) as problem:
+            rounds.api.get(f"/blobs/{digest}/tensors?histogram={bad}")
+        assert problem.value.status == 400
+
+
+def test_jobs_in_any_order_page_by_page(rounds):
+    names = ["delta", "alpha", "charlie", "bravo", "alpha"]
+    ids = [rounds.submit(name=n, priority=i % 2) for i, n in enumerate(names)]
+
+    def walk(sort):
+        found, cursor = [], ""
+        while True:
+            page = rounds.api.get(f"/jobs?limit=2&sort={sort}{cursor}")
+            found += page["items"]
+            if not page["next"]:
+                return found
+            cursor = f"&cursor={page['next']}"
+    assert [j["name"] for j in walk("name")] == sorted(names)
+    assert [j["name"] for j in walk("-name")] == sorted(names, reverse=True)
+    assert [j["id"] for j in walk("created")] == ids and [j["id"] for j in walk("-created")] == ids[::-1]
+    assert [j["priority"] for j in walk("-priority")] == [1, 1, 0, 0, 0]
+    assert len({j["id"] for j in walk("state")}) == 5
+    with pytest.raises(Problem) as problem:
+        rounds.api.get("/jobs?sort=secret")
+    assert problem.value.body["field"] == "sort"
+
+
+def test_a_site_that_drains_takes_no_new_job(rounds):
+    rounds.start_site("a"), rounds.start_site("b")
+    rounds.connected("a", "b")
+    assert rounds.api.call("PATCH", "/sites/a", json={"state": "draining"})["state"] == "draining"
+    job = rounds.submit(params={"rounds": 2})
+    rounds.wait_for(job, "completed")
+    assert {t["site"] for t in rounds.tasks(job)} == {"b"}
+    rounds.api.call("PATCH", "/sites/a", json={"state": "active"})
+    job = rounds.submit(params={"rounds": 2}, min_sites=2)
+    rounds.wait_for(job, "completed")
+    with pytest.raises(Problem) as problem:
+        rounds.api.call("PATCH", "/sites/a", json={"state": "removed"})
+    assert problem.value.body["field"] == "state"
+    rounds.api.call("DELETE", "/sites/a")
+    with pytest.raises(Problem) as problem:
+        rounds.api.call("PATCH", "/sites/a", json={"state": "active"})
+    assert problem.value.status == 409
+
+
+def test_a_trace_goes_from_who_submits_to_the_trainer(rounds):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    site = SiteClient(rounds, "a")
+    spec = {"name": "t", "dataset": "none", "executor": "puppet"}
+    job = rounds.api.call("POST", "/jobs", json=spec, headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    assert rounds.job(job["id"])["trace"] == trace
+    task = site.claim()
+    assert task["traceparent"] == f"00-{trace}-{task['id'].replace('-', '')[-16:]}-01"
+    for bad in ("00-xyz", "", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff-{trace}-00f067aa0ba902b7-01", f"00-{trace}-{'0' * 16}-01"):
+        job = rounds.api.call("POST", "/jobs", json=spec, headers={"traceparent": bad})
+        assert rounds.job(job["id"])["trace"] == job["id"].replace("-", "")

@@ -1,0 +1,190 @@
+"""Accounts, browser sessions, roles: who may what, and how guessing is slowed."""
+import re
+import time
+
+import jsonschema
+import pytest
+import requests
+
+from harness.deployment import Api, Problem, SiteClient
+from test_api import OPENAPI, resolve, server_prints
+
+PASSWORD = "correct horse battery"
+# What DESIGN and the issues ask of each role, written down here once more.
+MAY = {
+    "admin": {"self", "job.read", "job.write", "site.read", "site.manage", "account.manage", "blob.read", "blob.write"},
+    "viewer": {"self", "job.read", "site.read"},
+    "site": {"task.do", "blob.read", "blob.write"},
+}
+
+
+class Browser:
+    """A cookie jar, and the proof that changing requests need."""
+
+    def __init__(self, deployment):
+        self.api = Api(deployment.url, deployment.data / "ca.pem")
+        self.csrf = None
+
+    def sign_in(self, name, password=PASSWORD):
+        return self.keep(self.api.post("/session", {"name": name, "password": password}))
+
+    def set_up(self, link, password=PASSWORD):
+        return self.keep(self.api.post("/session/setup", {"setup": link.rsplit("/", 1)[1], "password": password}))
+
+    def keep(self, session):
+        self.csrf = session["csrf"]
+        return session
+
+    def raw(self, method, path, proof=True, **options):
+        headers = {**options.pop("headers", {}), **({"Rounds-CSRF": self.csrf} if proof else {})}
+        return self.api.raw(method, path, headers=headers, **options)
+
+
+@pytest.fixture
+def admin(rounds):
+    browser = Browser(rounds)
+    link = rounds.api.post("/users", {"name": "ann", "role": "admin"})["setup_link"]
+    assert link.startswith(rounds.url + "/#/setup/")
+    browser.set_up(link)
+    return browser
+
+
+def test_from_a_set_up_link_to_signing_out(rounds, admin):
+    session = admin.api.get("/session")
+    jsonschema.Draft202012Validator(resolve({"$ref": "#/components/schemas/Session"})).validate(session)
+    assert session["name"] == "ann" and set(session["may"]) == MAY["admin"]
+    cookie = next(iter(admin.api.session.cookies))
+    assert cookie.name == "__Host-rounds" and cookie.secure and cookie.path == "/"
+    assert {"HttpOnly", "SameSite"} <= set(cookie._rest) and cookie._rest["SameSite"] == "Strict"
+    assert {u["name"]: u["state"] for u in rounds.api.get("/users")["items"]} == {"admin": "invited", "ann": "active"}
+    # A restart does not sign anybody out.
+    rounds.restart()
+    assert admin.api.get("/session")["name"] == "ann"
+    assert admin.raw("DELETE", "/api/v1/session").status_code == 204
+    assert not list(admin.api.session.cookies)
+    other, third = Browser(rounds), Browser(rounds)
+    other.sign_in("ann"), third.sign_in("ann")
+    assert other.raw("DELETE", "/api/v1/session?everywhere=true").status_code == 204
+    with pytest.raises(Problem) as problem:
+        third.api.get("/session")
+    assert problem.value.status == 401
+
+
+def test_the_first_administrators_link(stopped):
+    import subprocess
+    from harness.deployment import BUILD
+    said = subprocess.run([BUILD / "server/rounds-server", "init", "--data-dir", stopped.data], capture_output=True,
+                          text=True, check=True).stdout
+    link = re.search(r"https://\S+/#/setup/[0-9a-f]{64}", said)[0]
+    stopped.token = (stopped.data / "admin.token").read_text()
+    stopped.start()
+    browser = Browser(stopped)
+    assert browser.set_up(link)["role"] == "admin"
+    with pytest.raises(Problem) as problem:
+        Browser(stopped).set_up(link)
+    assert problem.value.status == 401 and "used" in problem.value.body["detail"]
+
+
+def test_a_change_needs_the_proof_of_our_own_page(rounds, admin):
+    for headers in ({}, {"Rounds-CSRF": "x"}, {"Rounds-CSRF": "0" * 64}):
+        refused = admin.raw("POST", "/api/v1/jobs", proof=False, headers=headers, json={"name": "x", "dataset": "d"})
+        assert refused.status_code == 403 and "Rounds-CSRF" in refused.json()["detail"]
+    assert admin.raw("POST", "/api/v1/jobs", json={"name": "x", "dataset": "d"}).status_code == 201
+    assert admin.raw("GET", "/api/v1/jobs", proof=False).status_code == 200
+
+
+def test_each_role_may_exactly_what_the_table_says(rounds, admin):
+    """Every route, as nobody, with tokens and sessions of each role, and as a site."""
+    rounds.api.post("/users", {"name": "eve", "role": "viewer"})
+    link = rounds.api.post("/users/eve/reset")["setup_link"]
+    viewer = Browser(rounds)
+    viewer.set_up(link)
+    tokens = {role: rounds.api.post("/tokens", {"name": "t", "role": role})["token"] for role in ("admin", "viewer")}
+    site = SiteClient(rounds, "a")
+    routes = server_prints("routes")
+    assert {r["permission"] for r in routes} == set().union(*MAY.values()) | {"anyone"}
+    for route in routes:
+        path = re.sub(r"{\w+}", "00000000-0000-7000-8000-000000000000", route["path"])
+        nobody = requests.request(route["method"], rounds.url + path, verify=str(rounds.data / "ca.pem"))
+        assert (nobody.status_code == 401) == (route["permission"] not in ("anyone",)) or path.startswith("/api/v1/session"), route
+        if route["permission"] == "anyone":
+            continue
+        assert nobody.status_code == 401, route
+        for role, ask in {
+            "viewer": lambda m, p: viewer.raw(m, p),
+            "site": site.raw,
+            "admin": lambda m, p: rounds.api.raw(m, p, headers={"Authorization": f"Bearer {tokens['admin']}"}),
+        }.items():
+            if role == "viewer" and path == "/api/v1/session" and route["method"] == "DELETE":
+                continue
+            answer = ask(route["method"], path)
+            assert (answer.status_code == 403) == (route["permission"] not in MAY[role]), (role, route, answer.text)
+            assert answer.status_code != 401, (role, route)
+        by_token = rounds.api.raw(route["method"], path, headers={"Authorization": f"Bearer {tokens['viewer']}"})
+        assert (by_token.status_code == 403) == (route["permission"] not in MAY["viewer"]), route
+    wrong = rounds.api.raw("GET", "/api/v1/jobs", headers={"Authorization": "Bearer rounds_guess"})
+    assert wrong.status_code == 401 and "rounds_guess" not in wrong.text
+
+
+def test_a_role_or_an_account_that_is_taken_away_is_gone_at_once(rounds, admin):
+    eve = Browser(rounds)
+    eve.set_up(rounds.api.post("/users", {"name": "eve", "role": "admin"})["setup_link"])
+    assert eve.raw("GET", "/api/v1/users").status_code == 200
+    rounds.api.call("PATCH", "/users/eve", json={"role": "viewer"})
+    assert eve.raw("GET", "/api/v1/users").status_code == 403
+    rounds.api.call("DELETE", "/users/eve")
+    assert eve.raw("GET", "/api/v1/jobs").status_code == 401
+    for name in ("ann", "admin"):
+        try:
+            rounds.api.call("DELETE", f"/users/{name}")
+        except Problem as problem:
+            assert problem.status == 409 and "last administrator" in problem.body["detail"]
+    assert len(rounds.api.get("/users")["items"]) == 1
+
+
+@pytest.mark.parametrize("body, field", [
+    ({"name": "a b", "role": "admin"}, "name"), ({"name": "x" * 64}, "name"), ({"name": "ok", "role": "site"}, "role"),
+    ({"name": "ok", "role": "root"}, "role"), ({"role": "admin"}, "name")])
+def test_accounts_that_cannot_be(rounds, body, field):
+    with pytest.raises(Problem) as problem:
+        rounds.api.post("/users", body)
+    assert problem.value.status == 400 and problem.value.body["field"] == field
+
+
+def test_guessing_is_slowed_by_account_and_by_address(rounds, admin):
+    began = time.monotonic()
+    seen = []
+    for _ in range(7):
+        try:
+            Browser(rounds).sign_in("ann", "not the password")
+        except Problem as problem:
+            seen.append(problem.status)
+            assert "password" not in problem.body["detail"] or "wrong" in problem.body["detail"]
+    assert seen[:5] == [401] * 5 and 429 in seen[5:], seen
+    with pytest.raises(Problem) as problem:  # the right one has to wait as well
+        Browser(rounds).sign_in("ann")
+    assert problem.value.status == 429 or time.monotonic() - began > 3
+    time.sleep(4.5)
+    assert Browser(rounds).sign_in("ann")["name"] == "ann"
+    log = rounds.server.text()
+    assert "sign-in refused" in log and "not the password" not in log and PASSWORD not in log
+
+
+def test_guessed_invitations_are_slowed(rounds):
+    body = {"invitation": "0" * 64 + "." + "0" * 64, "request": "x"}
+    seen = []
+    for _ in range(7):
+        with pytest.raises(Problem) as problem:
+            rounds.api.post("/join", body)
+        seen.append(problem.value.status)
+    assert seen[:5] == [401] * 5 and 429 in seen[5:], seen
+    assert "invitation refused" in rounds.server.text()
+
+
+def test_a_password_is_changed_with_the_old_one(rounds, admin):
+    assert admin.raw("POST", "/api/v1/session/password", json={"old": "nonsense", "password": "x" * 20}).status_code == 401
+    refused = admin.raw("POST", "/api/v1/session/password", json={"old": PASSWORD, "password": "short"})
+    assert refused.status_code == 400 and refused.json()["field"] == "password"
+    assert admin.raw("POST", "/api/v1/session/password", json={"old": PASSWORD, "password": "a whole new one"}).status_code == 204
+    assert admin.raw("GET", "/api/v1/session").status_code == 401
+    Browser(rounds).sign_in("ann", "a whole new one")

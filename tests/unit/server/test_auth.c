@@ -1,0 +1,177 @@
+/* Roles, passwords, the slowing of guesses, accounts and their sessions; on a real store. */
+#include "tests/unit/test.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "server/auth/auth.h"
+#include "server/auth/password.h"
+#include "server/auth/throttle.h"
+
+static void roles(void **state)
+{
+	json_auto_t *viewer = role_permissions("viewer");
+
+	assert_true(role_may("admin", ACCOUNT_MANAGE) && role_may("viewer", JOB_READ));
+	assert_false(role_may("viewer", JOB_WRITE) || role_may("nobody", ANYONE) || role_may("admin", TASK_DO));
+	assert_true(role_may(ROLE_SITE, TASK_DO) && !role_may(ROLE_SITE, JOB_READ));
+	assert_true(role_is_for_people("viewer"));
+	assert_false(role_is_for_people(ROLE_SITE) || role_is_for_people(""));
+	assert_true(json_lists(viewer, permission_name(JOB_READ)) && !json_lists(viewer, permission_name(JOB_WRITE)));
+}
+
+static void passwords(void **state)
+{
+	struct rounds_error error = { 0 };
+	char hash[PASSWORD_HASH_SIZE], again[PASSWORD_HASH_SIZE], wide[300];
+
+	assert_int_equal(password_check("correct horse", "ann", &error), 0);
+	assert_int_equal(password_check("short", "ann", &error), -1);
+	assert_int_equal(password_check("aaaaaaaaaaaaaaa", "ann", &error), -1);
+	assert_int_equal(password_check("dr.ann.smith", "Dr.Ann.Smith", &error), -1);
+	memset(wide, 'a', sizeof(wide));
+	wide[299] = '\0';
+	assert_int_equal(password_check(wide, "ann", &error), -1);
+	assert_string_equal(error.field, "password");
+
+	assert_int_equal(password_hash("correct horse", hash, &error), 0);
+	assert_int_equal(password_hash("correct horse", again, &error), 0);
+	assert_string_not_equal(hash, again); /* each has its salt */
+	assert_true(password_matches("correct horse", hash) && password_matches("correct horse", again));
+	assert_false(password_matches("correct hors", hash) || password_matches("", hash));
+	assert_false(password_matches("correct horse", NULL) || password_matches("correct horse", "scrypt$x"));
+	assert_false(password_matches(wide, hash));
+}
+
+static void guesses_are_slowed(void **state)
+{
+	struct throttle *throttle = throttle_new();
+	struct rounds_error error = { 0 };
+	int64_t now = 1000 * SECOND_US;
+
+	for (int i = 0; i < 4; i++)
+		throttle_failed(throttle, "a", now, 60 * SECOND_US);
+	assert_int_equal(throttle_check(throttle, "a", now, &error), 0);
+	throttle_failed(throttle, "a", now, 60 * SECOND_US);
+	assert_int_equal(throttle_check(throttle, "a", now, &error), -1);
+	assert_says(error, "try again in 1 s");
+	assert_int_equal(error.kind, ERROR_TOO_MANY);
+	assert_int_equal(throttle_check(throttle, "b", now, &error), 0);
+	assert_int_equal(throttle_check(throttle, "a", now + SECOND_US, &error), 0);
+	for (int i = 0; i < 30; i++)
+		throttle_failed(throttle, "a", now, 60 * SECOND_US);
+	assert_int_equal(throttle_check(throttle, "a", now + 59 * SECOND_US, &error), -1);
+	assert_int_equal(throttle_check(throttle, "a", now + 60 * SECOND_US, &error), 0);
+	throttle_passed(throttle, "a");
+	assert_int_equal(throttle_check(throttle, "a", now, &error), 0);
+
+	/* Full, the oldest makes room, and an hour of quiet forgets. */
+	for (int i = 0; i < 3000; i++) {
+		char key[20];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		throttle_failed(throttle, key, now + i, SECOND_US);
+	}
+	for (int i = 0; i < 4; i++)
+		throttle_failed(throttle, "k2999", now, SECOND_US);
+	assert_int_equal(throttle_check(throttle, "k2999", now, &error), -1);
+	throttle_failed(throttle, "k2999", now + 3601 * SECOND_US, SECOND_US);
+	assert_int_equal(throttle_check(throttle, "k2999", now + 3601 * SECOND_US, &error), 0);
+	throttle_free(throttle);
+}
+
+static void open_auth(void **state, struct store **store, struct auth **auth)
+{
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(store_open(in(state, "db"), store, &error), 0);
+	assert_int_equal(auth_open(*store, auth, &error), 0);
+}
+
+static void an_account_from_its_link_to_its_end(void **state)
+{
+	struct store *store;
+	struct auth *auth;
+	struct rounds_error error = { 0 };
+	struct setup setup, other;
+	struct session session, second;
+	uint64_t before;
+
+	open_auth(state, &store, &auth);
+	assert_int_equal(auth_user_add(auth, "ann", "admin", &setup, &error), 0);
+	assert_int_equal(auth_user_add(auth, "ann", "viewer", &other, &error), -1);
+	assert_int_equal(error.kind, ERROR_CONFLICT);
+	assert_int_equal(auth_user_add(auth, "b c", "viewer", &other, &error), -1);
+	assert_int_equal(auth_user_add(auth, "bob", "site", &other, &error), -1);
+	assert_string_equal(error.field, "role");
+	/* Nobody can sign in before a password was chosen. */
+	assert_int_equal(auth_sign_in(auth, "ann", "", "1.1.1.1", &session, &error), -1);
+	assert_int_equal(auth_user_setup(auth, "guess", "correct horse", "2.2.2.2", &session, &error), -1);
+	assert_int_equal(auth_user_setup(auth, setup.secret, "short", "2.2.2.2", &session, &error), -1);
+	assert_int_equal(auth_user_setup(auth, setup.secret, "correct horse", "2.2.2.2", &session, &error), 0);
+	assert_string_equal(session.role, "admin");
+	assert_int_equal(auth_user_setup(auth, setup.secret, "correct house", "2.2.2.2", &second, &error), -1);
+	assert_int_equal(error.kind, ERROR_UNAUTHENTICATED); /* once */
+
+	assert_int_equal(auth_sign_in(auth, "ann", "wrong horse", "1.1.1.1", &second, &error), -1);
+	assert_int_equal(auth_sign_in(auth, "ann", "correct horse", "1.1.1.1", &second, &error), 0);
+	assert_string_not_equal(session.secret, second.secret);
+	assert_string_not_equal(session.csrf, session.secret);
+	before = auth_revocations(auth);
+	assert_int_equal(auth_sign_out(auth, second.secret, false, &error), 0);
+	assert_true(auth_revocations(auth) > before);
+	assert_int_equal(auth_session(auth, second.secret, &second, &error), -1);
+	assert_int_equal(auth_session(auth, session.secret, &second, &error), 0);
+
+	/* The last administrator stays. */
+	assert_int_equal(auth_user_role(auth, "ann", "viewer", &error), -1);
+	assert_int_equal(auth_user_remove(auth, "ann", &error), -1);
+	assert_int_equal(error.kind, ERROR_CONFLICT);
+	assert_int_equal(auth_user_add(auth, "bob", "admin", &other, &error), 0);
+	assert_int_equal(auth_user_role(auth, "ann", "viewer", &error), 0);
+	assert_int_equal(auth_session(auth, session.secret, &second, &error), 0);
+	assert_string_equal(second.role, "viewer");
+
+	assert_int_equal(auth_change_password(auth, "ann", "wrong horse", "battery staple", "1.1.1.1", &error), -1);
+	assert_int_equal(auth_change_password(auth, "ann", "correct horse", "battery staple", "1.1.1.1", &error), 0);
+	assert_int_equal(auth_session(auth, session.secret, &second, &error), -1);
+	assert_int_equal(auth_sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), 0);
+	assert_int_equal(auth_sign_out(auth, session.secret, true, &error), 0);
+	assert_int_equal(auth_user_reset(auth, "ann", &setup, &error), 0);
+	assert_int_equal(auth_sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), -1);
+	assert_int_equal(auth_user_remove(auth, "ann", &error), 0);
+	assert_int_equal(auth_user_reset(auth, "ann", &setup, &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
+	auth_close(auth);
+	store_close(store);
+}
+
+static void an_address_that_guesses_waits(void **state)
+{
+	struct store *store;
+	struct auth *auth;
+	struct rounds_error error = { 0 };
+	struct session session;
+
+	open_auth(state, &store, &auth);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(auth_user_setup(auth, "guess", "correct horse", "9.9.9.9", &session, &error), -1);
+	assert_int_equal(error.kind, ERROR_UNAUTHENTICATED);
+	assert_int_equal(auth_may_try(auth, "9.9.9.9", &error), -1);
+	assert_int_equal(error.kind, ERROR_TOO_MANY);
+	assert_int_equal(auth_may_try(auth, "9.9.9.8", &error), 0);
+	auth_close(auth);
+	store_close(store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(roles),
+		cmocka_unit_test(passwords),
+		cmocka_unit_test(guesses_are_slowed),
+		unit_test_in_directory(an_account_from_its_link_to_its_end),
+		unit_test_in_directory(an_address_that_guesses_waits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
