@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Installs what packages.txt lists: "run" for building and running, "test" for the tests as well.
-# Usage: install-packages.sh run|test
+# Installs what packages.txt lists: "run" for building and running, "web" for the dashboard's build, "test" for the tests.
+# Usage: install-packages.sh KIND...
 set -euo pipefail
 cd "$(dirname "$0")"
 
-kinds=run
-[ "${1:-run}" = test ] && kinds='run|test'
+kinds=$(IFS='|'; echo "${*:-run}")
 missing=()
 while read -r _ package command; do
     # A program that is there already, from wherever, is enough where the list names one.

@@ -5,15 +5,18 @@
 #   ./deploy/quickstart.sh            breast cancer, logistic regression
 #   ./deploy/quickstart.sh digits     handwritten digits, a multilayer perceptron
 #   --keep                            leave the server and the hospitals running
+#   --no-dashboard                    do not build the dashboard (it needs npm and its registry)
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 example=wdbc
 keep=no
+dashboard=yes
 for word in "$@"; do
     case "$word" in
         wdbc | digits) example=$word ;;
         --keep) keep=yes ;;
-        *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        --no-dashboard) dashboard=no ;;
+        *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
 done
 
@@ -24,6 +27,10 @@ build=${ROUNDS_BUILD:-$top/build}
 say "Building"
 [ -f "$build/build.ninja" ] || cmake -S "$top" -B "$build" -G Ninja > /dev/null
 ninja -C "$build" --quiet
+if [ "$dashboard" = yes ] && ! { "$top/deploy/install-packages.sh" web && "$top/deploy/build-dashboard.sh"; }; then
+    echo "The dashboard could not be built (is npm's registry within reach?); everything else works without it."
+    dashboard=no
+fi
 PATH=$build/server:$build/client:$PATH
 
 home=$(mktemp -d "${TMPDIR:-/tmp}/rounds-quickstart.XXXXXX")
@@ -50,11 +57,14 @@ wait_for() { # until the command succeeds, 30 s at most
 
 say "A server"
 rounds-server init --data-dir "$home/server" > "$home/init.txt"
-rounds-server --data-dir "$home/server" --address 127.0.0.1 --port 0 --port-file "$home/port" 2> "$home/server.log" &
+rounds-server --data-dir "$home/server" --address 127.0.0.1 --port 0 --port-file "$home/port" \
+    --web-dir "$top/web/dist" 2> "$home/server.log" &
 pids+=($!)
 wait_for test -s "$home/port" || fail "the server did not start"
 url=https://localhost:$(cat "$home/port")
 fingerprint=$(grep -o 'sha256:[0-9a-f]*' "$home/init.txt")
+setup=$url/#/setup/$(grep -o 'setup/[0-9a-f]*' "$home/init.txt" | cut -d/ -f2)
+[ "$dashboard" = no ] || printf 'The dashboard, for the account "admin" (choose a password there; the browser warns of the certificate):\n  %s\n' "$setup"
 rounds login "$url" --ca-fingerprint "$fingerprint" < "$home/server/admin.token"
 
 say "Four hospitals join, each with a key that never leaves it"
@@ -123,11 +133,14 @@ printf '%-18s %5s      %s\n' "federated" "" "$(measure "$home/model.safetensors"
 say "Where things are"
 echo "  the model        $home/model.safetensors"
 echo "  server and sites $home"
+[ "$dashboard" = no ] || echo "  the dashboard    $setup"
 if [ "$keep" = yes ]; then
     trap - EXIT
     echo "  the server       $url  (API: $url/api/v1/openapi.json)"
     echo "  look around      ROUNDS_HOME=$home/operator PATH=$build/client:\$PATH rounds job show last"
     echo "  stop it all      kill ${pids[*]}"
+elif [ -t 0 ] && [ -t 1 ]; then
+    read -r -p "The server and the hospitals run until you press Enter. " _
 else
     echo "  Run it with --keep to leave the server open and look around."
 fi

@@ -2,11 +2,11 @@
 # Installs what the tests need, builds everything, runs all of it, and prints the counts last: "N passed, N failed".
 #
 #   ./tests/run.sh            everything (about fifteen minutes on two cores)
-#   ./tests/run.sh PART...    only these parts: style unit fuzz integration faults address thread quickstart
+#   ./tests/run.sh PART...    only these parts: style unit fuzz integration browser faults address thread quickstart
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
-parts=${*:-style unit fuzz integration faults address thread quickstart}
+parts=${*:-style unit fuzz integration browser faults address thread quickstart}
 out=$top/build/tests
 mkdir -p "$out"
 passed=0 failed=0
@@ -72,7 +72,7 @@ build() { # folder, then cmake's options
 }
 
 say "Installing"
-deploy/install-packages.sh test || exit 1
+deploy/install-packages.sh run web test || exit 1
 python=$top/.venv/bin/python
 if ! cmp -s tests/requirements.txt .venv/installed; then
     /usr/bin/python3 -m venv --clear .venv && "$python" -m pip install -q --disable-pip-version-check -r tests/requirements.txt || exit 1
@@ -84,6 +84,7 @@ if ! cmp -s tests/package-lock.json tests/node_modules/.installed; then
 fi
 
 say "Building"
+check dashboard deploy/build-dashboard.sh
 check build-release build "$top/build" -DROUNDS_TESTS=ON
 if wanted address || wanted style || wanted unit; then
     check build-clang-address build "$top/build-address" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
@@ -121,6 +122,10 @@ fi
 if wanted integration; then
     say "Integration: the real programs over real TLS"
     pytests integration "$top/build" tests/integration --ignore tests/integration/test_house.py
+fi
+if wanted browser; then
+    say "The dashboard in a real browser; pictures in build/tests/screenshots"
+    pytests browser "$top/build" tests/browser
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"

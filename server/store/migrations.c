@@ -105,6 +105,9 @@ static const char *const migrations[] = {
 	" cursor INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, retry_us INTEGER, problem TEXT,"
 	" delivered_us INTEGER, created_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 
+	"CREATE INDEX event_notable ON event(id) WHERE kind NOT IN"
+	" ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated');"
+
 	"ALTER TABLE task ADD COLUMN timings TEXT;"
 	"ALTER TABLE job ADD COLUMN trace TEXT; UPDATE job SET trace = replace(id, '-', '');"
 	"ALTER TABLE site ADD COLUMN rtt_us INTEGER;"

@@ -162,8 +162,10 @@ int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error)
 int event_list_newest(struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error)
 {
 	return db_rows(tx, error, events,
-		"SELECT " EVENT " FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id < ?1"
-		" AND kind NOT IN ('task_leased', 'result') ORDER BY event.id DESC LIMIT ?2",
+		"SELECT " EVENT
+		" FROM event INDEXED BY event_notable JOIN job ON job.id = event.job WHERE event.id < ?1"
+		" AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated')"
+		" ORDER BY event.id DESC LIMIT ?2",
 		"ii", before, limit);
 }
 

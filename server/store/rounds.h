@@ -58,7 +58,7 @@ must_check int event_list(struct store_tx *tx, const char *job, int64_t after, i
 must_check int event_list_all(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
 	struct rounds_error *error);
 must_check int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error);
-/* The newest of all jobs first. */
+/* The newest of all jobs first, without the routine of their rounds. */
 must_check int event_list_newest(
 	struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error);
 

@@ -2,7 +2,8 @@
 """An executor that does what the job's `trainer` object tells it: the tests' way to make a site slow, wrong or dead.
 
 It speaks the executor protocol with nothing but the standard library. Its "training" adds `step` to every float32.
-  size: elements of the model   seconds: how long training takes   do: crash, hang, nothing, garbage, big_line, nan_metric
+  size: elements of the model   seconds: how long training takes   do: crash, hang, nothing, garbage, big_line, nan_metric,
+        say (a failure with `message`)
   only: the site that misbehaves   once: a file; misbehave only while it does not exist   log: a file to note each task in
 """
 import array
@@ -64,6 +65,8 @@ def do(task):
         os.abort()
     if what == "hang":
         time.sleep(3600)
+    if what == "say":
+        return say(type="error", message=params["message"], retry=False)
     if what == "garbage":
         return print("this is not JSON", flush=True)
     if what == "big_line":

@@ -1,0 +1,69 @@
+// Everything that has happened, filtered as one likes; new lines come by themselves.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get } from "../api.js";
+import { moment } from "../format.js";
+import { useLive } from "../live.js";
+import { Card, Empty, ProblemBox } from "../ui.jsx";
+
+const PAGE = 1000;
+const SHOWN = 500;
+const ROUTINE = new Set(["task_leased", "result", "round_started", "aggregating", "aggregated"]);
+
+function useEvents(id) {
+  const [state, setState] = useState({ items: [], problem: null });
+  const cursor = useRef(0);
+  const queue = useRef(Promise.resolve());
+  const load = () => {
+    queue.current = queue.current.then(async () => {
+      try {
+        for (;;) {
+          const page = await get(`/jobs/${id}/events?limit=${PAGE}&cursor=${cursor.current}`);
+          cursor.current = page.next ?? cursor.current;
+          if (page.items.length) setState((old) => ({ items: [...old.items, ...page.items], problem: null }));
+          if (page.items.length < PAGE) return;
+        }
+      } catch (problem) {
+        setState((old) => ({ ...old, problem }));
+      }
+    });
+  };
+  useEffect(load, [id]);
+  useLive((kind, data) => {
+    if (kind === "hello" || kind === "missed" || (kind === "event" && data.job === id && data.id > cursor.current)) load();
+  });
+  return state;
+}
+
+export const Events = ({ job }) => {
+  const { items, problem } = useEvents(job.id);
+  const [filter, setFilter] = useState({ text: "", site: "", routine: true });
+  const sites = [...new Set(items.map((e) => e.site).filter(Boolean))].sort();
+  const text = filter.text.toLowerCase();
+  const fitting = items.filter((e) => (filter.routine || !ROUTINE.has(e.kind)) && (!filter.site || e.site === filter.site) && (!text || `${e.kind} ${e.message}`.toLowerCase().includes(text)));
+  const shown = fitting.slice(-SHOWN).reverse();
+  return (
+    <Card>
+      <form class="filter" role="search" onSubmit={(e) => e.preventDefault()}>
+        <input type="search" aria-label="Search in events" placeholder="Search" value={filter.text} onInput={(e) => setFilter({ ...filter, text: e.target.value })} />
+        <select aria-label="Site" value={filter.site} onChange={(e) => setFilter({ ...filter, site: e.target.value })}>
+          <option value="">any site</option>
+          {sites.map((site) => <option key={site}>{site}</option>)}
+        </select>
+        <label><input type="checkbox" checked={filter.routine} onChange={(e) => setFilter({ ...filter, routine: e.target.checked })} /> routine, too</label>
+        <span class="quiet">{fitting.length > SHOWN ? `the newest ${SHOWN} of ${fitting.length}` : `${fitting.length}`}</span>
+      </form>
+      <ProblemBox problem={problem} />
+      {shown.length === 0 ? <Empty>No event fits.</Empty> : (
+        <ol class="plain log" aria-label="Events, newest first" tabIndex="0">
+          {shown.map((event) => (
+            <li key={event.id} class={event.kind}>
+              <time dateTime={event.time}>{moment(event.time)}</time>
+              <span class="kind">{event.kind.replaceAll("_", " ")}</span>
+              <span>{event.round > 0 && <span class="quiet">round {event.round} </span>}{event.message}</span>
+            </li>
+          ))}
+        </ol>
+      )}
+    </Card>
+  );
+};

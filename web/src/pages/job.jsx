@@ -1,0 +1,109 @@
+// One job: a header that says how it goes, and views of everything that is known of it.
+import { useState } from "preact/hooks";
+import { call, may, post } from "../api.js";
+import { duration, ended, moment, remaining, roundsDone } from "../format.js";
+import { useNow, useTitle } from "../hooks.js";
+import { useJob } from "../job/data.js";
+import { Events } from "../job/events.jsx";
+import { Lineage } from "../job/lineage.jsx";
+import { Metrics } from "../job/metrics.jsx";
+import { Models } from "../job/models.jsx";
+import { Glance } from "../job/glance.jsx";
+import { Matrix, Statistics } from "../job/results.jsx";
+import { PerSite } from "../job/sites.jsx";
+import { Card, Code, Confirm, Loading, ProblemBox, Progress, State, Tabs } from "../ui.jsx";
+
+const Spec = ({ job }) => (
+  <Card title="Spec, with all defaults">
+    <Code label="The job's spec" text={JSON.stringify(job.spec, null, 2)} />
+  </Card>
+);
+
+const VIEWS = {
+  glance: ["At a glance", Glance],
+  metrics: ["Metrics", Metrics],
+  sites: ["Sites", PerSite],
+  matrix: ["Matrix", Matrix, (job) => job.workflow === "cross_site_evaluation"],
+  statistics: ["Statistics", Statistics, (job) => job.workflow === "statistics" && may("blob.read")],
+  models: ["Models", Models],
+  lineage: ["Lineage", Lineage],
+  events: ["Events", Events],
+  spec: ["Spec", Spec],
+};
+
+const Controls = ({ job, reload }) => {
+  const [asked, ask] = useState("");
+  const [problem, setProblem] = useState(null);
+  if (!may("job.write")) return null;
+  const order = async (command) => {
+    try {
+      await post(`/jobs/${job.id}/${command}`);
+      setProblem(null);
+      reload();
+    } catch (failure) {
+      setProblem(failure);
+    }
+  };
+  return (
+    <>
+      <span class="buttons">
+        {job.state === "running" && <button type="button" onClick={() => order("pause")}>Pause</button>}
+        {job.state === "paused" && <button type="button" class="primary" onClick={() => order("resume")}>Resume</button>}
+        <a class="button" href={`#/jobs/new?clone=${job.id}`}>Clone</a>
+        {!ended(job.state) && <button type="button" class="danger" onClick={() => ask("abort")}>Abort</button>}
+        {ended(job.state) && <button type="button" class="danger" onClick={() => ask("delete")}>Delete</button>}
+      </span>
+      <ProblemBox problem={problem} />
+      {asked === "abort" && (
+        <Confirm title="Abort this job?" verb="Abort the job" onClose={() => ask("")} act={() => post(`/jobs/${job.id}/abort`).then(reload)}>
+          <p>Its sites stop and it cannot go on. The models of its rounds so far stay.</p>
+        </Confirm>
+      )}
+      {asked === "delete" && (
+        <Confirm title="Delete this job?" verb="Delete it for good" onClose={() => ask("")} act={() => call("DELETE", `/jobs/${job.id}`).then(() => { location.hash = "#/jobs"; })}>
+          <p>Its history, metrics and models are gone for good.</p>
+        </Confirm>
+      )}
+    </>
+  );
+};
+
+const Header = ({ job, reload }) => {
+  const now = useNow();
+  const left = remaining(job, now);
+  const spent = job.started ? (Date.parse(job.finished || new Date(now).toISOString()) - Date.parse(job.started)) / 1000 : null;
+  return (
+    <>
+      <p class="crumbs"><a href="#/jobs">Jobs</a></p>
+      <div class="heading">
+        <h1>{job.name} <State state={job.state} /></h1>
+        <Controls job={job} reload={reload} />
+      </div>
+      {job.reason && <p class={`reason ${job.state}`}>{job.reason}</p>}
+      <div class="status">
+        <Progress value={roundsDone(job)} of={job.rounds} label="Rounds done" />
+        <span>round <b>{job.round}</b> of {job.rounds}</span>
+        <span>{job.workflow}</span>
+        <span>{spent === null ? "not started" : `${job.finished ? "took" : "for"} ${duration(spent)}`}</span>
+        {left !== null && <span>about {duration(left)} left</span>}
+        {job.best_round !== null && <span>best: round {job.best_round}</span>}
+        <span class="quiet" title={moment(job.created)}>by {job.submitted_by}, {moment(job.created)}</span>
+      </div>
+    </>
+  );
+};
+
+export const Job = ({ id, tab = "glance" }) => {
+  const { job, problem, reload } = useJob(id);
+  useTitle(job ? `${job.name} (${job.state})` : "Job");
+  if (!job || !job.spec) return problem ? <ProblemBox problem={problem} retry={reload} /> : <Loading />;
+  const [, View] = VIEWS[tab] || VIEWS.glance;
+  const tabs = Object.entries(VIEWS).filter(([, [, , fits]]) => !fits || fits(job)).map(([name, [title]]) => [name, title]);
+  return (
+    <>
+      <Header job={job} reload={reload} />
+      <Tabs tabs={tabs} current={VIEWS[tab] ? tab : "glance"} href={(name) => `#/jobs/${id}/${name}`} />
+      <View key={tab} job={job} />
+    </>
+  );
+};

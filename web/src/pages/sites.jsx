@@ -1,0 +1,170 @@
+// The hospitals: who is there, with what; inviting, draining and removing them.
+import { useState } from "preact/hooks";
+import { call, may, post } from "../api.js";
+import { bytes, duration, moment } from "../format.js";
+import { useResource, useThrottle, useTitle } from "../hooks.js";
+import { useLive } from "../live.js";
+import { Ago, Card, Code, Confirm, Dialog, Fact, Field, Loading, ProblemBox, Table } from "../ui.jsx";
+
+const days = (time) => Math.floor((Date.parse(time) - Date.now()) / 86400e3);
+
+export const Lamp = ({ site }) => (
+  <span class={`lamp ${site.state === "removed" ? "off" : site.connected ? "up" : "down"}`}>
+    {site.state === "removed" ? "removed" : site.state === "draining" ? "draining" : site.connected ? "connected" : "away"}
+  </span>
+);
+
+const Certificate = ({ site }) => (
+  <span class={days(site.certificate_expires) < 30 ? "soon" : ""} title={moment(site.certificate_expires)}>
+    {days(site.certificate_expires) < 0 ? "has ended" : `${days(site.certificate_expires)} days`}
+  </span>
+);
+
+const Invite = ({ name: given = "", onClose }) => {
+  const [name, setName] = useState(given);
+  const [made, setMade] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const invite = async (event) => {
+    event.preventDefault();
+    try {
+      setMade(await post("/invitations", { site: name }));
+    } catch (failure) {
+      setProblem(failure);
+    }
+  };
+  return (
+    <Dialog title={made ? `Invitation for ${made.site}` : "Invite a site"} onClose={onClose}>
+      {made ? (
+        <div class="body">
+          <p>Give this to the site’s administrator over a channel you trust. It is good once, until {moment(made.expires)}, and is not shown again.</p>
+          <Code label="Invitation" text={made.invitation} />
+          <p>There, on the site’s machine:</p>
+          <Code label="Command" text={`rounds-site join ${location.origin}`} />
+          <p class="help">It asks for the invitation, makes a key that never leaves the machine, and stores the certificate.</p>
+        </div>
+      ) : (
+        <form onSubmit={invite}>
+          <Field label="The site’s name" help="1 to 63 letters, digits, “.”, “_” or “-”" problem={problem?.message}>
+            {(props) => <input {...props} autofocus required value={name} onInput={(e) => setName(e.target.value)} />}
+          </Field>
+          <footer>
+            <button type="button" onClick={onClose}>Cancel</button>
+            <button class="primary">Make an invitation</button>
+          </footer>
+        </form>
+      )}
+    </Dialog>
+  );
+};
+
+function useSites(path) {
+  const sites = useResource(path);
+  const reload = useThrottle(sites.reload, 1000);
+  useLive((kind) => kind === "site" && reload());
+  return sites;
+}
+
+export const Sites = () => {
+  useTitle("Sites");
+  const { data, problem, reload } = useSites("/sites");
+  const [inviting, setInviting] = useState(false);
+  const [removed, showRemoved] = useState(false);
+  const columns = [
+    { title: "Site", class: "main", value: (site) => <a href={`#/sites/${encodeURIComponent(site.name)}`}>{site.name}</a> },
+    { title: "State", value: (site) => <Lamp site={site} /> },
+    { title: "Seen", value: (site) => (site.connected ? "now" : <Ago time={site.seen} />) },
+    { title: "Slots", class: "number", value: (site) => site.slots },
+    { title: "Datasets", value: (site) => site.datasets.join(", ") || "–" },
+    { title: "Round trip", class: "number", value: (site) => duration(site.rtt_seconds) },
+    { title: "Fetched", class: "number", value: (site) => bytes(site.received_bytes) },
+    { title: "Delivered", class: "number", value: (site) => bytes(site.sent_bytes) },
+    { title: "Certificate", value: (site) => <Certificate site={site} /> },
+    { title: "Version", value: (site) => site.version || "–" },
+  ];
+  const rows = data?.items.filter((site) => removed || site.state !== "removed") || [];
+  const hidden = data?.items.some((site) => site.state === "removed");
+  return (
+    <>
+      <div class="heading">
+        <h1>Sites</h1>
+        {may("site.manage") && <button type="button" class="primary" onClick={() => setInviting(true)}>Invite a site</button>}
+      </div>
+      <ProblemBox problem={problem} retry={reload} />
+      <Card>
+        {data ? <Table label="Sites" columns={columns} rows={rows} keyOf={(site) => site.name} empty="No site has joined yet." /> : <Loading />}
+        {hidden && (
+          <p class="more">
+            <button type="button" class="small" onClick={() => showRemoved(!removed)}>{removed ? "Hide removed sites" : "Show removed sites"}</button>
+          </p>
+        )}
+      </Card>
+      {inviting && <Invite onClose={() => { setInviting(false); reload(); }} />}
+    </>
+  );
+};
+
+export const Site = ({ name }) => {
+  useTitle(name);
+  const { data: site, problem, reload } = useSites(`/sites/${encodeURIComponent(name)}`);
+  const [open, setOpen] = useState("");
+  const [failure, setFailure] = useState(null);
+  if (!site) return problem ? <ProblemBox problem={problem} retry={reload} /> : <Loading />;
+  const change = async (state) => {
+    try {
+      await call("PATCH", `/sites/${encodeURIComponent(name)}`, { state });
+      setFailure(null);
+      reload();
+    } catch (problem) {
+      setFailure(problem);
+    }
+  };
+  return (
+    <>
+      <p class="crumbs"><a href="#/sites">Sites</a></p>
+      <div class="heading">
+        <h1>{site.name} <Lamp site={site} /></h1>
+        {may("site.manage") && (
+          <span class="buttons">
+            {site.state === "active" && <button type="button" onClick={() => change("draining")} title="It takes part in no new job; running ones go on">Drain</button>}
+            {site.state === "draining" && <button type="button" onClick={() => change("active")}>Let it take part again</button>}
+            <button type="button" onClick={() => setOpen("invite")}>Invite again</button>
+            {site.state !== "removed" && <button type="button" class="danger" onClick={() => setOpen("remove")}>Remove</button>}
+          </span>
+        )}
+      </div>
+      <ProblemBox problem={failure} />
+      <div class="grid">
+        <Card title="There">
+          <dl class="facts">
+            <Fact name="Seen">{site.connected ? "now" : <Ago time={site.seen} />}</Fact>
+            <Fact name="Version">{site.version || "–"}</Fact>
+            <Fact name="Round trip">{duration(site.rtt_seconds)}</Fact>
+            <Fact name="Models fetched">{bytes(site.received_bytes)}</Fact>
+            <Fact name="Updates delivered">{bytes(site.sent_bytes)}</Fact>
+            <Fact name="Jobs at once">{site.slots}</Fact>
+          </dl>
+        </Card>
+        <Card title="Offers">
+          <dl class="facts">
+            <Fact name="Datasets">{site.datasets.join(", ") || "–"}</Fact>
+            <Fact name="Executors">{site.executors.join(", ") || "–"}</Fact>
+          </dl>
+          <p><a href={`#/jobs?site=${encodeURIComponent(site.name)}`}>Its jobs</a></p>
+        </Card>
+        <Card title="Certificate">
+          <dl class="facts">
+            <Fact name="Ends">{moment(site.certificate_expires)} (<Certificate site={site} />)</Fact>
+            <Fact name="Serial"><span class="mono">{site.serial}</span></Fact>
+            <Fact name="Joined">{moment(site.created)}</Fact>
+          </dl>
+        </Card>
+      </div>
+      {open === "invite" && <Invite name={site.name} onClose={() => setOpen("")} />}
+      {open === "remove" && (
+        <Confirm title={`Remove ${site.name}?`} verb="Remove the site" act={async () => { await call("DELETE", `/sites/${encodeURIComponent(name)}`); reload(); }} onClose={() => setOpen("")}>
+          <p>Its certificate is refused from now on, and what it works on fails. It can be invited again later.</p>
+        </Confirm>
+      )}
+    </>
+  );
+};
