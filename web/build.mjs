@@ -52,7 +52,7 @@ function renderGuide(path) {
     table(token) {
       const cell = (c, tag) => `<${tag}>${this.parser.parseInline(c.tokens)}</${tag}>`;
       const rows = token.rows.map((row) => `<tr>${row.map((c) => cell(c, "td")).join("")}</tr>`).join("");
-      return `<div class="scroll" tabindex="0" role="region" aria-label="table"><table><thead><tr>${token.header
+      return `<div class="scroll" tabindex="0"><table><thead><tr>${token.header
         .map((c) => cell(c, "th"))
         .join("")}</tr></thead><tbody>${rows}</tbody></table></div>`;
     },

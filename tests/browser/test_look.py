@@ -73,7 +73,7 @@ def test_by_keyboard_alone(clinic, done, desk):
     assert canvas.screenshot() != before
     page.get_by_role("button", name="Delete").focus()
     page.keyboard.press("Enter")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
 

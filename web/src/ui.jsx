@@ -186,8 +186,8 @@ export const Code = ({ text, label }) => (
   </div>
 );
 
-export const Tabs = ({ tabs, current, href }) => (
-  <nav class="tabs" aria-label="Views">
+export const Tabs = ({ tabs, current, href, label = "Views" }) => (
+  <nav class="tabs" aria-label={label}>
     {tabs.map(([name, title]) => (
       <a key={name} href={href(name)} aria-current={name === current ? "page" : undefined}>
         {title}

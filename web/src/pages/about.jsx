@@ -133,7 +133,7 @@ const Guides = ({ name }) => {
   const guide = data.find((one) => one.path === name) || data[0];
   return (
     <>
-      <Tabs tabs={data.map((one) => [one.path, one.title])} current={guide.path} href={(path) => `#/about/guide/${encodeURIComponent(path)}`} />
+      <Tabs label="Guides" tabs={data.map((one) => [one.path, one.title])} current={guide.path} href={(path) => `#/about/guide/${encodeURIComponent(path)}`} />
       {/* Made from the repository's own text when the dashboard was built. */}
       <Card class="guide"><div dangerouslySetInnerHTML={{ __html: guide.html }} /></Card>
     </>

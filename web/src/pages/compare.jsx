@@ -74,7 +74,7 @@ export const Compare = ({ search }) => {
   const names = [...new Set(state.curves.flat().map((s) => s.name))].sort();
   const name = picked || ["accuracy", "auc", "loss"].find((n) => names.includes(n)) || names[0];
   const series = useMemo(
-    () => (state.jobs || []).flatMap((job, i) => state.curves[i].filter((s) => s.name === name).map((s) => ({ ...s, label: `${job.name} ${shortId(job.id)}`, color: colorOf(i), width: 2 }))),
+    () => (state.jobs || []).flatMap((job, i) => state.curves[i].filter((s) => s.name === name).map((s) => ({ ...s, label: `${job.name.slice(0, 30)} ${shortId(job.id)}`, color: colorOf(i), width: 2 }))),
     [state, name],
   );
   if (!state.jobs) return state.problem ? <ProblemBox problem={state.problem} /> : <Loading />;
