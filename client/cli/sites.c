@@ -72,3 +72,22 @@ int site_remove(struct cli *cli, struct rounds_error *error)
 	}
 	return connection_call(cli->connection, "DELETE", path, NULL, 30, NULL, error) ? -1 : EXIT_DONE;
 }
+
+static int set_state(struct cli *cli, const char *state, struct rounds_error *error)
+{
+	json_auto_t *body = json_pack("{s:s}", "state", state);
+	char path[120];
+
+	site_path(cli, path, sizeof(path));
+	return connection_call(cli->connection, "PATCH", path, body, 30, NULL, error) ? -1 : EXIT_DONE;
+}
+
+int site_drain(struct cli *cli, struct rounds_error *error)
+{
+	return set_state(cli, "draining", error);
+}
+
+int site_activate(struct cli *cli, struct rounds_error *error)
+{
+	return set_state(cli, "active", error);
+}

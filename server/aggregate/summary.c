@@ -80,6 +80,7 @@ json_t *tensor_summary(const struct tensor_file *file, const struct tensor *tens
 {
 	struct moments moments = measure(file, tensor);
 	uint64_t counts[SUMMARY_BINS_LIMIT] = { 0 };
+	uint64_t looked_at = moments.count + moments.not_finite;
 	bool any = moments.count > 0;
 	json_t *histogram = json_array();
 
@@ -88,7 +89,7 @@ json_t *tensor_summary(const struct tensor_file *file, const struct tensor *tens
 	for (size_t i = 0; i < bins; i++)
 		json_array_append_new(histogram, json_integer((json_int_t)counts[i]));
 	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "count", (json_int_t)tensor->count, "looked_at",
-		(json_int_t)(moments.count + moments.not_finite), "min", json_number_or_null(moments.min), "max",
+		(json_int_t)looked_at, "min", json_number_or_null(moments.min), "max",
 		json_number_or_null(moments.max), "mean", json_number_or_null(any ? moments.mean : NAN), "sd",
 		json_number_or_null(any ? sqrt(moments.squares / (double)moments.count) : NAN), "not_finite",
 		(json_int_t)moments.not_finite, "histogram", histogram);

@@ -188,3 +188,22 @@ def test_a_password_is_changed_with_the_old_one(rounds, admin):
     assert admin.raw("POST", "/api/v1/session/password", json={"old": PASSWORD, "password": "a whole new one"}).status_code == 204
     assert admin.raw("GET", "/api/v1/session").status_code == 401
     Browser(rounds).sign_in("ann", "a whole new one")
+
+
+def test_the_command_manages_accounts_and_drains_sites(rounds):
+    rounds.login()
+    link = rounds.rounds("user", "add", "eve", "--role", "admin").stdout.strip()
+    assert Browser(rounds).set_up(link)["name"] == "eve"
+    listed = rounds.rounds("user", "list").stdout
+    assert re.search(r"eve +admin +active", listed) and re.search(r"admin +admin +invited", listed)
+    rounds.rounds("user", "role", "eve", "viewer")
+    again = rounds.rounds("user", "reset", "eve").stdout.strip()
+    assert again != link and Browser(rounds).set_up(again)["role"] == "viewer"
+    assert rounds.rounds("user", "role", "eve", "root", check=False).returncode == 2
+    rounds.rounds("user", "remove", "eve")
+    assert rounds.rounds("user", "remove", "eve", check=False).returncode == 3
+    rounds.join("a")
+    rounds.rounds("site", "drain", "a")
+    assert rounds.api.get("/sites/a")["state"] == "draining"
+    rounds.rounds("site", "activate", "a")
+    assert rounds.api.get("/sites/a")["state"] == "active"
