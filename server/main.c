@@ -94,6 +94,8 @@ static int open_feed(struct app *app, struct rounds_error *error)
 		.context = app,
 	};
 
+	/* Streams of whoever has lost a right end at once, not with their next message. */
+	auth_on_revocation(app->auth, wake_streams, app);
 	return feed_new(&options, &app->feed, error);
 }
 

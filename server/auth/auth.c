@@ -96,7 +96,15 @@ int auth_revoked(struct auth *auth, struct rounds_error *error)
 	int failed = auth_refresh(auth, error);
 
 	atomic_fetch_add(&auth->revocations, 1);
+	if (auth->tell)
+		auth->tell(auth->context);
 	return failed;
+}
+
+void auth_on_revocation(struct auth *auth, void (*tell)(void *context), void *context)
+{
+	auth->tell = tell;
+	auth->context = context;
 }
 
 uint64_t auth_revocations(struct auth *auth)

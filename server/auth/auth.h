@@ -31,8 +31,10 @@ must_check int auth_token(struct auth *auth, const char *token, char *name, char
  * How often something that was allowed has ceased to be: whoever keeps a stream open looks again when this has changed.
  */
 uint64_t auth_revocations(struct auth *auth);
-/* After a change that takes something away: auth_refresh, and counts it. */
+/* After a change that takes something away: auth_refresh, counts it and tells whoever asked to be told. */
 must_check int auth_revoked(struct auth *auth, struct rounds_error *error);
+/* Before threads: `tell` is called after each such change; it must not block. */
+void auth_on_revocation(struct auth *auth, void (*tell)(void *context), void *context);
 
 /* Whether the site's certificate of this serial is still good. */
 must_check int auth_site(struct auth *auth, const char *site, const char *serial, struct rounds_error *error);

@@ -12,6 +12,8 @@ struct auth {
 	struct store *store;
 	struct throttle *throttle;
 	atomic_ulong revocations;
+	void (*tell)(void *context); /* of a revocation; may be NULL */
+	void *context;
 	atomic_int hashing; /* passwords that are being hashed now */
 	pthread_rwlock_t lock;
 	json_t *tokens;   /* {hash: row} */

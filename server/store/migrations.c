@@ -94,16 +94,12 @@ static const char *const migrations[] = {
 
 	"INSERT INTO project VALUES('default', 0);",
 
-	/* 2: people, their browser sessions, webhooks; what a round's time went into; where a trace began */
+	/* 2: people, their browser sessions; what a round's time went into; where a trace began */
 	"CREATE TABLE user(name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT, setup_hash TEXT UNIQUE,"
 	" setup_expires_us INTEGER, created_us INTEGER NOT NULL, signed_in_us INTEGER) STRICT, WITHOUT ROWID;"
 
 	"CREATE TABLE session(hash TEXT PRIMARY KEY, user TEXT NOT NULL REFERENCES user(name) ON DELETE CASCADE,"
 	" created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-
-	"CREATE TABLE webhook(id TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL, kinds TEXT NOT NULL,"
-	" cursor INTEGER NOT NULL, failures INTEGER NOT NULL DEFAULT 0, retry_us INTEGER, problem TEXT,"
-	" delivered_us INTEGER, created_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 
 	"CREATE INDEX event_notable ON event(id) WHERE kind NOT IN"
 	" ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated');"

@@ -86,8 +86,7 @@ def test_a_stream_ends_when_a_right_is_taken_away(rounds):
     eve = type(rounds.api)(rounds.url, rounds.data / "ca.pem", token["token"])
     stream = Stream(eve)
     rounds.api.call("DELETE", f"/tokens/{token['id']}")
-    rounds.start_site("a")
-    wait_until(lambda: stream.ended, what="the end of the stream")
+    wait_until(lambda: stream.ended, seconds=3, what="the end of the stream, though nothing happens")
     with pytest.raises(Problem) as problem:
         eve.get("/events", headers={"Accept": "text/event-stream"})
     assert problem.value.status == 401
@@ -222,3 +221,28 @@ def test_a_trace_goes_from_who_submits_to_the_trainer(rounds):
     for bad in ("00-xyz", "", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"ff-{trace}-00f067aa0ba902b7-01", f"00-{trace}-{'0' * 16}-01"):
         job = rounds.api.call("POST", "/jobs", json=spec, headers={"traceparent": bad})
         assert rounds.job(job["id"])["trace"] == job["id"].replace("-", "")
+
+
+def test_traces_and_csv_say_what_the_server_says(rounds, tmp_path):
+    import csv
+    rounds.start_site("a"), rounds.start_site("b")
+    rounds.connected("a", "b")
+    rounds.login()
+    job = rounds.submit(name="=1+1", params={"rounds": 3}, min_sites=2, trainer={"seconds": 0.1})
+    rounds.wait_for(job, "completed")
+    trace = json.loads(rounds.rounds("job", "trace", job).stdout)
+    lines = {e["tid"]: e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M"}
+    assert lines == {0: "server", 1: "a", 2: "b"}
+    slices = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+    trained = [e for e in slices if e["name"] == "train"]
+    assert len(trained) == 6 and all(e["dur"] >= 90e3 for e in trained)
+    assert len([e for e in slices if e["name"] == "aggregating" and e["tid"] == 0]) == 3
+    rounds.rounds("job", "trace", job, "--to", tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text()) == trace
+    rounds.rounds("job", "export", job, "--csv", tmp_path / "out")
+    rows = {name: list(csv.DictReader(open(tmp_path / f"out/{name}.csv", newline=""))) for name in ("metrics", "rounds", "tasks")}
+    told = rounds.api.get(f"/jobs/{job}/metrics")["items"]
+    assert sorted((int(r["round"]), r["site"], r["name"], float(r["value"])) for r in rows["metrics"]) == sorted(
+        (m["round"], m["site"], m["name"], m["value"]) for m in told)
+    assert len(rows["tasks"]) == len(rounds.tasks(job)) and rows["rounds"][-1]["model"] == rounds.job(job)["model"]
+    assert rounds.rounds("job", "export", job, check=False).returncode == 2

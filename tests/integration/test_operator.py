@@ -343,5 +343,12 @@ def test_metrics_are_what_prometheus_expects_and_count_what_happened(clinic):
     assert value('rounds_http_requests_total{method="",route="none",status="4xx"}') >= 1
     assert 0 < value("rounds_store_commits_total") <= value("rounds_store_writes_total")
     assert value("rounds_http_waiting_requests") == 4 and 'job="' not in answer.text and "hospital" not in answer.text
+    names = {line.split("{")[0].split(" ")[0] for line in answer.text.splitlines() if not line.startswith("#")}
+    monitoring = TOP / "deploy/monitoring"
+    for file in ("grafana.json", "alerts.yml"):
+        asked = set(re.findall(r"rounds_[a-z_]+", (monitoring / file).read_text()))
+        assert asked and asked <= names | {"rounds_open_tasks"}, f"{file} asks for {asked - names}"
+    checked = subprocess.run(["promtool", "check", "rules", monitoring / "alerts.yml"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     token = clinic.rounds("token", "create", "looker", "--role", "viewer").stdout
     assert clinic.api.raw("GET", "/metrics", headers={"Authorization": "Bearer none"}).status_code == 401 and token
