@@ -140,8 +140,8 @@ fi
 if wanted thread; then
     say "The threads under the thread sanitizer"
     unit_tests "$top/build-thread"
-    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/faults/test_updates.py \
-        -k 'submission or fraction or ten_times or late or bit or watch'
+    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/integration/test_live.py tests/faults/test_updates.py \
+        -k 'submission or fraction or ten_times or late or bit or watch or seen_live or stop_ends'
 fi
 if wanted quickstart; then
     say "The quick start"
