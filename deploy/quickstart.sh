@@ -133,7 +133,9 @@ printf '%-18s %5s      %s\n' "federated" "" "$(measure "$home/model.safetensors"
 say "Where things are"
 echo "  the model        $home/model.safetensors"
 echo "  server and sites $home"
-[ "$dashboard" = no ] || echo "  the dashboard    $setup"
+if [ "$dashboard" = yes ] && { [ "$keep" = yes ] || [ -t 0 ]; }; then
+    echo "  the dashboard    $setup"
+fi
 if [ "$keep" = yes ]; then
     trap - EXIT
     echo "  the server       $url  (API: $url/api/v1/openapi.json)"
