@@ -74,7 +74,7 @@ int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error 
 	return db_rows(tx, error, tasks,
 		"SELECT " COLUMNS
 		" FROM site JOIN task ON task.site = site.name AND task.state IN ('pending', 'leased')"
-		" WHERE site.state <> 'active' LIMIT 200",
+		" WHERE site.state = 'removed' LIMIT 200",
 		"");
 }
 

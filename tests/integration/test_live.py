@@ -194,7 +194,13 @@ def test_jobs_in_any_order_page_by_page(rounds):
 def test_a_site_that_drains_takes_no_new_job(rounds):
     rounds.start_site("a"), rounds.start_site("b")
     rounds.connected("a", "b")
+    # What runs goes on, with the site that drains.
+    running = rounds.submit(params={"rounds": 6, "failure_policy": "fail"}, min_sites=2, trainer={"seconds": 0.5})
+    rounds.wait_until_round(running, 1)
     assert rounds.api.call("PATCH", "/sites/a", json={"state": "draining"})["state"] == "draining"
+    rounds.wait_for(running, "completed")
+    assert {t["site"] for t in rounds.tasks(running, round=6)} == {"a", "b"}
+    assert all(t["state"] == "done" for t in rounds.tasks(running))
     job = rounds.submit(params={"rounds": 2})
     rounds.wait_for(job, "completed")
     assert {t["site"] for t in rounds.tasks(job)} == {"b"}
