@@ -133,7 +133,7 @@ printf '%-18s %5s      %s\n' "federated" "" "$(measure "$home/model.safetensors"
 say "Where things are"
 echo "  the model        $home/model.safetensors"
 echo "  server and sites $home"
-if [ "$dashboard" = yes ] && { [ "$keep" = yes ] || [ -t 0 ]; }; then
+if [ "$dashboard" = yes ] && { [ "$keep" = yes ] || { [ -t 0 ] && [ -t 1 ]; }; }; then
     echo "  the dashboard    $setup"
 fi
 if [ "$keep" = yes ]; then

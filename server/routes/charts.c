@@ -1,7 +1,6 @@
 /* What the dashboard plots. */
 #include "server/routes/app.h"
 
-#include "common/json.h"
 #include "server/store/charts.h"
 #include "server/store/jobs.h"
 
@@ -11,18 +10,11 @@ struct chart {
 	char *text;
 };
 
-static int check_job(struct store_tx *tx, const char *id, struct rounds_error *error)
-{
-	json_auto_t *job = NULL;
-
-	return job_find(tx, id, &job, error);
-}
-
 static int read_timeline(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct chart *chart = argument;
 
-	return check_job(tx, chart->job, error) || chart_timeline(tx, chart->job, chart->from, &chart->text, error)
+	return job_exists(tx, chart->job, error) || chart_timeline(tx, chart->job, chart->from, &chart->text, error)
 		       ? -1
 		       : 0;
 }
@@ -31,8 +23,8 @@ static int read_curves(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct chart *chart = argument;
 
-	return check_job(tx, chart->job, error) || chart_curves(tx, chart->job, chart->name, chart->site, chart->from,
-							   &chart->text, error)
+	return job_exists(tx, chart->job, error) || chart_curves(tx, chart->job, chart->name, chart->site,
+							    chart->from, &chart->text, error)
 		       ? -1
 		       : 0;
 }

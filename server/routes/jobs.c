@@ -198,19 +198,11 @@ enum outcome job_abort(struct request *request, void *context)
 	return order(request, context, COMMAND_ABORT);
 }
 
-/* Of a job that is there: an unknown one is 404, not an empty list. */
-static int check_job(struct store_tx *tx, const char *id, struct rounds_error *error)
-{
-	json_auto_t *job = NULL;
-
-	return job_find(tx, id, &job, error);
-}
-
 static int read_rounds(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) ||
+	return job_exists(tx, query->job, error) ||
 			       round_list(tx, query->job, query->after, query->limit, &query->rows, error)
 		       ? -1
 		       : 0;
@@ -233,8 +225,8 @@ static int read_tasks(struct store_tx *tx, void *argument, struct rounds_error *
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) || task_list(tx, query->job, query->after, &query->rows, error) ? -1
-														: 0;
+	return job_exists(tx, query->job, error) || task_list(tx, query->job, query->after, &query->rows, error) ? -1
+														 : 0;
 }
 
 enum outcome job_tasks(struct request *request, void *context)
@@ -253,7 +245,7 @@ static int read_events(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) ||
+	return job_exists(tx, query->job, error) ||
 			       event_list(tx, query->job, query->after, query->limit, &query->rows, error)
 		       ? -1
 		       : 0;
@@ -263,7 +255,7 @@ static int read_exists(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error);
+	return job_exists(tx, query->job, error);
 }
 
 static enum outcome job_stream(struct request *request, struct app *app, struct query *query)
@@ -306,7 +298,7 @@ static int read_metrics(struct store_tx *tx, void *argument, struct rounds_error
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) ||
+	return job_exists(tx, query->job, error) ||
 			       metric_list(tx, query->job, query->name, query->site, &query->rows, error)
 		       ? -1
 		       : 0;
@@ -331,7 +323,7 @@ static int read_models(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct query *query = argument;
 
-	return check_job(tx, query->job, error) || blob_uses(tx, query->job, &query->rows, error) ? -1 : 0;
+	return job_exists(tx, query->job, error) || blob_uses(tx, query->job, &query->rows, error) ? -1 : 0;
 }
 
 enum outcome job_models(struct request *request, void *context)

@@ -138,6 +138,8 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 	put_durations(out, app->http);
 	put_one(out, "rounds_http_waiting_requests", "gauge", "Long polls that wait",
 		(double)http_waiting(app->http));
+	put_one(out, "rounds_live_watchers", "gauge", "Streams of live events that are open",
+		(double)feed_watchers(app->feed));
 	put_counts(out, "rounds_jobs", "Jobs by state", counts->jobs);
 	put_counts(out, "rounds_open_tasks", "Tasks that are not over, by state", counts->tasks);
 	put_sites(out, app, counts->sites);

@@ -32,6 +32,15 @@ int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_er
 	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
 }
 
+int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	int64_t count;
+
+	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM job WHERE id = ?1", "s", id))
+		return -1;
+	return count ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+}
+
 int job_summary(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
 {
 	return db_first(tx, error, job, "SELECT " SUMMARY " FROM job WHERE id = ?1", "s", id);

@@ -94,6 +94,7 @@ def test_a_stream_ends_when_a_right_is_taken_away(rounds):
 
 def test_a_stop_ends_streams(rounds):
     streams = [Stream(rounds.api) for _ in range(20)]
+    assert "\nrounds_live_watchers 20\n" in rounds.api.raw("GET", "/metrics").text
     began = time.monotonic()
     assert rounds.server.stop() == 0
     assert time.monotonic() - began < 5
@@ -252,3 +253,22 @@ def test_traces_and_csv_say_what_the_server_says(rounds, tmp_path):
         (m["round"], m["site"], m["name"], m["value"]) for m in told)
     assert len(rows["tasks"]) == len(rounds.tasks(job)) and rows["rounds"][-1]["model"] == rounds.job(job)["model"]
     assert rounds.rounds("job", "export", job, check=False).returncode == 2
+
+
+def test_a_data_directory_of_version_1_goes_on(rounds):
+    """What migration 2 brought is taken out again: the server brings it back, and the job's history is as it was."""
+    import sqlite3
+    rounds.start_site("a")
+    job = rounds.submit(params={"rounds": 3})
+    rounds.wait_for(job, "completed")
+    before = rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
+    assert rounds.server.stop() == 0
+    db = sqlite3.connect(rounds.data / "rounds.db")
+    db.executescript("""DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; ALTER TABLE task DROP COLUMN timings;
+        ALTER TABLE job DROP COLUMN trace; ALTER TABLE site DROP COLUMN rtt_us; ALTER TABLE site DROP COLUMN received_bytes;
+        ALTER TABLE site DROP COLUMN sent_bytes; PRAGMA user_version = 1;""")
+    db.close()
+    rounds.start()
+    assert before == (rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics"))
+    rounds.wait_for(rounds.submit(params={"rounds": 3}), "completed")
+    assert rounds.api.post("/users", {"name": "ann", "role": "admin"})["setup_link"]
