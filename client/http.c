@@ -146,7 +146,11 @@ static void set_identity(CURL *curl, const struct connection_options *options)
 		curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+	if (options->user && options->password) {
+		curl_easy_setopt(curl, CURLOPT_USERNAME, options->user);
+		curl_easy_setopt(curl, CURLOPT_PASSWORD, options->password);
+	}
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, options->plain ? "https,http" : "https");
 }
 
 int connection_new(const struct connection_options *options, struct connection **out, struct rounds_error *error)
@@ -155,9 +159,10 @@ int connection_new(const struct connection_options *options, struct connection *
 	CURL *curl;
 	size_t length = strlen(options->url);
 
-	if (strncmp(options->url, "https://", 8) != 0)
+	if (strncmp(options->url, "https://", 8) != 0 && !(options->plain && !strncmp(options->url, "http://", 7)))
 		return error_set(error, ERROR_INVALID,
-			"the server's address must begin with https://, not \"%.100s\"", options->url);
+			"the server's address must begin with https://%s, not \"%.100s\"",
+			options->plain ? " or http://" : "", options->url);
 	while (length > 0 && options->url[length - 1] == '/')
 		length--;
 	if (!connection || !(connection->curl = curl_easy_init()) ||
@@ -249,7 +254,8 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 	}
 	return error_set(error,
 		connection->status >= 500 || connection->status == 429 ? ERROR_UNAVAILABLE : ERROR_INTERNAL,
-		"the server answered with status %ld", connection->status);
+		"the server answered with status %ld%s%.400s", connection->status, problem ? ": " : "",
+		json_text_or(problem, "message", ""));
 }
 
 /* A call that had to open the connection tells how long the TCP handshake took. */
@@ -378,9 +384,8 @@ int connection_upload(struct connection *connection, const char *method, const c
 	curl_easy_setopt(connection->curl, CURLOPT_POSTFIELDS, NULL);
 	curl_easy_setopt(connection->curl, CURLOPT_UPLOAD, 1L);
 	curl_easy_setopt(connection->curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
-	failed = connection_header(connection, "Content-Type: application/offset+octet-stream", error) ||
-		 perform(connection, method, path, error);
+	failed = perform(connection, method, path, error);
 	curl_easy_setopt(connection->curl, CURLOPT_UPLOAD, 0L);
 	connection->transfer.fd = -1;
-	return failed ? -1 : 0;
+	return failed;
 }

@@ -2,7 +2,8 @@
  * HTTPS to one server, through libcurl, which stays inside http.c.
  *
  * A connection is for one thread at a time. Calls that fail for want of a network give ERROR_UNAVAILABLE and may be
- * tried again; an answer that is a problem (RFC 9457) becomes an error of its kind, message and field.
+ * tried again; an answer that is a problem (RFC 9457) becomes an error of its kind, message and field; of other servers'
+ * answers, a "message" is told.
  */
 #ifndef ROUNDS_CLIENT_HTTP_H
 #define ROUNDS_CLIENT_HTTP_H
@@ -17,10 +18,12 @@
 struct connection;
 
 struct connection_options {
-	const char *url;                  /* https://host:port */
+	const char *url;                  /* https://host:port, or with a path */
 	const char *ca_file;              /* whom to trust; NULL: the system's authorities */
 	const char *cert_file, *key_file; /* a site's; NULL: none */
 	const char *token;                /* a person's; NULL: none */
+	const char *user, *password;      /* in place of a token (RFC 7617); NULL: none */
+	bool plain;                       /* http:// will do, too: only for servers that are not ours */
 	const char *proxy;                /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
 	bool unverified;                  /* only to fetch an authority, whose fingerprint is checked afterwards */
 	const atomic_bool *stop;          /* ends calls under way when it becomes true; may be NULL */
@@ -62,7 +65,7 @@ typedef bool moved_fn(void *context, uint64_t bytes);
 must_check int connection_download(struct connection *connection, const char *path, int fd, uint64_t offset,
 	moved_fn *moved, void *context, struct rounds_error *error);
 
-/* Sends `size` bytes of `fd` from `offset` as the body. */
+/* Sends `size` bytes of `fd` from `offset` as the body, whose type is the caller's to tell by connection_header. */
 must_check int connection_upload(struct connection *connection, const char *method, const char *path, int fd,
 	uint64_t offset, uint64_t size, moved_fn *moved, void *context, struct rounds_error *error);
 

@@ -52,6 +52,14 @@ int transfer_download(struct connection *connection, const struct digest *digest
 	return check_and_keep(part, path, fd, digest, error);
 }
 
+static int upload_headers(struct connection *connection, struct rounds_error *error)
+{
+	return connection_header(connection, "Content-Type: application/offset+octet-stream", error) ||
+			       connection_header(connection, "Tus-Resumable: 1.0.0", error)
+		       ? -1
+		       : 0;
+}
+
 static int create(struct connection *connection, int fd, uint64_t size, const struct digest *digest,
 	char upload[UPLOAD_PATH_SIZE], const struct transfer_options *options, struct rounds_error *error)
 {
@@ -66,8 +74,7 @@ static int create(struct connection *connection, int fd, uint64_t size, const st
 	if (connection_header(connection, line, error))
 		return -1;
 	snprintf(line, sizeof(line), "Upload-Length: %llu", (unsigned long long)size);
-	if (connection_header(connection, line, error) ||
-		connection_header(connection, "Tus-Resumable: 1.0.0", error))
+	if (connection_header(connection, line, error) || upload_headers(connection, error))
 		return -1;
 	if (connection_upload(
 		    connection, "POST", "/api/v1/uploads", fd, 0, along, options->moved, options->context, error))
@@ -122,8 +129,7 @@ int transfer_upload(struct connection *connection, const char *path, const struc
 	if (offset > size)
 		return error_set(error, ERROR_INTERNAL, "the server has more bytes than the file");
 	snprintf(line, sizeof(line), "Upload-Offset: %llu", (unsigned long long)offset);
-	if (connection_header(connection, line, error) ||
-		connection_header(connection, "Tus-Resumable: 1.0.0", error))
+	if (connection_header(connection, line, error) || upload_headers(connection, error))
 		return -1;
 	if (connection_upload(connection, "PATCH", upload, fd, offset, size - offset, options->moved,
 		    options->context, error)) {

@@ -47,3 +47,15 @@ void time_format(int64_t wall_us, char text[TIME_TEXT_SIZE])
 		memcpy(date, "0000-00-00T00:00:00", 20);
 	snprintf(text, TIME_TEXT_SIZE, "%s.%06uZ", date, (unsigned)(wall_us % SECOND_US) % 1000000u);
 }
+
+int64_t time_parse(const char *text)
+{
+	struct tm utc = { 0 };
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
+	int64_t fraction = 0, unit = SECOND_US / 10;
+
+	if (rest && *rest == '.')
+		for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
+			fraction += (*rest - '0') * unit;
+	return rest && !strcmp(rest, "Z") ? (int64_t)timegm(&utc) * SECOND_US + fraction : -1;
+}

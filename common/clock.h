@@ -20,5 +20,7 @@ void clock_boot_id(char id[37]);
 /* RFC 3339 in UTC with microseconds: 2026-03-01T12:00:00.000000Z */
 #define TIME_TEXT_SIZE 32
 void time_format(int64_t wall_us, char text[TIME_TEXT_SIZE]);
+/* What time_format wrote, with any number of digits in the fraction; -1 if it is no such text. */
+int64_t time_parse(const char *text);
 
 #endif

@@ -7,4 +7,7 @@
 /* As printf would print it; NULL without memory. */
 must_check char *text_new(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* For a part of a URL: all but letters, digits and -._~ as %XX (RFC 3986); NULL without memory. */
+must_check char *text_percent(const char *text);
+
 #endif

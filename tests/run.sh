@@ -3,6 +3,7 @@
 #
 #   ./tests/run.sh            everything (about fifteen minutes on two cores)
 #   ./tests/run.sh PART...    only these parts: style unit fuzz integration browser faults address thread quickstart
+#   ./tests/run.sh long       what is too large for every run: TensorBoard, MLflow and PyTorch from PyPI (6 GB)
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
@@ -73,11 +74,13 @@ build() { # folder, then cmake's options
 
 say "Installing"
 deploy/install-packages.sh run web test || exit 1
+have_venv() { # folder, what it needs
+    cmp -s "$2" "$1/installed" && return
+    /usr/bin/python3 -m venv --clear "$1" && "$1/bin/python" -m pip install -q --disable-pip-version-check -r "$2" || exit 1
+    cp "$2" "$1/installed"
+}
+have_venv "$top/.venv" tests/requirements.txt
 python=$top/.venv/bin/python
-if ! cmp -s tests/requirements.txt .venv/installed; then
-    /usr/bin/python3 -m venv --clear .venv && "$python" -m pip install -q --disable-pip-version-check -r tests/requirements.txt || exit 1
-    cp tests/requirements.txt .venv/installed
-fi
 if ! cmp -s tests/package-lock.json tests/node_modules/.installed; then
     (cd tests && npm ci --silent --no-audit --no-fund) || exit 1
     cp tests/package-lock.json tests/node_modules/.installed
@@ -142,6 +145,13 @@ if wanted thread; then
     unit_tests "$top/build-thread"
     pytests thread "$top/build-thread" tests/integration/test_operator.py tests/integration/test_live.py tests/faults/test_updates.py \
         -k 'submission or fraction or ten_times or late or bit or watch or seen_live or stop_ends'
+fi
+if wanted long; then
+    say "Others' newest: TensorBoard and MLflow open what is exported, PyTorch trains"
+    have_venv "$top/.venv-long" tests/requirements-long.txt
+    python=$top/.venv-long/bin/python
+    pytests trackers "$top/build" tests/long
+    ROUNDS_PYTHON=$python pytests newest "$top/build" tests/integration/test_sdk.py
 fi
 if wanted quickstart; then
     say "The quick start"

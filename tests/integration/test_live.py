@@ -252,7 +252,33 @@ def test_traces_and_csv_say_what_the_server_says(rounds, tmp_path):
     assert sorted((int(r["round"]), r["site"], r["name"], float(r["value"])) for r in rows["metrics"]) == sorted(
         (m["round"], m["site"], m["name"], m["value"]) for m in told)
     assert len(rows["tasks"]) == len(rounds.tasks(job)) and rows["rounds"][-1]["model"] == rounds.job(job)["model"]
-    assert rounds.rounds("job", "export", job, check=False).returncode == 2
+    assert "--tensorboard" in rounds.rounds("job", "export", job, check=False).stderr
+
+
+def test_event_files_are_whole_records(rounds, tmp_path):
+    """That TensorBoard itself opens them is shown in the long run."""
+    import struct
+    rounds.start_site("a")
+    rounds.connected("a")
+    rounds.login()
+    job = rounds.submit(name="../x", params={"rounds": 3})
+    rounds.wait_for(job, "completed")
+    rounds.rounds("job", "export", job, "--tensorboard", tmp_path / "out")
+    files = sorted((tmp_path / "out").rglob("events.out.tfevents.*"))
+    assert [str(f.parent.relative_to(tmp_path)) for f in files] == [f"out/_._x-{job[-6:]}", f"out/_._x-{job[-6:]}/sites/a"]
+    for file in files:
+        left, records = file.read_bytes(), []
+        while left:
+            length, _ = struct.unpack_from("<QI", left)
+            records.append(left[12:12 + length])
+            assert len(records[-1]) == length and len(left) >= 16 + length
+            left = left[16 + length:]
+        assert b"brain.Event:2" in records[0]
+        values = [v for v in rounds.api.get(f"/jobs/{job}/metrics?site={'' if file is files[0] else 'a'}")["items"]]
+        for item in values:
+            wanted = item["name"].encode() + b"\x15" + struct.pack("<f", item["value"])
+            assert any(wanted in record for record in records), item
+    assert not any(b"_hparams_" in record for record in records)  # only the whole has settings
 
 
 def test_a_data_directory_of_version_1_goes_on(rounds):

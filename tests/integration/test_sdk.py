@@ -13,7 +13,7 @@ import safetensors.numpy
 from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient, wait_until
 from harness.weights import save
 
-PYTHON = "/usr/bin/python3"  # Debian's, with its torch and scikit-learn
+PYTHON = os.environ.get("ROUNDS_PYTHON", "/usr/bin/python3")  # with torch and scikit-learn: by default Debian's
 PACKAGE = TOP / "client/python"
 EXAMPLES = PACKAGE / "examples"
 NAMES = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
