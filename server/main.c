@@ -26,6 +26,9 @@ static const struct field settings[] = {
 		.fallback = "[\"localhost\", \"127.0.0.1\"]", .min = 1, .max = 100 },
 	{ "web_dir", FIELD_TEXT, "Where the dashboard's built files are", .fallback = "\"" WEB_DIRECTORY "\"",
 		.min = 1, .max = 1000 },
+	{ "webhook_ca_file", FIELD_TEXT,
+		"Authorities (PEM) that receivers of webhooks are checked against; none: the system's", .min = 1,
+		.max = 1000 },
 	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
 	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
 	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16,
@@ -70,6 +73,8 @@ static void wake(void *context, const char *key)
 {
 	struct app *app = context;
 
+	if (app->webhooks && !strncmp(key, "job:", 4))
+		webhooks_touch(app->webhooks);
 	if (app->feed && !strncmp(key, "job:", 4))
 		feed_touch(app->feed, key + 4);
 	if (app->feed && !strncmp(key, "progress:", 9))
@@ -162,8 +167,9 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
 	options.store = app->store;
 	options.blobs = app->blobs;
-	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) || make_http(server, config, error) ||
-		engine_open(&options, &app->engine, error))
+	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) ||
+		webhooks_new(app->store, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks, error) ||
+		make_http(server, config, error) || engine_open(&options, &app->engine, error))
 		return -1;
 	return open_feed(app, error);
 }
@@ -173,8 +179,8 @@ static int open_port(struct server *server, const json_t *config, struct rounds_
 	const char *port_file = json_text_or(config, "port_file", NULL);
 	char port[16];
 
-	if (feed_start(server->app.feed, error) || http_start(server->app.http, error) ||
-		engine_start(server->app.engine, error))
+	if (feed_start(server->app.feed, error) || webhooks_start(server->app.webhooks, error) ||
+		http_start(server->app.http, error) || engine_start(server->app.engine, error))
 		return -1;
 	snprintf(port, sizeof(port), "%u\n", http_port(server->app.http));
 	if (port_file && file_replace(port_file, port, strlen(port), 0644, error))
@@ -203,10 +209,12 @@ static void close_rooms(struct server *server)
 	if (server->app.http)
 		http_stop(server->app.http);
 	feed_stop(server->app.feed);
+	webhooks_stop(server->app.webhooks);
 	engine_close(server->app.engine);
 	/* The writer may still wake those who wait: it ends before what it wakes. */
 	store_close(server->app.store);
 	feed_free(server->app.feed);
+	webhooks_free(server->app.webhooks);
 	http_free(server->app.http);
 	web_close(server->app.web);
 	auth_close(server->app.auth);
@@ -253,6 +261,7 @@ static int serve(const json_t *config)
 	int failed;
 
 	raise_limits();
+	webhooks_global_init();
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);

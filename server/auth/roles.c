@@ -22,6 +22,7 @@ static const struct {
 	[SITE_READ]      = { "site.read",      { true,  true,  false } },
 	[SITE_MANAGE]    = { "site.manage",    { true,  false, false } },
 	[ACCOUNT_MANAGE] = { "account.manage", { true,  false, false } },
+	[WEBHOOK_MANAGE] = { "webhook.manage", { true,  false, false } },
 	[TASK_DO]        = { "task.do",        { false, false, true } },
 	[BLOB_READ]      = { "blob.read",      { true,  false, true } },
 	[BLOB_WRITE]     = { "blob.write",     { true,  false, true } },

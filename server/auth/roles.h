@@ -13,6 +13,7 @@ enum permission {
 	SITE_READ,
 	SITE_MANAGE, /* invite, drain, remove */
 	ACCOUNT_MANAGE,
+	WEBHOOK_MANAGE,
 	TASK_DO,    /* sites alone */
 	BLOB_READ,  /* people who may write jobs; a site, for the models of its tasks */
 	BLOB_WRITE, /* people who may write jobs; sites, for their updates */

@@ -8,6 +8,7 @@
 #include "server/engine/engine.h"
 #include "server/http/http.h"
 #include "server/observe/feed.h"
+#include "server/observe/webhooks.h"
 #include "server/routes/web.h"
 #include "server/store/store.h"
 
@@ -18,6 +19,7 @@ struct app {
 	struct engine *engine;
 	struct http *http;
 	struct feed *feed;
+	struct webhooks *webhooks;
 	struct web *web;
 	const struct authority *authority;
 	uint64_t upload_limit; /* bytes of one blob */
@@ -50,6 +52,8 @@ handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back
 handler_fn site_list_all, site_show, site_edit, site_invite, site_join, site_delete, authority_show;
 /* tokens.c */
 handler_fn token_create, token_list_all, token_remove;
+/* webhooks.c */
+handler_fn webhook_create, webhook_list_all, webhook_show, webhook_edit, webhook_test, webhook_remove;
 /* people.c */
 handler_fn user_create, user_list_all, user_edit, user_reset_one, user_remove;
 handler_fn session_open, session_setup, session_show, session_close, password_change;

@@ -114,6 +114,19 @@ static void put_sites(FILE *out, struct app *app, const json_t *sites)
 		(const char *const[]){ "state", "away", NULL });
 }
 
+static void put_webhooks(FILE *out, struct app *app)
+{
+	struct webhook_counters counters;
+
+	webhook_counters(app->webhooks, &counters);
+	prometheus_family(out, "rounds_webhook_deliveries_total", "counter",
+		"Tries to tell receivers of webhooks, by what came of them");
+	prometheus_sample(out, "rounds_webhook_deliveries_total", (double)counters.taken,
+		(const char *const[]){ "result", "taken", NULL });
+	prometheus_sample(out, "rounds_webhook_deliveries_total", (double)counters.refused,
+		(const char *const[]){ "result", "failed", NULL });
+}
+
 static void put_store(FILE *out, struct app *app)
 {
 	struct store_counters counters;
@@ -154,6 +167,7 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 		(double)done.aggregation_us / (double)SECOND_US);
 	put_one(out, "rounds_aggregation_input_bytes_total", "counter", "Bytes of the updates that went in",
 		(double)done.aggregation_bytes);
+	put_webhooks(out, app);
 	put_store(out, app);
 }
 

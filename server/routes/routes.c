@@ -54,6 +54,13 @@ const struct route routes[] = {
 	{ "GET", "/api/v1/tokens", ACCOUNT_MANAGE, token_list_all, "All tokens, without their secrets" },
 	{ "DELETE", "/api/v1/tokens/{token}", ACCOUNT_MANAGE, token_remove, "Revoke a token" },
 
+	{ "POST", "/api/v1/webhooks", WEBHOOK_MANAGE, webhook_create, "Tell another system of events; the secret is shown once" },
+	{ "GET", "/api/v1/webhooks", WEBHOOK_MANAGE, webhook_list_all, "All webhooks, and how their deliveries go" },
+	{ "GET", "/api/v1/webhooks/{webhook}", WEBHOOK_MANAGE, webhook_show, "One webhook" },
+	{ "PATCH", "/api/v1/webhooks/{webhook}", WEBHOOK_MANAGE, webhook_edit, "Change a webhook, pause it, let it go on" },
+	{ "POST", "/api/v1/webhooks/{webhook}/ping", WEBHOOK_MANAGE, webhook_test, "Send a webhook's receiver a test" },
+	{ "DELETE", "/api/v1/webhooks/{webhook}", WEBHOOK_MANAGE, webhook_remove, "Remove a webhook" },
+
 	{ "POST", "/api/v1/users", ACCOUNT_MANAGE, user_create, "Make an account; its set-up link is shown once" },
 	{ "GET", "/api/v1/users", ACCOUNT_MANAGE, user_list_all, "All accounts" },
 	{ "PATCH", "/api/v1/users/{user}", ACCOUNT_MANAGE, user_edit, "Give an account another role" },

@@ -109,6 +109,13 @@ static const char *const migrations[] = {
 	"ALTER TABLE site ADD COLUMN rtt_us INTEGER;"
 	"ALTER TABLE site ADD COLUMN received_bytes INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE site ADD COLUMN sent_bytes INTEGER NOT NULL DEFAULT 0;",
+
+	/* 3: webhooks; `place` is the last event that was taken */
+	"CREATE TABLE webhook(id TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL, kinds TEXT NOT NULL,"
+	" state TEXT NOT NULL, reason TEXT, created_us INTEGER NOT NULL, created_by TEXT NOT NULL,"
+	" place INTEGER NOT NULL, deliveries INTEGER NOT NULL DEFAULT 0, delivered_us INTEGER,"
+	" failures INTEGER NOT NULL DEFAULT 0, failing_us INTEGER,"
+	" tried_us INTEGER, tried_status INTEGER, tried_fault TEXT) STRICT, WITHOUT ROWID;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

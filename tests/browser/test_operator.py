@@ -253,6 +253,38 @@ def test_people_and_tokens(desk, clinic, seats):
     page.get_by_role("row", name=re.compile("^nightly")).wait_for(state="detached")
 
 
+def test_webhooks_and_their_troubles(desk, clinic):
+    from harness.receiver import Receiver
+    receiver = Receiver(clinic, tls=False)
+    page = desk.go("people")
+    page.get_by_role("button", name="Add a webhook").click()
+    page.get_by_label("URL").fill("http://example.org/")
+    page.get_by_role("dialog").get_by_role("button", name="Add it").click()
+    page.get_by_text("must begin with https://").wait_for()
+    page.get_by_label("URL").fill(receiver.url)
+    page.get_by_label("queued").check()
+    page.get_by_role("dialog").get_by_role("button", name="Add it").click()
+    assert page.get_by_label("Secret").inner_text().startswith("whsec_")
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Test").click()
+    page.get_by_text("The receiver took the test.").wait_for()
+    job = clinic.api.post("/jobs", example(name="Told"))["id"]
+    clinic.wait_for(job, "completed")
+    page.get_by_text("last taken").wait_for()
+    assert receiver.kinds(job) == ["queued", "running", "completed"]
+    receiver.answer = lambda message: 500
+    clinic.wait_for(clinic.api.post("/jobs", example(name="Not told"))["id"], "completed")
+    page.get_by_text("is tried again").wait_for()
+    desk.shot("webhooks")
+    desk.check_access("webhooks")
+    desk.go("")
+    page.get_by_role("link", name="A webhook is failing").click()
+    page.get_by_role("button", name="Remove").last.click()
+    page.get_by_role("button", name="Remove it").click()
+    page.get_by_text("No other system is told of events.").wait_for()
+    receiver.close()
+
+
 def test_the_operators_questions_in_two_clicks(desk, clinic):
     """What runs, is it going well, who is slow, why did it fail, what do I do now."""
     failing = clinic.submit(name="It fails", trainer={"do": "crash"}, max_attempts=1, params={"failure_policy": "fail"})

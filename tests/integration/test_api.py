@@ -82,12 +82,13 @@ def test_answers_are_as_documented(rounds):
     job = rounds.submit(params={"rounds": 2, "key_metric": "value"})
     done = rounds.wait_for(job, "completed")
     verification = rounds.api.post(f"/jobs/{job}/verifications")["id"]
+    hook = rounds.api.post("/webhooks", {"url": "https://localhost:1/"})["id"]
     rounds.login()
     rounds.rounds("verify", job)
     # The session is a browser's (test_people.py), the dashboard may not be built (tests/browser).
     for path in [p for p, item in OPENAPI["paths"].items() if "get" in item and p not in ("/api/v1/session", "/", "/assets/{file}")]:
         real = path.replace("{job}", job).replace("{site}", "a").replace("{digest}", done["model"]).replace(
-            "{verification}", verification)
+            "{verification}", verification).replace("{webhook}", hook)
         answer = rounds.api.raw("GET", real)
         assert answer.status_code == 200, (real, answer.text)
         if "application/json" in OPENAPI["paths"][path]["get"]["responses"]["200"]["content"]:

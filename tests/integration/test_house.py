@@ -34,7 +34,7 @@ LIBRARIES = {
     r"<sqlite3\.h>": "server/store/",
     r"<microhttpd\.h>": "server/http/",
     r"<gnutls/": "server/http/",
-    r"<curl/": "client/http.c",
+    r"<curl/": ("client/http.c", "server/observe/webhook"),
     r"<cblas\.h>": ("client/trainers/", "server/aggregate/"),
     r"<csv\.h>": ("client/trainers/", "client/cli/split.c"),
 }

@@ -282,7 +282,7 @@ def test_event_files_are_whole_records(rounds, tmp_path):
 
 
 def test_a_data_directory_of_version_1_goes_on(rounds):
-    """What migration 2 brought is taken out again: the server brings it back, and the job's history is as it was."""
+    """What later migrations brought is taken out again: the server brings it back, and the job's history is as it was."""
     import sqlite3
     rounds.start_site("a")
     job = rounds.submit(params={"rounds": 3})
@@ -290,7 +290,7 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     before = rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
     assert rounds.server.stop() == 0
     db = sqlite3.connect(rounds.data / "rounds.db")
-    db.executescript("""DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; ALTER TABLE task DROP COLUMN timings;
+    db.executescript("""DROP TABLE webhook; DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; ALTER TABLE task DROP COLUMN timings;
         ALTER TABLE job DROP COLUMN trace; ALTER TABLE site DROP COLUMN rtt_us; ALTER TABLE site DROP COLUMN received_bytes;
         ALTER TABLE site DROP COLUMN sent_bytes; PRAGMA user_version = 1;""")
     db.close()

@@ -134,6 +134,36 @@ export const Dialog = ({ title, onClose, children }) => {
 };
 
 // Asks before something that cannot be taken back; `act` may fail, and says so here.
+// A form in a dialog that ends by showing a secret once.
+export const Maker = ({ title, verb, send, shown, children, onClose }) => {
+  const [made, setMade] = useState(null);
+  const [problem, setProblem] = useState(null);
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      setMade(await send());
+    } catch (failure) {
+      setProblem(failure);
+    }
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      {made ? (
+        shown(made)
+      ) : (
+        <form onSubmit={submit}>
+          {children(problem)}
+          <ProblemBox problem={problem?.field ? null : problem} />
+          <footer>
+            <button type="button" onClick={onClose}>Cancel</button>
+            <button class="primary">{verb}</button>
+          </footer>
+        </form>
+      )}
+    </Dialog>
+  );
+};
+
 export const Confirm = ({ title, children, verb, act, onClose }) => {
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);

@@ -19,7 +19,7 @@ function stragglers(job, now) {
   return tasks.filter((t) => t.state === "leased" && now - Date.parse(t.leased) > bound);
 }
 
-function attention(jobs, sites, now) {
+function attention(jobs, sites, hooks, now) {
   const found = [];
   for (const job of jobs) {
     const link = `#/jobs/${job.id}`;
@@ -40,6 +40,12 @@ function attention(jobs, sites, now) {
     if (!site.connected) found.push({ key: `away ${site.name}`, level: "warn", link, text: `${site.name} is not connected`, why: site.seen ? "it was here before" : "it has never been here", next: "Is rounds-site running there?" });
     if (Date.parse(site.certificate_expires) - now < 30 * DAY) found.push({ key: `cert ${site.name}`, level: "warn", link, text: `${site.name}'s certificate ends soon`, next: "Invite the site again." });
   }
+  for (const hook of hooks)
+    if (hook.state === "failed" || hook.failures > 0)
+      found.push({
+        key: hook.id, level: "warn", link: "#/people", text: `A webhook ${hook.state === "failed" ? "was given up" : "is failing"}`,
+        why: hook.reason || hook.tried_fault, next: "What its receiver has missed is kept for it.",
+      });
   return found;
 }
 
@@ -110,6 +116,7 @@ export const Overview = () => {
   const jobs = useResource("/jobs?limit=100");
   const sites = useResource("/sites");
   const activity = useResource("/events?limit=30");
+  const hooks = useResource(may("webhook.manage") ? "/webhooks" : null);
   const reloadSites = useThrottle(sites.reload, 1000);
   useLive((kind, data) => {
     if (kind === "job") jobs.set((old) => old && { ...old, items: old.items.some((j) => j.id === data.id) ? old.items.map((j) => (j.id === data.id ? data : j)) : [data, ...old.items] });
@@ -119,7 +126,7 @@ export const Overview = () => {
   if (!jobs.data || !sites.data) return jobs.problem || sites.problem ? <ProblemBox problem={jobs.problem || sites.problem} /> : <Loading />;
   const present = sites.data.items.filter((s) => s.state !== "removed");
   const active = jobs.data.items.filter((j) => !ended(j.state));
-  const wanting = attention(jobs.data.items, present, now);
+  const wanting = attention(jobs.data.items, present, hooks.data?.items || [], now);
   const today = jobs.data.items.filter((j) => ended(j.state) && now - Date.parse(j.finished) < DAY);
   return (
     <>

@@ -1,9 +1,10 @@
-// Accounts of people and tokens of scripts.
+// Who else has to do with this server: accounts of people, tokens of scripts, systems that are told of events.
 import { useState } from "preact/hooks";
-import { call, post, session } from "../api.js";
+import { call, may, post, session } from "../api.js";
 import { moment } from "../format.js";
 import { useResource, useTitle } from "../hooks.js";
-import { Ago, Card, Code, Confirm, Dialog, Field, Loading, ProblemBox, Table } from "../ui.jsx";
+import { Ago, Card, Code, Confirm, Field, Loading, Maker, ProblemBox, Table } from "../ui.jsx";
+import { Webhooks } from "./webhooks.jsx";
 
 const RoleChoice = ({ value, onChange, ...props }) => (
   <select {...props} value={value} onChange={(e) => onChange(e.target.value)}>
@@ -18,36 +19,6 @@ const Link = ({ made }) => (
     <Code label="Set-up link" text={made.setup_link} />
   </div>
 );
-
-// A form in a dialog that ends by showing a secret once.
-const Maker = ({ title, verb, send, shown, children, onClose }) => {
-  const [made, setMade] = useState(null);
-  const [problem, setProblem] = useState(null);
-  const submit = async (event) => {
-    event.preventDefault();
-    try {
-      setMade(await send());
-    } catch (failure) {
-      setProblem(failure);
-    }
-  };
-  return (
-    <Dialog title={title} onClose={onClose}>
-      {made ? (
-        shown(made)
-      ) : (
-        <form onSubmit={submit}>
-          {children(problem)}
-          <ProblemBox problem={problem?.field ? null : problem} />
-          <footer>
-            <button type="button" onClick={onClose}>Cancel</button>
-            <button class="primary">{verb}</button>
-          </footer>
-        </form>
-      )}
-    </Dialog>
-  );
-};
 
 const AddUser = ({ onClose }) => {
   const [name, setName] = useState("");
@@ -94,7 +65,7 @@ const AddToken = ({ onClose }) => {
 };
 
 export const People = () => {
-  useTitle("People and tokens");
+  useTitle("People, tokens, webhooks");
   const users = useResource("/users");
   const tokens = useResource("/tokens");
   const [open, setOpen] = useState(null);
@@ -139,7 +110,7 @@ export const People = () => {
   ];
   return (
     <>
-      <h1>People and tokens</h1>
+      <h1>People, tokens, webhooks</h1>
       <ProblemBox problem={problem || users.problem || tokens.problem} />
       <Card title="People" tools={<button type="button" class="primary" onClick={() => setOpen({ what: "add" })}>Add a person</button>}>
         {users.data ? <Table label="People" columns={userColumns} rows={users.data.items} keyOf={(user) => user.name} /> : <Loading />}
@@ -147,6 +118,7 @@ export const People = () => {
       <Card title="Tokens" tools={<button type="button" onClick={() => setOpen({ what: "token" })}>Make a token</button>}>
         {tokens.data ? <Table label="Tokens" columns={tokenColumns} rows={tokens.data.items} keyOf={(token) => token.id} /> : <Loading />}
       </Card>
+      {may("webhook.manage") && <Webhooks />}
       {open?.what === "add" && <AddUser onClose={close} />}
       {open?.what === "token" && <AddToken onClose={close} />}
       {open?.what === "reset" && (
