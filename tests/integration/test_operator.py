@@ -1,13 +1,17 @@
 """What an operator and a hospital's administrator do, with the real commands."""
+import fcntl
 import json
 import os
 import pathlib
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 
+import pyte
 import pytest
 import safetensors.numpy
 
@@ -110,24 +114,49 @@ def test_quorum_with_grace_and_deadline(rounds, tmp_path):
     assert "deadline with 0 of 2 updates" in rounds.wait_for(job, "failed")["reason"]
 
 
-def test_watch_draws_on_a_terminal(clinic):
-    """What a person sees: the same lines redrawn in place, a bar for each site."""
-    spec = json.loads((TOP / "deploy/examples/wdbc.json").read_text())
-    spec["trainer"]["epochs"] = 300
-    job = clinic.api.post("/jobs", spec)["id"]
+def watch_on_terminal(deployment, job, rows, columns, locale="C.UTF-8"):
+    """The screens that `rounds job watch` draws, as pyte (a terminal) shows them: lists of lines."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     watch = subprocess.Popen([BUILD / "client/rounds", "job", "watch", job], stdout=slave, stderr=slave,
-                             env={**os.environ, **clinic.environment})
+                             env={**os.environ, **deployment.environment, "LC_ALL": locale})
     os.close(slave)
-    seen = b""
+    screen = pyte.Screen(columns, rows)
+    stream, screens = pyte.ByteStream(screen), []
     try:
         while piece := os.read(master, 65536):
-            seen += piece
+            stream.feed(piece)
+            screens.append([line.rstrip() for line in screen.display])
     except OSError:
         pass
-    assert watch.wait(60) == 0
-    text = seen.decode()
-    assert "\033[" in text and "hospital-a" in text and "[####" in text and "completed" in text
+    os.close(master)
+    return screens, watch.wait(60)
+
+
+def test_watch_draws_on_a_terminal(clinic):
+    """What a person sees: the same lines redrawn in place, what is left, a curve for each metric, a bar for each site."""
+    spec = json.loads((TOP / "deploy/examples/wdbc.json").read_text())
+    spec["name"] = "Brust \u001b[31m\u202e krebs"
+    spec["params"]["key_metric"] = "auc"
+    spec["trainer"]["epochs"] = 1500
+    job = clinic.api.post("/jobs", spec)["id"]
+    screens, code = watch_on_terminal(clinic, job, 30, 100)
+    last = [line for line in screens[-1] if line]
+    assert code == 0 and len(screens) > 3
+    assert any("left" in line for screen in screens for line in screen), "no estimate of what is left"
+    assert last[0].startswith("Brust ?[31m") and "completed" in last[1] and "round 20 of 20" in last[1] and "█" in last[1]
+    assert sum("round 20 of 20" in line for line in last) == 1, "drawn below instead of in place"
+    curve = next(line for line in last if line.strip().startswith("auc"))
+    assert last.index(curve) == 2, "the key metric goes first"
+    value = next(m["value"] for m in clinic.api.get(f"/jobs/{job}/metrics?name=auc&site=")["items"] if m["round"] == 20)
+    assert f"{value:.4f}" in curve and "▁" in curve and "█" in curve
+    assert {name for name in HOSPITALS if any(line.strip().startswith(name) for line in last)} == set(HOSPITALS)
+    assert last[-1] == f"Its model: rounds job download {job}"
+    # Narrow, low, without UTF-8: cut rather than broken.
+    screens, code = watch_on_terminal(clinic, job, 14, 40, "C")
+    last = [line for line in screens[-1] if line]
+    assert code == 0 and last[0].startswith("Brust ?[31m") and "####" in last[1] and all(line.isascii() for line in last)
+    assert any("and 8 more; 8 of 8 are done" in line for line in last)
 
 
 def test_exit_codes_and_words(rounds, tmp_path):
