@@ -43,8 +43,8 @@ bool job_has_ended(const json_t *job)
 
 bool event_is_routine(const json_t *event)
 {
-	static const char *const routine[] = { "task_leased", "result", "round_started", "aggregating",
-		"aggregated" };
+	static const char *const routine[] = { "task_leased", "result", "round_started", "aggregating", "aggregated",
+		"log" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(routine); i++)
 		if (!strcmp(json_text_or(event, "kind", ""), routine[i]))

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_LIMIT = 1 << 20, LAST_WORDS = 2000, WATCH_MS = 500, GRACE_MS = 3000 };
+enum { LINE_LIMIT = 1 << 20, LAST_WORDS = 2000, WATCH_MS = 500, GRACE_MS = 3000, LOG_LINE = 500 };
 
 struct executor {
 	pid_t pid;     /* 0: it was started by someone else */
@@ -35,6 +35,7 @@ struct executor {
 	bool exited;
 	int status;
 	json_t *progress; /* its last report */
+	json_t *log;      /* lines that nobody has taken yet */
 };
 
 /* Between fork and exec: only what is safe there. */
@@ -233,6 +234,7 @@ void executor_free(struct executor *executor)
 		unlink(executor->socket_path);
 	free(executor->socket_path);
 	json_decref(executor->progress);
+	json_decref(executor->log);
 	free(executor->line);
 	free(executor);
 }
@@ -287,6 +289,34 @@ static int say_exit(struct executor *executor, struct rounds_error *error)
 		WEXITSTATUS(executor->status), words[0] ? ": " : "", words);
 }
 
+/* Of many lines, the last. Text is cut between characters, as JSON needs it. */
+static void keep_log(struct executor *executor, const char *line)
+{
+	size_t size = strlen(line);
+
+	if (size > LOG_LINE)
+		for (size = LOG_LINE; size > 0 && ((unsigned char)line[size] & 0xc0) == 0x80;)
+			size--;
+	if (!executor->log)
+		executor->log = json_array();
+	if (json_array_size(executor->log) == EXECUTOR_LOG_LINES)
+		json_array_remove(executor->log, 0);
+	json_array_append_new(executor->log, json_stringn(line, size));
+}
+
+json_t *executor_take_log(struct executor *executor)
+{
+	json_t *log = executor->log;
+
+	executor->log = NULL;
+	return log;
+}
+
+bool executor_has_log(const struct executor *executor)
+{
+	return json_array_size(executor->log) > 0;
+}
+
 enum heard { HEARD_NOTHING, HEARD_RESULT, HEARD_ERROR };
 
 /* One line of its protocol. */
@@ -308,6 +338,7 @@ static enum heard hear(struct executor *executor, const char *line, size_t size,
 		executor->progress = json_incref(said);
 	} else if (!strcmp(type, "log")) {
 		log_info("executor", "says", json_text_or(said, "message", ""), NULL);
+		keep_log(executor, json_text_or(said, "message", ""));
 	} else if (!strcmp(type, "result")) {
 		*result = json_incref(said);
 		return HEARD_RESULT;
@@ -383,7 +414,9 @@ int executor_run(struct executor *executor, const json_t *task, int64_t timeout_
 
 	*retry = true;
 	json_decref(executor->progress);
+	json_decref(executor->log);
 	executor->progress = NULL;
+	executor->log = NULL;
 	if (accept_program(executor, give_up, watch, context, error) || hand_over(executor, task, error))
 		return -1;
 	while (heard == HEARD_NOTHING) {

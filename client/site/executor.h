@@ -37,4 +37,9 @@ typedef bool executor_watch_fn(void *context, const json_t *progress);
 must_check int executor_run(struct executor *executor, const json_t *task, int64_t timeout_us,
 	executor_watch_fn *watch, void *context, json_t **result, bool *retry, struct rounds_error *error);
 
+/* The log lines that it has said and nobody has taken: an array of text (a new reference), NULL: none. */
+#define EXECUTOR_LOG_LINES 100
+json_t *executor_take_log(struct executor *executor);
+bool executor_has_log(const struct executor *executor);
+
 #endif

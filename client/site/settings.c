@@ -29,6 +29,9 @@ static const struct field executor_fields[] = {
 		"Instead of a command: the path of a socket to which a program connects that someone else has started, such as a "
 		"cluster's scheduler",
 		.min = 1, .max = 100 },
+	{ "share_log", FIELD_BOOL,
+		"Tell the server its log lines, for the job's events; they may hold what your data hold",
+		.fallback = "false" },
 	{ "keep", FIELD_BOOL, "Keep it running between the tasks of a job", .fallback = "true" },
 	{ "memory_mb", FIELD_INTEGER, "Most memory it may use; 0: no limit", .fallback = "0", .min = 0,
 		.max = 100000000 },

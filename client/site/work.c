@@ -12,11 +12,9 @@
 #include <fcntl.h>
 #include <math.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SMALL_UPDATE = 12 * 1024 };
@@ -34,35 +32,6 @@ struct work {
 	int64_t since;   /* when the part that is under way began */
 	char upload[UPLOAD_PATH_SIZE];
 };
-
-bool error_is_passing(const struct rounds_error *error)
-{
-	switch (error->kind) {
-	case ERROR_UNAVAILABLE:
-	case ERROR_TOO_MANY:
-	case ERROR_NO_SPACE:
-	case ERROR_NO_MEMORY:
-	case ERROR_IO:
-	case ERROR_INTERNAL:
-		return true;
-	default:
-		return false;
-	}
-}
-
-bool backoff_wait(struct backoff *backoff, const struct site *site)
-{
-	struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
-	uint16_t random = 0;
-	int64_t until;
-
-	(void)RAND_bytes((unsigned char *)&random, sizeof(random));
-	backoff->seconds = backoff->seconds > 0 ? fmin(2 * backoff->seconds, 30) : 0.5;
-	until = clock_steady_us() + (int64_t)(backoff->seconds * (0.5 + random / 131072.0) * (double)SECOND_US);
-	while (!site_stopping(site) && clock_steady_us() < until)
-		nanosleep(&pause, NULL);
-	return !site_stopping(site);
-}
 
 /* A part of the work is over: so many seconds of the timings, and the next one begins. */
 static void time_part(struct work *work, const char *part)
@@ -87,12 +56,23 @@ static char *call_path(const struct work *work, const char *call)
 	return text_new("/api/v1/tasks/%s/%s", work->id, call);
 }
 
+/* What the executor has said since the last time, if the site's administrator lets the server know; NULL: nothing. */
+static json_t *take_log(const struct work *work)
+{
+	const struct slot *slot = work->slot;
+	const json_t *executors = json_object_get(slot->site->settings, "executors");
+
+	return slot->executor && json_bool_or(json_object_get(executors, slot->executor_name), "share_log", false)
+		       ? executor_take_log(slot->executor)
+		       : NULL;
+}
+
 /* On a connection of its own, since the other may be in the middle of a transfer. */
 static void beat(struct work *work, const char *stage, double fraction, const json_t *metrics)
 {
 	scoped(text_free) char *path = call_path(work, "heartbeat");
-	json_auto_t *body = json_pack(
-		"{s:s, s:o, s:O*}", "stage", stage, "fraction", json_number_or_null(fraction), "metrics", metrics);
+	json_auto_t *body = json_pack("{s:s, s:o, s:O*, s:o*}", "stage", stage, "fraction",
+		json_number_or_null(fraction), "metrics", metrics, "log", take_log(work));
 	struct rounds_error error = { 0 };
 
 	work->next_beat = clock_steady_us() + work->beat_us;
@@ -312,6 +292,8 @@ static int run_executor(struct work *work, struct paths *paths, bool *retry, str
 	document = task_document(work, paths);
 	failed = document ? executor_run(slot->executor, document, timeout, watch, work, &result, retry, error)
 			  : error_no_memory(error);
+	if (slot->executor && !site_stopping(slot->site) && !work->called_off && executor_has_log(slot->executor))
+		beat(work, "received", 1, NULL);
 	if (!failed)
 		failed = keep_result(work, result, paths->output, error);
 	if (failed || !json_bool_or(json_object_get(json_object_get(settings, "executors"), slot->executor_name),

@@ -47,6 +47,10 @@ must_check int job_resume_in(
 must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task, bool for_good,
 	const char *reason, struct rounds_error *error);
 
+/* logs.c: a task's log lines, checked; what is too much for one round is let go. */
+must_check int keep_log(struct engine *engine, struct store_tx *tx, const json_t *task, const json_t *lines,
+	struct rounds_error *error);
+
 /* scheduler.c: starts what can start. */
 must_check int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 

@@ -94,6 +94,7 @@ static int check_metrics(const json_t *metrics, struct rounds_error *error)
 static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct report *report = argument;
+	const json_t *log = json_object_get(report->body, "log");
 	struct task_progress progress = {
 		.stage = json_text_or(report->body, "stage", NULL),
 		.fraction = json_number_or(report->body, "fraction", NAN),
@@ -106,6 +107,8 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 		return -1;
 	if (progress.stage && strlen(progress.stage) > 63)
 		return error_field(error, "stage", "must have at most 63 characters");
+	if (log && keep_log(report->engine, tx, report->task, log, error))
+		return -1;
 	/* Its lease had run out, but nobody else has begun: it goes on. */
 	if (!strcmp(json_text_or(report->task, "state", ""), "pending") &&
 		task_lease(tx, report->id, lease_end(report), error))

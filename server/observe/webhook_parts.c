@@ -15,7 +15,7 @@ enum { SECRET_BYTES = 32 };
 
 const char *const event_kinds[] = { "running", "paused", "resumed", "completed", "failed", "aborted", "task_failed",
 	"queued", "round_started", "aggregating", "aggregated", "task_leased", "task_retry", "task_released",
-	"result", "metric_missing", "note", NULL };
+	"result", "metric_missing", "note", "log", NULL };
 
 int webhook_secret(char secret[WEBHOOK_SECRET_SIZE], struct rounds_error *error)
 {

@@ -127,6 +127,14 @@ int event_metric_missing(
 	return count ? 0 : event_add(tx, job, event, error);
 }
 
+int event_count_log(struct store_tx *tx, const char *job, int64_t round, const char *site, int64_t *count,
+	struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, count,
+		"SELECT count(*) FROM event INDEXED BY event_log WHERE job = ?1 AND round = ?2 AND site = ?3 AND kind = 'log'",
+		"sis", job, round, site);
+}
+
 int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
 	struct rounds_error *error)
 {
@@ -164,7 +172,7 @@ int event_list_newest(struct store_tx *tx, int64_t before, int64_t limit, json_t
 	return db_rows(tx, error, events,
 		"SELECT " EVENT
 		" FROM event INDEXED BY event_notable JOIN job ON job.id = event.job WHERE event.id < ?1"
-		" AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated')"
+		" AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated', 'log')"
 		" ORDER BY event.id DESC LIMIT ?2",
 		"ii", before, limit);
 }

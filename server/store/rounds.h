@@ -50,6 +50,9 @@ must_check int event_add(
 /* An event of the kind "metric_missing", unless the job has one with these words. */
 must_check int event_metric_missing(
 	struct store_tx *tx, const char *job, const struct new_event *event, struct rounds_error *error);
+/* How many lines of the kind "log" a site has in a round. */
+must_check int event_count_log(struct store_tx *tx, const char *job, int64_t round, const char *site, int64_t *count,
+	struct rounds_error *error);
 must_check int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
 	struct rounds_error *error);
 

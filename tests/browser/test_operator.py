@@ -5,7 +5,7 @@ import re
 import safetensors.numpy
 
 from conftest import HOSPITALS, PASSWORD, example
-from harness.deployment import BUILD, wait_until
+from harness.deployment import BUILD, EXECUTOR, wait_until
 
 
 def puppets(deployment, seconds=0.6, rounds=60, **more):
@@ -251,6 +251,21 @@ def test_people_and_tokens(desk, clinic, seats):
     page.get_by_role("row", name=re.compile("^nightly")).get_by_role("button", name="Revoke").click()
     page.get_by_role("button", name="Revoke it").click()
     page.get_by_role("row", name=re.compile("^nightly")).wait_for(state="detached")
+
+
+def test_events_and_the_sites_logs(desk, clinic):
+    clinic.start_site("loud", executors={"puppet": {"command": EXECUTOR, "share_log": True}})
+    clinic.connected("loud")
+    job = clinic.submit(sites=["loud"], params={"rounds": 2}, trainer={"says": ["<b>epoch</b> 7 of 9"]})
+    clinic.wait_for(job, "completed")
+    page = desk.go(f"jobs/{job}/events")
+    page.get_by_text("<b>epoch</b> 7 of 9").first.wait_for()
+    page.get_by_label("What", exact=True).select_option("notable")
+    assert page.get_by_text("epoch").count() == 0 and page.get_by_text("completed", exact=True).count() > 0
+    page.get_by_label("What", exact=True).select_option("log")
+    assert page.locator("ol.log li").count() == page.get_by_text("<b>epoch</b> 7 of 9").count() >= 2
+    desk.check_access("logs")
+    desk.shot("logs")
 
 
 def test_webhooks_and_their_troubles(desk, clinic):

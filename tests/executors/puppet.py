@@ -60,6 +60,8 @@ def do(task):
         write(task["output"], array.array("f", [params.get("start", 0.0)]) * params.get("size", 16))
         return say(type="result", weight=1)
     what = misbehaviour(params, task)
+    for line in params.get("says", []):
+        say(type="log", message=line)
     if what == "crash":
         print("out of luck", file=sys.stderr, flush=True)
         os.abort()

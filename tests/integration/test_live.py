@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import Problem, SiteClient, wait_until
+from harness.deployment import EXECUTOR, Problem, SiteClient, wait_until
 
 
 class Stream(threading.Thread):
@@ -281,6 +281,46 @@ def test_event_files_are_whole_records(rounds, tmp_path):
     assert not any(b"_hparams_" in record for record in records)  # only the whole has settings
 
 
+def test_log_lines_go_only_where_the_site_lets_them(rounds, tmp_path):
+    """A site's administrator decides whether the server hears what executors say; the amount is bounded."""
+    puppet = {"command": EXECUTOR}
+    rounds.start_site("open", executors={"puppet": {**puppet, "share_log": True}})
+    rounds.start_site("shut", executors={"puppet": puppet})
+    rounds.connected("open", "shut")
+    lines = ["epoch 1 <script>", "ä" * 400, "line\nbreak", ""]
+    job = rounds.submit(params={"rounds": 2}, min_sites=2, trainer={"says": lines})
+    rounds.wait_for(job, "completed")
+    logs = [e for e in rounds.events(job) if e["kind"] == "log"]
+    assert {e["site"] for e in logs} == {"open"} and {e["round"] for e in logs} == {1, 2}
+    assert [e["message"] for e in logs if e["round"] == 1][:4] == [lines[0], "ä" * 250, lines[2], ""]
+    assert not [e for e in rounds.api.get("/events")["items"] if e["kind"] == "log"], "routine is not activity"
+    assert "epoch 1" in next(p for p in rounds.processes if getattr(p, "name", "") == "shut").text()
+    # A failure's last lines come, too; of too many the last hundred.
+    job = rounds.submit(sites=["open"], max_attempts=1, trainer={"says": [f"line {i}" for i in range(150)], "do": "crash"})
+    rounds.wait_for(job, "failed")
+    assert [e["message"] for e in rounds.events(job) if e["kind"] == "log"] == [f"line {i}" for i in range(50, 150)]
+    # What a site could send by itself.
+    site = SiteClient(rounds, "own")
+    job = rounds.submit(sites=["own"])
+    task = site.claim()
+    for bad in ("x", [1], ["x" * 1001], ["a\u0000b"], ["x"] * 101, {"a": "b"}):
+        with pytest.raises(Problem) as problem:
+            site.post(f"/tasks/{task['id']}/heartbeat", {"log": bad})
+        assert problem.value.status == 400, bad
+    for _ in range(12):
+        site.post(f"/tasks/{task['id']}/heartbeat", {"log": ["again"] * 100})
+    kept = [e["message"] for e in every_event(rounds, job) if e["kind"] == "log"]
+    assert len(kept) == 1000 and "not kept" in kept[-1]
+
+
+def every_event(rounds, job):
+    cursor, events = 0, []
+    while page := rounds.api.get(f"/jobs/{job}/events?limit=1000&cursor={cursor}")["items"]:
+        events += page
+        cursor = page[-1]["id"]
+    return events
+
+
 def test_a_data_directory_of_version_1_goes_on(rounds):
     """What later migrations brought is taken out again: the server brings it back, and the job's history is as it was."""
     import sqlite3
@@ -290,7 +330,7 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     before = rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
     assert rounds.server.stop() == 0
     db = sqlite3.connect(rounds.data / "rounds.db")
-    db.executescript("""DROP TABLE webhook; DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; ALTER TABLE task DROP COLUMN timings;
+    db.executescript("""DROP TABLE webhook; DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; DROP INDEX event_log; ALTER TABLE task DROP COLUMN timings;
         ALTER TABLE job DROP COLUMN trace; ALTER TABLE site DROP COLUMN rtt_us; ALTER TABLE site DROP COLUMN received_bytes;
         ALTER TABLE site DROP COLUMN sent_bytes; PRAGMA user_version = 1;""")
     db.close()

@@ -7,7 +7,8 @@ import { Card, Empty, ProblemBox } from "../ui.jsx";
 
 const PAGE = 1000;
 const SHOWN = 500;
-const ROUTINE = new Set(["task_leased", "result", "round_started", "aggregating", "aggregated"]);
+const ROUTINE = new Set(["task_leased", "result", "round_started", "aggregating", "aggregated", "log"]);
+const WHAT = { all: () => true, notable: (e) => !ROUTINE.has(e.kind), log: (e) => e.kind === "log" };
 
 function useEvents(id) {
   const [state, setState] = useState({ items: [], problem: null });
@@ -36,10 +37,10 @@ function useEvents(id) {
 
 export const Events = ({ job }) => {
   const { items, problem } = useEvents(job.id);
-  const [filter, setFilter] = useState({ text: "", site: "", routine: true });
+  const [filter, setFilter] = useState({ text: "", site: "", what: "all" });
   const sites = [...new Set(items.map((e) => e.site).filter(Boolean))].sort();
   const text = filter.text.toLowerCase();
-  const fitting = items.filter((e) => (filter.routine || !ROUTINE.has(e.kind)) && (!filter.site || e.site === filter.site) && (!text || `${e.kind} ${e.message}`.toLowerCase().includes(text)));
+  const fitting = items.filter((e) => WHAT[filter.what](e) && (!filter.site || e.site === filter.site) && (!text || `${e.kind} ${e.message}`.toLowerCase().includes(text)));
   const shown = fitting.slice(-SHOWN).reverse();
   return (
     <Card>
@@ -49,17 +50,21 @@ export const Events = ({ job }) => {
           <option value="">any site</option>
           {sites.map((site) => <option key={site}>{site}</option>)}
         </select>
-        <label><input type="checkbox" checked={filter.routine} onChange={(e) => setFilter({ ...filter, routine: e.target.checked })} /> routine, too</label>
+        <select aria-label="What" value={filter.what} onChange={(e) => setFilter({ ...filter, what: e.target.value })}>
+          <option value="all">events and logs</option>
+          <option value="notable">without routine</option>
+          <option value="log">logs of the sites</option>
+        </select>
         <span class="quiet">{fitting.length > SHOWN ? `the newest ${SHOWN} of ${fitting.length}` : `${fitting.length}`}</span>
       </form>
       <ProblemBox problem={problem} />
-      {shown.length === 0 ? <Empty>No event fits.</Empty> : (
+      {shown.length === 0 ? <Empty>{filter.what === "log" ? "No log lines. A site tells them if its executor's setting share_log is true." : "No event fits."}</Empty> : (
         <ol class="plain log" aria-label="Events, newest first" tabIndex="0">
           {shown.map((event) => (
             <li key={event.id} class={event.kind}>
               <time dateTime={event.time}>{moment(event.time)}</time>
               <span class="kind">{event.kind.replaceAll("_", " ")}</span>
-              <span>{event.round > 0 && <span class="quiet">round {event.round} </span>}{event.message}</span>
+              <span>{event.round > 0 && <span class="quiet">round {event.round} </span>}{event.kind === "log" && <b>{event.site} </b>}{event.message}</span>
             </li>
           ))}
         </ol>

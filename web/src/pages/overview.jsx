@@ -8,7 +8,7 @@ import { Ago, Card, Empty, Loading, ProblemBox, Progress, State } from "../ui.js
 
 const DAY = 86400e3;
 // The routine of a running job, which its own page shows.
-const QUIET = new Set(["task_leased", "result", "aggregating", "aggregated", "round_started"]);
+const QUIET = new Set(["task_leased", "result", "aggregating", "aggregated", "round_started", "log"]);
 
 // Those whose task has taken far longer than the others' in the same round.
 function stragglers(job, now) {

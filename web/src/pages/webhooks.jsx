@@ -7,7 +7,7 @@ import { Ago, Card, Code, Confirm, Field, Loading, Maker, ProblemBox, State, Tab
 // As server/observe/webhook_parts.c has them; the first seven are what one gets unasked.
 const KINDS = [
   "running", "paused", "resumed", "completed", "failed", "aborted", "task_failed", "queued", "round_started", "aggregating", "aggregated",
-  "task_leased", "task_retry", "task_released", "result", "metric_missing", "note",
+  "task_leased", "task_retry", "task_released", "result", "metric_missing", "note", "log",
 ];
 
 const Kinds = ({ chosen, onChange }) => (
