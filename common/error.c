@@ -42,6 +42,7 @@ int error_set(struct rounds_error *error, enum error_kind kind, const char *form
 	if (!error)
 		return -1;
 	error->kind = kind;
+	error->retry_seconds = 0;
 	error->field[0] = '\0';
 	va_start(arguments, format);
 	message_set(error, format, arguments);
@@ -56,6 +57,7 @@ int error_field(struct rounds_error *error, const char *field, const char *forma
 	if (!error)
 		return -1;
 	error->kind = ERROR_INVALID;
+	error->retry_seconds = 0;
 	snprintf(error->field, sizeof(error->field), "%s", field);
 	va_start(arguments, format);
 	message_set(error, format, arguments);

@@ -68,8 +68,11 @@ int throttle_check(struct throttle *throttle, const char *key, int64_t now, stru
 	pthread_mutex_unlock(&throttle->lock);
 	if (wait <= 0)
 		return 0;
-	return error_set(error, ERROR_TOO_MANY, "too many failures; try again in %lld s",
+	error_set(error, ERROR_TOO_MANY, "too many failures; try again in %lld s",
 		(long long)((wait + SECOND_US - 1) / SECOND_US));
+	if (error)
+		error->retry_seconds = (int)((wait + SECOND_US - 1) / SECOND_US);
+	return -1;
 }
 
 void throttle_failed(struct throttle *throttle, const char *key, int64_t now, int64_t limit_us)

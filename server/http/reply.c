@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BLOCK = 256 * 1024 };
+enum { FILE_BLOCK = 256 * 1024, RETRY_SECONDS = 5 };
 
 void reply_header(struct request *request, const char *name, const char *format, ...)
 {
@@ -94,7 +94,8 @@ static enum outcome reply_problem(struct request *request, const struct rounds_e
 	if (status == 401)
 		reply_header(request, "WWW-Authenticate", "Bearer realm=\"rounds\"");
 	if (status == 503 || status == 429)
-		reply_header(request, "Retry-After", "5");
+		reply_header(request, "Retry-After", "%d",
+			error->retry_seconds > 0 ? error->retry_seconds : RETRY_SECONDS);
 	return reply_text(request, status, "application/problem+json", text);
 }
 

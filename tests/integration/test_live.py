@@ -264,6 +264,12 @@ def test_event_files_are_whole_records(rounds, tmp_path):
     job = rounds.submit(name="../x", params={"rounds": 3})
     rounds.wait_for(job, "completed")
     rounds.rounds("job", "export", job, "--tensorboard", tmp_path / "out")
+    # A viewer may look, at all but the weights.
+    viewer = rounds.api.post("/tokens", {"name": "v", "role": "viewer"})["token"]
+    rounds.rounds("login", rounds.url, "--context", "viewer", "--ca-fingerprint", rounds.fingerprint, stdin=viewer)
+    rounds.rounds("job", "export", job, "--tensorboard", tmp_path / "seen", "--context", "viewer")
+    whole, seen = (next((tmp_path / folder).rglob(f"*-{job[-6:]}/events*")).read_bytes() for folder in ("out", "seen"))
+    assert b"value" in seen and len(seen) < len(whole)
     files = sorted((tmp_path / "out").rglob("events.out.tfevents.*"))
     assert [str(f.parent.relative_to(tmp_path)) for f in files] == [f"out/_._x-{job[-6:]}", f"out/_._x-{job[-6:]}/sites/a"]
     for file in files:

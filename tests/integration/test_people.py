@@ -178,6 +178,9 @@ def test_guessed_invitations_are_slowed(rounds):
             rounds.api.post("/join", body)
         seen.append(problem.value.status)
     assert seen[:5] == [401] * 5 and 429 in seen[5:], seen
+    refused = rounds.api.raw("POST", "/api/v1/join", json=body)
+    if refused.status_code == 429:  # the header says what the words say
+        assert f"in {refused.headers['Retry-After']} s" in refused.json()["detail"]
     assert "invitation refused" in rounds.server.text()
 
 
