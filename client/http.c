@@ -9,7 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ANSWER_LIMIT = 64 << 20, STALLED_SECONDS = 60, CONNECT_SECONDS = 20, BUFFER = 512 * 1024 };
+enum {
+	ANSWER_LIMIT = 64 << 20,
+	STALLED_SECONDS = 60,
+	CONNECT_SECONDS = 20,
+	BUFFER = 512 * 1024,
+	LIFETIME_SECONDS = 86400
+};
 
 struct transfer {
 	int fd; /* the file that moves, or -1 */
@@ -186,6 +192,8 @@ int connection_new(const struct connection_options *options, struct connection *
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
+		(long)LIFETIME_SECONDS); /* so that a new certificate comes into use */
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "rounds/" ROUNDS_VERSION);
 	set_identity(curl, options);
 	*out = connection;

@@ -38,7 +38,7 @@ enum error_kind {
 struct rounds_error {
 	enum error_kind kind;
 	int retry_seconds; /* when another try makes sense; 0: not known */
-	char field[160]; /* the field at fault, as a JSON path such as `params.rounds`; empty if none */
+	char field[160];   /* the field at fault, as a JSON path such as `params.rounds`; empty if none */
 	char message[600];
 };
 

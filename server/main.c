@@ -9,6 +9,7 @@
 #include "server/routes/app.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,8 @@ static const struct field settings[] = {
 	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
 	{ NULL },
 };
+
+enum { LOOK_SECONDS = 5 };
 
 static volatile sig_atomic_t stop_asked;
 
@@ -139,8 +142,6 @@ static int make_http(struct server *server, const json_t *config, struct rounds_
 	struct http_options options = {
 		.address = json_text_or(config, "address", ""),
 		.port = (uint16_t)json_integer_or(config, "port", 0),
-		.certificate_pem = server->authority.server_pem,
-		.key_pem = server->authority.server_key,
 		.authority_pem = server->authority.ca_pem,
 		.io_threads = (unsigned)json_integer_or(config, "io_threads", 2),
 		.workers = (unsigned)json_integer_or(config, "workers", 8),
@@ -150,7 +151,10 @@ static int make_http(struct server *server, const json_t *config, struct rounds_
 		.app = &server->app,
 	};
 
-	return http_new(&options, &server->app.http, error);
+	return http_new(&options, &server->app.http, error) || http_show_certificate(server->authority.server_pem,
+								       server->authority.server_key, error)
+		       ? -1
+		       : 0;
 }
 
 static int open_rooms(struct server *server, const json_t *config, struct rounds_error *error)
@@ -243,14 +247,33 @@ static void catch_signals(void)
 	signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error of write, as a full disk is */
 }
 
-/* The mask is closed but for the wait, so that a signal between the look and the wait is not lost. */
-static void wait_for_stop(void)
+/* A server that runs for longer than its certificate shows a new one in time. */
+static void keep_certificate(struct server *server, const json_t *config)
 {
+	struct authority *authority = &server->authority;
+	struct rounds_error error;
+
+	if (!authority_server_is_due(authority))
+		return;
+	if (authority_renew_server(
+		    json_text_or(config, "data_dir", ""), json_object_get(config, "hosts"), authority, &error) ||
+		http_show_certificate(authority->server_pem, authority->server_key, &error))
+		log_warn("the server's certificate is not renewed", "reason", error.message, NULL);
+	else
+		log_info("the server's certificate was renewed", NULL);
+}
+
+/* The mask is closed but for the wait, so that a signal between the look and the wait is not lost. */
+static void wait_for_stop(struct server *server, const json_t *config)
+{
+	const struct timespec between_looks = { .tv_sec = LOOK_SECONDS };
 	sigset_t waiting;
 
 	sigemptyset(&waiting);
-	while (!stop_asked)
-		sigsuspend(&waiting);
+	while (!stop_asked) {
+		ppoll(NULL, 0, &between_looks, &waiting);
+		keep_certificate(server, config);
+	}
 }
 
 static int serve(const json_t *config)
@@ -269,7 +292,7 @@ static int serve(const json_t *config)
 	catch_signals();
 	failed = open_rooms(&server, config, &error) || open_port(&server, config, &error);
 	if (!failed) {
-		wait_for_stop();
+		wait_for_stop(&server, config);
 		drain(&server);
 	}
 	close_rooms(&server);

@@ -1,6 +1,7 @@
 #include "client/site/site.h"
 
 #include "client/site/cache.h"
+#include "client/site/renew.h"
 #include "client/site/settings.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -199,10 +200,13 @@ static void poll_for_work(struct site *site, struct connection *connection)
 {
 	struct backoff backoff = { 0 };
 	struct slot *slot;
+	int64_t next_renewal = 0;
 
 	deliver_kept(site);
-	while ((slot = free_slot(site)))
+	while ((slot = free_slot(site))) {
+		renew_in_time(site, connection, &next_renewal);
 		poll_once(site, connection, slot, &backoff);
+	}
 }
 
 static int start_slots(struct site *site, struct rounds_error *error)

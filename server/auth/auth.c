@@ -51,7 +51,7 @@ static int read_identities(struct store_tx *tx, void *argument, struct rounds_er
 {
 	struct identities *identities = argument;
 
-	return token_list(tx, &identities->tokens, error) || site_list(tx, &identities->sites, error) ||
+	return token_list(tx, &identities->tokens, error) || site_list_serials(tx, &identities->sites, error) ||
 			       user_list(tx, &identities->users, error) ||
 			       session_list(tx, &identities->sessions, error)
 		       ? -1
@@ -147,7 +147,8 @@ int auth_site(struct auth *auth, const char *site, const char *serial, struct ro
 
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->sites, site);
-	current = row && !strcmp(json_text_or(row, "serial", ""), serial);
+	current = row && (!strcmp(json_text_or(row, "serial", ""), serial) ||
+				 !strcmp(json_text_or(row, "old_serial", ""), serial));
 	active = current && strcmp(json_text_or(row, "state", ""), "removed") != 0;
 	pthread_rwlock_unlock(&auth->lock);
 	if (active)

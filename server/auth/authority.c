@@ -54,6 +54,7 @@ int authority_create(const char *directory, struct rounds_error *error)
 		       : 0;
 }
 
+/* What was there stays if it fails. */
 static int issue_server(
 	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
 {
@@ -69,24 +70,43 @@ static int issue_server(
 		.days = SERVER_DAYS,
 	};
 	scoped(text_free) char *list = json_canonical(hosts);
+	scoped(text_free) char *key = NULL;
+	char *certificate = NULL;
 
 	if (!names || !list)
 		return error_no_memory(error);
 	for (size_t i = 0; i < json_array_size(hosts); i++)
 		((const char **)names)[i] = json_string_value(json_array_get(hosts, i));
-	free(authority->server_key);
-	free(authority->server_pem);
-	authority->server_key = authority->server_pem = NULL;
-	if (key_new(&authority->server_key, error) ||
-		certificate_request(order.name, authority->server_key, &request, error))
+	if (key_new(&key, error) || certificate_request(order.name, key, &request, error))
 		return -1;
 	order.request_pem = request;
-	return certificate_issue(&order, &authority->server_pem, &facts, error) ||
-			       write_one(directory, "server.key", authority->server_key, error) ||
+	if (certificate_issue(&order, &certificate, &facts, error))
+		return -1;
+	free(authority->server_key);
+	free(authority->server_pem);
+	authority->server_key = key;
+	authority->server_pem = certificate;
+	key = NULL;
+	return write_one(directory, "server.key", authority->server_key, error) ||
 			       write_one(directory, "server.pem", authority->server_pem, error) ||
 			       write_one(directory, "server.hosts", list, error)
 		       ? -1
 		       : 0;
+}
+
+bool authority_server_is_due(const struct authority *authority)
+{
+	struct certificate_facts facts;
+	struct rounds_error ignored;
+
+	return certificate_read(authority->server_pem, &facts, &ignored) ||
+	       facts.not_after_us < clock_wall_us() + RENEW_DAYS * 86400 * SECOND_US;
+}
+
+int authority_renew_server(
+	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
+{
+	return issue_server(directory, hosts, authority, error);
 }
 
 /* The kept certificate serves while it is valid, belongs to its key and names these hosts. */
@@ -94,13 +114,11 @@ static bool server_is_current(const char *directory, const json_t *hosts, const 
 {
 	scoped(text_free) char *known = NULL;
 	scoped(text_free) char *wanted = json_canonical(hosts);
-	struct certificate_facts facts;
 	struct rounds_error ignored;
 
 	return !read_one(directory, "server.hosts", &known, &ignored) && wanted && !strcmp(known, wanted) &&
 	       !certificate_check(authority->server_pem, authority->ca_pem, authority->server_key, &ignored) &&
-	       !certificate_read(authority->server_pem, &facts, &ignored) &&
-	       facts.not_after_us > clock_wall_us() + RENEW_DAYS * 86400 * SECOND_US;
+	       !authority_server_is_due(authority);
 }
 
 int authority_load(

@@ -12,6 +12,7 @@
 #include "common/x509.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct authority {
 	char *ca_pem, *ca_key, *server_pem, *server_key;
@@ -23,6 +24,10 @@ must_check int authority_create(const char *directory, struct rounds_error *erro
 
 /* `hosts` (an array of names and addresses) are those by which sites reach this server. */
 must_check int authority_load(
+	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error);
+/* Whether the server's own certificate nears its end; a new one in its place, in memory and in the directory. */
+bool authority_server_is_due(const struct authority *authority);
+must_check int authority_renew_server(
 	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error);
 void authority_free(struct authority *authority);
 

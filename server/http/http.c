@@ -200,8 +200,8 @@ static int daemon_start(struct http *http, struct rounds_error *error)
 		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
 		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
-		MHD_OPTION_HTTPS_MEM_KEY, options->key_pem, MHD_OPTION_HTTPS_MEM_CERT, options->certificate_pem,
-		MHD_OPTION_HTTPS_MEM_TRUST, options->authority_pem, MHD_OPTION_HTTPS_PRIORITIES,
+		MHD_OPTION_HTTPS_CERT_CALLBACK, certificate_choose, MHD_OPTION_HTTPS_MEM_TRUST,
+		options->authority_pem, MHD_OPTION_HTTPS_PRIORITIES,
 		"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
 		"%SERVER_PRECEDENCE",
 		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
@@ -237,6 +237,7 @@ void http_free(struct http *http)
 	if (!http)
 		return;
 	workers_destroy(http);
+	certificates_forget();
 	pthread_mutex_destroy(&http->stream_lock);
 	free(http->stats);
 	free(http);

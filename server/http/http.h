@@ -62,9 +62,9 @@ struct caller {
 };
 
 struct http_options {
-	const char *address; /* numeric, IPv4 or IPv6 */
-	uint16_t port;       /* 0: any free one */
-	const char *certificate_pem, *key_pem, *authority_pem;
+	const char *address;       /* numeric, IPv4 or IPv6 */
+	uint16_t port;             /* 0: any free one */
+	const char *authority_pem; /* whose clients' certificates are good */
 	unsigned io_threads, workers, connections;
 	const struct route *routes; /* method NULL ends the table */
 	/* Runs before every handler, on an I/O thread: fills request_caller() or fails. */
@@ -76,6 +76,9 @@ struct http_options {
  * A server that does not listen yet: others may already wake what will wait, and may still do so once it has stopped,
  * until it is freed. The options' texts and tables must live as long.
  */
+/* What the server shows from the next connection on: before http_start, and whenever there is a new one. */
+must_check int http_show_certificate(const char *certificate_pem, const char *key_pem, struct rounds_error *error);
+
 must_check int http_new(const struct http_options *options, struct http **http, struct rounds_error *error);
 void http_free(struct http *http);
 

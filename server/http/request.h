@@ -4,6 +4,7 @@
 
 #include "server/http/http.h"
 
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <pthread.h>
 
@@ -105,5 +106,11 @@ void peer_look(struct peer *peer, struct MHD_Connection *connection);
 /* reply.c */
 enum outcome reply_finish(struct request *request, int status, struct MHD_Response *response);
 void reply_log(const struct request *request);
+
+/* certificate.c: the library's callback, and the end of what was shown. */
+int certificate_choose(gnutls_session_t session, const gnutls_datum_t *authorities, int authority_count,
+	const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **certificates,
+	unsigned *certificate_count, gnutls_privkey_t *key);
+void certificates_forget(void);
 
 #endif

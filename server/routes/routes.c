@@ -48,6 +48,7 @@ const struct route routes[] = {
 	{ "DELETE", "/api/v1/sites/{site}", SITE_MANAGE, site_delete, "Remove a site: its certificate is refused from now on" },
 	{ "POST", "/api/v1/invitations", SITE_MANAGE, site_invite, "Invite a site" },
 	{ "POST", "/api/v1/join", ANYONE, site_join, "Turn an invitation into a certificate" },
+	{ "POST", "/api/v1/certificate", TASK_DO, site_renew_own, "A new certificate in place of one that nears its end" },
 	{ "GET", "/api/v1/authority", ANYONE, authority_show, "The certificate authority of this server" },
 
 	{ "POST", "/api/v1/tokens", ACCOUNT_MANAGE, token_create, "Make a token; it is shown once" },

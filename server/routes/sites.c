@@ -74,6 +74,43 @@ enum outcome site_invite(struct request *request, void *context)
 		request, 201, json_pack("{s:s, s:s, s:s}", "site", site, "invitation", invitation, "expires", until));
 }
 
+struct renewing {
+	const char *with; /* serial of the certificate that asks */
+	struct new_site site;
+};
+
+static int renew(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	const struct renewing *renewing = argument;
+
+	return site_renew(tx, &renewing->site, renewing->with, error);
+}
+
+/* The old certificate serves until its own end: connections that are open with it, and a site that loses the answer. */
+enum outcome site_renew_own(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	json_auto_t *body = NULL;
+	scoped(text_free) char *certificate = NULL;
+	struct certificate_facts facts;
+	struct renewing renewing = { .site = { .serial = facts.serial } };
+	const char *request_pem = "";
+
+	if (!request_peer(request, &renewing.site.name, &renewing.with))
+		error_set(&error, ERROR_FORBIDDEN, "only a site, with its certificate, may do this");
+	if (error.kind || request_json(request, &body, &error) ||
+		json_get_text(body, "request", true, &request_pem, &error) ||
+		authority_certify(app->authority, renewing.site.name, request_pem, &certificate, &facts, &error))
+		return reply_error(request, &error);
+	renewing.site.expires_us = facts.not_after_us;
+	if (store_write(app->store, renew, &renewing, &error) || auth_refresh(app->auth, &error))
+		return reply_error(request, &error);
+	log_info("certificate renewed", "site", renewing.site.name, NULL);
+	return reply_json(
+		request, 201, json_pack("{s:s, s:s}", "site", renewing.site.name, "certificate", certificate));
+}
+
 struct joining {
 	struct app *app;
 	const char *invitation, *request_pem;

@@ -16,8 +16,19 @@ int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_e
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
 		" ON CONFLICT DO UPDATE SET state = 'active', serial = excluded.serial, expires_us = "
-		"excluded.expires_us",
+		"excluded.expires_us, old_serial = NULL",
 		"ssii", site->name, site->serial, clock_wall_us(), site->expires_us);
+}
+
+int site_renew(struct store_tx *tx, const struct new_site *site, const char *with, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE site SET serial = ?2, old_serial = ?3, expires_us = ?4 WHERE name = ?1",
+		"sssi", site->name, site->serial, with, site->expires_us);
+}
+
+int site_list_serials(struct store_tx *tx, json_t **sites, struct rounds_error *error)
+{
+	return db_rows(tx, error, sites, "SELECT name, state, serial, old_serial FROM site", "");
 }
 
 int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error)

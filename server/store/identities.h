@@ -12,8 +12,13 @@ struct new_site {
 	int64_t expires_us; /* of its certificate, wall time */
 };
 must_check int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error);
+/* A new certificate, asked for with the one whose serial is `with`: both are the site's from now on. */
+must_check int site_renew(
+	struct store_tx *tx, const struct new_site *site, const char *with, struct rounds_error *error);
 must_check int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error);
 must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error);
+/* {"name", "state", "serial", "old_serial"} of each. */
+must_check int site_list_serials(struct store_tx *tx, json_t **sites, struct rounds_error *error);
 /* "active", "draining" (no new job) or "removed". */
 must_check int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error);
 /* What it says of itself when it asks for work. */

@@ -110,11 +110,13 @@ static const char *const migrations[] = {
 	"ALTER TABLE site ADD COLUMN received_bytes INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE site ADD COLUMN sent_bytes INTEGER NOT NULL DEFAULT 0;",
 
-	/* 3: webhooks (`place` is the last event that was taken); log lines of sites, which are routine */
+	/* 3: webhooks (`place` is the last event that was taken); log lines of sites, which are routine; certificates that renew
+	 * themselves */
 	"DROP INDEX event_notable;"
 	"CREATE INDEX event_notable ON event(id) WHERE kind NOT IN"
 	" ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated', 'log');"
 	"CREATE INDEX event_log ON event(job, round, site) WHERE kind = 'log';"
+	"ALTER TABLE site ADD COLUMN old_serial TEXT;" /* of the certificate that the present one was renewed with */
 	"CREATE TABLE webhook(id TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL, kinds TEXT NOT NULL,"
 	" state TEXT NOT NULL, reason TEXT, created_us INTEGER NOT NULL, created_by TEXT NOT NULL,"
 	" place INTEGER NOT NULL, deliveries INTEGER NOT NULL DEFAULT 0, delivered_us INTEGER,"

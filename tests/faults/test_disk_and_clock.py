@@ -1,11 +1,11 @@
-"""GUARANTEES rows 12, 17: the server's disk is full, its clock jumps."""
+"""GUARANTEES rows 12, 17, 19: the server's disk is full, its clock jumps, certificates near their end."""
 import pathlib
 import subprocess
 import time
 
 import pytest
 
-from harness.deployment import Problem, SiteClient, wait_until
+from harness.deployment import Api, Problem, SiteClient, wait_until
 from harness.weights import save
 
 import numpy as np
@@ -109,3 +109,46 @@ def test_a_certificate_of_another_time_says_so(stopped, tmp_path):
     site = rounds.start_site("a", env={"LD_PRELOAD": FAKETIME, "FAKETIME": "+3650d", "DONT_FAKE_MONOTONIC": "1"})
     wait_until(lambda: "certificate has expired" in site.text(), 20, "the site to say that it is the certificate")
     assert site.alive()
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
+def test_a_certificate_near_its_end_renews_itself(stopped, tmp_path):
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    rounds = stopped
+    rounds.start(env=faked)
+    path = rounds.join("a") / "site.pem"
+    first, ends = path.read_text(), rounds.api.get("/sites/a")["certificate_expires"]
+    clock.write_text("+345d")
+    site = rounds.start_site("a", env=faked)
+    job = rounds.submit(params={"rounds": 30}, trainer={"seconds": 0.1})
+    rounds.wait_until_round(job, 2)
+    second = path.read_text()
+    assert second != first and "the certificate was renewed" in site.text()
+    assert rounds.api.get("/sites/a")["certificate_expires"][:4] > ends[:4]
+    # Killed before it was written down: the old one still serves, and is renewed again.
+    site.kill()
+    path.write_text(first)
+    site = rounds.start_site("a", env=faked)
+    wait_until(lambda: path.read_text() not in (first, second), 20, "another renewal")
+    rounds.wait_until_round(job, rounds.job(job)["round"] + 2)
+    # Near the end of the server's own: it shows a new one, and nothing stops.
+    clock.write_text("+385d")
+    wait_until(lambda: "the server's certificate was renewed" in rounds.server.text(), 20, "the server's new certificate")
+    site.close()
+    clock.write_text("+400d")  # past the end of what both began with
+    site = rounds.start_site("a", env=faked)
+    rounds.api.session.verify = False  # this test lives a year before the server's new certificate
+    rounds.wait_for(job, "completed")
+    assert [t["failures"] for t in rounds.tasks(job)] == [0] * len(rounds.tasks(job))
+    # Removed, neither is good.
+    rounds.api.call("DELETE", "/sites/a")
+    for certificate in (path.read_text(), second, first):
+        path.write_text(certificate)
+        asker = Api(rounds.url, path.parent / "ca.pem", cert=(str(path), str(path.parent / "site.key")))
+        asker.session.verify = False
+        with pytest.raises(Problem) as problem:
+            asker.post("/tasks/claim", {})
+        assert problem.value.status in (401, 403)

@@ -338,7 +338,7 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     db = sqlite3.connect(rounds.data / "rounds.db")
     db.executescript("""DROP TABLE webhook; DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; DROP INDEX event_log; ALTER TABLE task DROP COLUMN timings;
         ALTER TABLE job DROP COLUMN trace; ALTER TABLE site DROP COLUMN rtt_us; ALTER TABLE site DROP COLUMN received_bytes;
-        ALTER TABLE site DROP COLUMN sent_bytes; PRAGMA user_version = 1;""")
+        ALTER TABLE site DROP COLUMN sent_bytes; ALTER TABLE site DROP COLUMN old_serial; PRAGMA user_version = 1;""")
     db.close()
     rounds.start()
     assert before == (rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics"))

@@ -38,7 +38,7 @@ function attention(jobs, sites, hooks, now) {
     const link = `#/sites/${encodeURIComponent(site.name)}`;
     if (site.state === "removed") continue;
     if (!site.connected) found.push({ key: `away ${site.name}`, level: "warn", link, text: `${site.name} is not connected`, why: site.seen ? "it was here before" : "it has never been here", next: "Is rounds-site running there?" });
-    if (Date.parse(site.certificate_expires) - now < 30 * DAY) found.push({ key: `cert ${site.name}`, level: "warn", link, text: `${site.name}'s certificate ends soon`, next: "Invite the site again." });
+    if (Date.parse(site.certificate_expires) - now < 25 * DAY) found.push({ key: `cert ${site.name}`, level: "warn", link, text: `${site.name}'s certificate ends soon`, next: "rounds-site renews it while it is connected; if it cannot be, invite the site again." });
   }
   for (const hook of hooks)
     if (hook.state === "failed" || hook.failures > 0)

@@ -15,7 +15,7 @@ export const Lamp = ({ site }) => (
 );
 
 const Certificate = ({ site }) => (
-  <span class={days(site.certificate_expires) < 30 ? "soon" : ""} title={moment(site.certificate_expires)}>
+  <span class={days(site.certificate_expires) < 25 ? "soon" : ""} title={moment(site.certificate_expires)}>
     {days(site.certificate_expires) < 0 ? "has ended" : `${days(site.certificate_expires)} days`}
   </span>
 );
