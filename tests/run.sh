@@ -124,7 +124,7 @@ fi
 
 if wanted integration; then
     say "Integration: the real programs over real TLS"
-    pytests integration "$top/build" tests/integration --ignore tests/integration/test_house.py
+    pytests integration "$top/build" -n 2 --dist worksteal tests/integration --ignore tests/integration/test_house.py
 fi
 if wanted browser; then
     say "The dashboard in a real browser; pictures in build/tests/screenshots"
@@ -136,7 +136,7 @@ if wanted faults; then
 fi
 if wanted address; then
     say "The same under the address and undefined-behaviour sanitizers"
-    pytests address "$top/build-address" tests/integration tests/faults --ignore tests/integration/test_house.py \
+    pytests address "$top/build-address" -n 2 --dist worksteal tests/integration tests/faults --ignore tests/integration/test_house.py \
         --deselect tests/faults/test_server_killed.py::test_killed_fifty_times_the_model_is_the_same_to_the_bit \
         --ignore tests/integration/test_sdk.py -k 'not thousand and not slow_clients and not slower_than_every and not clock and not certificate_of_another'
 fi

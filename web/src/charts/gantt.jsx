@@ -213,7 +213,7 @@ export const Gantt = ({ timeline, live }) => {
       return;
     }
     const task = find(event);
-    setTip(task && { task, x: Math.min(event.offsetX + 12, width - 230), y: event.offsetY + 14 });
+    setTip(task && { task, x: Math.min(event.clientX + 12, innerWidth - 240), y: Math.min(event.clientY + 14, innerHeight - 190) });
   };
   const key = (event) => {
     const actions = { ArrowLeft: () => view.move(-0.2), ArrowRight: () => view.move(0.2), "+": () => view.zoom(0.6), "=": () => view.zoom(0.6), "-": () => view.zoom(1.6), 0: view.all };

@@ -37,7 +37,7 @@ export const Plot = ({ series, height = 260, label, log = false, legend = true }
         focus: { alpha: 0.25 },
         legend: { show: legend, live: true },
         scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
-        axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4] }, { ...axis, size: 60, values: (_, ticks) => ticks.map((t) => (t === null ? "" : number(t, 3))) }],
+        axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4] }, { ...axis, size: 60, space: 26, values: (_, ticks) => ticks.map((t) => (t === null ? "" : number(t, 3))) }],
         series: [
           { label: "round" },
           ...series.map((s) => ({

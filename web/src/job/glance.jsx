@@ -35,7 +35,7 @@ export const Glance = ({ job }) => {
         <Topology job={job} timeline={timeline.data} />
       </Card>
       <div class="measures">
-        {whole.map((name) => <MetricCard key={name} name={name} series={curves.data.series.get(`${name}\n`)} height={whole.length > 1 ? 116 : 290} />)}
+        {whole.map((name) => <MetricCard key={name} name={name} series={curves.data.series.get(`${name}\n`)} height={whole.length > 1 ? 138 : 290} />)}
         {curves.data && whole.length === 0 && <Card title="Metrics"><Empty>{ended(job.state) ? "It has no metric of the whole." : "The first metric comes when the sites have measured the first model."}</Empty></Card>}
       </div>
       <Card title="Rounds" class="rounds-card">
