@@ -62,10 +62,11 @@ class Proxy:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.pairs.append((near, far))
+            ended_ways = []
             for source, sink, up in ((near, far, True), (far, near, False)):
-                threading.Thread(target=self._relay, args=(source, sink, up), daemon=True).start()
+                threading.Thread(target=self._relay, args=(source, sink, up, ended_ways), daemon=True).start()
 
-    def _relay(self, source, sink, up):
+    def _relay(self, source, sink, up, ended_ways):
         """Latency without lowering the rate: what arrives is queued with the time at which it may leave."""
         queue = collections.deque()
         selector = selectors.DefaultSelector()
@@ -103,3 +104,8 @@ class Proxy:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+        # Closed, too: who still sends into a connection that is over must hear of it.
+        ended_ways.append(up)
+        if len(ended_ways) == 2:
+            source.close()
+            sink.close()
