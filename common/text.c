@@ -1,19 +1,24 @@
 #include "common/text.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-char *text_new(const char *format, ...)
+char *text_new_from(const char *format, va_list arguments)
 {
 	char *text;
+
+	return vasprintf(&text, format, arguments) < 0 ? NULL : text;
+}
+
+char *text_new(const char *format, ...)
+{
 	va_list arguments;
-	int length;
+	char *text;
 
 	va_start(arguments, format);
-	length = vasprintf(&text, format, arguments);
+	text = text_new_from(format, arguments);
 	va_end(arguments);
-	return length < 0 ? NULL : text;
+	return text;
 }
 
 char *text_percent(const char *text)

@@ -43,6 +43,8 @@ const char *cli_word(const struct cli *cli, size_t at); /* NULL: not given */
 must_check int cli_get(struct cli *cli, const char *path, json_t **answer, struct rounds_error *error);
 must_check int cli_post(
 	struct cli *cli, const char *path, const json_t *body, json_t **answer, struct rounds_error *error);
+/* Whether `given` is a known id, its beginning, or at least four characters of its end. */
+bool cli_id_means(const char *given, const char *known);
 /* Ids may be given by their beginning, and "last" is the newest job: fills `id` (40 bytes). */
 must_check int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error *error);
 

@@ -49,20 +49,23 @@ int64_t history_begin_us(const struct history *history)
 
 int64_t history_round_us(const struct history *history, int64_t round)
 {
-	int64_t origin = time_parse(json_text_or(history->timeline, "origin", ""));
-	size_t i;
-	json_t *row;
+	const json_t *rounds = json_object_get(history->timeline, "rounds"), *row;
+	size_t first = 0, end = json_array_size(rounds), middle;
+	double ms;
 
-	json_array_foreach (json_object_get(history->timeline, "rounds"), i, row) {
-		double ended = history_at(row, ROUND_FINISHED);
-
-		if (json_integer_value(json_array_get(row, ROUND_NUMBER)) != round)
-			continue;
-		if (!isfinite(ended))
-			ended = history_at(row, ROUND_BEGUN);
-		return origin + (int64_t)(1000 * (isfinite(ended) ? ended : 0));
+	/* They are in order of their numbers; those that were let go leave a gap. */
+	while (first < end) {
+		middle = first + (end - first) / 2;
+		if (json_integer_value(json_array_get(json_array_get(rounds, middle), ROUND_NUMBER)) < round)
+			first = middle + 1;
+		else
+			end = middle;
 	}
-	return origin;
+	row = json_array_get(rounds, first);
+	ms = history_at(row, ROUND_FINISHED);
+	if (!isfinite(ms))
+		ms = history_at(row, ROUND_BEGUN);
+	return time_parse(json_text_or(history->timeline, "origin", "")) + (int64_t)(1000 * (isfinite(ms) ? ms : 0));
 }
 
 const json_t *history_curve(const struct history *history, const char *site, size_t *at)

@@ -78,21 +78,19 @@ static void put_cut(const char *text)
 __attribute__((format(printf, 3, 4))) static void put_line(
 	struct view *view, const char *style, const char *format, ...)
 {
-	char *text;
+	scoped(text_free) char *text = NULL;
 	va_list arguments;
-	int length;
 
 	va_start(arguments, format);
-	length = vasprintf(&text, format, arguments);
+	text = text_new_from(format, arguments);
 	va_end(arguments);
-	if (length < 0)
+	if (!text)
 		return;
 	fputs("\033[K", stdout);
 	if (terminal.colour)
 		fputs(style, stdout);
 	put_cut(text);
 	fputs(terminal.colour && *style ? "\033[0m\n" : "\n", stdout);
-	free(text);
 	view->drawn++;
 }
 

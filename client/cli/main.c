@@ -78,6 +78,15 @@ int cli_post(struct cli *cli, const char *path, const json_t *body, json_t **ans
 	return connection_call(cli->connection, "POST", path, body, 60, answer, error);
 }
 
+/* Ids begin with the time, so the end tells them apart sooner. */
+bool cli_id_means(const char *given, const char *known)
+{
+	size_t length = strlen(given), whole = strlen(known);
+
+	return length <= whole &&
+	       (!strncmp(known, given, length) || (length >= 4 && !strcmp(known + whole - length, given)));
+}
+
 int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error *error)
 {
 	json_auto_t *answer = NULL;
@@ -93,11 +102,7 @@ int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error
 	json_array_foreach (json_object_get(answer, "items"), i, job) {
 		const char *known = json_text_or(job, "id", "");
 
-		/* Ids begin with the time, so the end tells them apart sooner. */
-		if (!last && strncmp(known, given, strlen(given)) != 0 &&
-			(strlen(given) < 4 ||
-				strcmp(known + strlen(known) - (strlen(given) < 36 ? strlen(given) : 36), given) !=
-					0))
+		if (!last && !cli_id_means(given, known))
 			continue;
 		snprintf(id, 40, "%s", known);
 		found++;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 /* One batch of MLflow holds so many metrics and parameters, and so much of a parameter. */
+/* A longer parameter is left out; job.json has it. */
 enum { METRICS_LIMIT = 1000, SETTINGS_LIMIT = 100, SETTING_SIZE = 6000 };
 enum { CALL_SECONDS = 60 };
 

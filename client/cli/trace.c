@@ -71,11 +71,12 @@ static json_t *make_trace(const json_t *timeline)
 int job_trace(struct cli *cli, struct rounds_error *error)
 {
 	const char *to = json_text_or(cli->options, "to", NULL);
-	scoped(history_free) struct history history = { 0 };
+	scoped(history_free) struct history history = { .cli = cli };
 	json_auto_t *trace = NULL;
 	scoped(text_free) char *text = NULL;
 
-	if (history_read(cli, cli_word(cli, 0), &history, error))
+	if (cli_job_id(cli, cli_word(cli, 0), history.id, error) ||
+		history_get(&history, "/timeline", &history.timeline, error))
 		return -1;
 	trace = make_trace(history.timeline);
 	text = trace ? json_dumps(trace, JSON_COMPACT) : NULL;

@@ -60,10 +60,8 @@ static int find(struct cli *cli, const char *rest, char path[120], struct rounds
 		return -1;
 	json_array_foreach (json_object_get(answer, "items"), i, webhook) {
 		const char *known = json_text_or(webhook, "id", "");
-		size_t length = strlen(given), whole = strlen(known);
 
-		if (length > whole ||
-			(strncmp(known, given, length) != 0 && strcmp(known + whole - length, given) != 0))
+		if (!cli_id_means(given, known))
 			continue;
 		id = known;
 		found++;

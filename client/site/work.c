@@ -56,15 +56,14 @@ static char *call_path(const struct work *work, const char *call)
 	return text_new("/api/v1/tasks/%s/%s", work->id, call);
 }
 
-/* What the executor has said since the last time, if the site's administrator lets the server know; NULL: nothing. */
-static json_t *take_log(const struct work *work)
+/* Whether the executor has said something that the site's administrator lets the server know. */
+static bool has_log(const struct work *work)
 {
 	const struct slot *slot = work->slot;
 	const json_t *executors = json_object_get(slot->site->settings, "executors");
 
-	return slot->executor && json_bool_or(json_object_get(executors, slot->executor_name), "share_log", false)
-		       ? executor_take_log(slot->executor)
-		       : NULL;
+	return slot->executor && executor_has_log(slot->executor) &&
+	       json_bool_or(json_object_get(executors, slot->executor_name), "share_log", false);
 }
 
 /* On a connection of its own, since the other may be in the middle of a transfer. */
@@ -72,7 +71,8 @@ static void beat(struct work *work, const char *stage, double fraction, const js
 {
 	scoped(text_free) char *path = call_path(work, "heartbeat");
 	json_auto_t *body = json_pack("{s:s, s:o, s:O*, s:o*}", "stage", stage, "fraction",
-		json_number_or_null(fraction), "metrics", metrics, "log", take_log(work));
+		json_number_or_null(fraction), "metrics", metrics, "log",
+		has_log(work) ? executor_take_log(work->slot->executor) : NULL);
 	struct rounds_error error = { 0 };
 
 	work->next_beat = clock_steady_us() + work->beat_us;
@@ -292,7 +292,7 @@ static int run_executor(struct work *work, struct paths *paths, bool *retry, str
 	document = task_document(work, paths);
 	failed = document ? executor_run(slot->executor, document, timeout, watch, work, &result, retry, error)
 			  : error_no_memory(error);
-	if (slot->executor && !site_stopping(slot->site) && !work->called_off && executor_has_log(slot->executor))
+	if (has_log(work) && !site_stopping(slot->site) && !work->called_off)
 		beat(work, "received", 1, NULL);
 	if (!failed)
 		failed = keep_result(work, result, paths->output, error);

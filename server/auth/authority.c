@@ -71,7 +71,7 @@ static int issue_server(
 	};
 	scoped(text_free) char *list = json_canonical(hosts);
 	scoped(text_free) char *key = NULL;
-	char *certificate = NULL;
+	scoped(text_free) char *certificate = NULL;
 
 	if (!names || !list)
 		return error_no_memory(error);
@@ -82,16 +82,17 @@ static int issue_server(
 	order.request_pem = request;
 	if (certificate_issue(&order, &certificate, &facts, error))
 		return -1;
+	/* A key without its certificate is found at the next start, and both are made anew. */
+	if (write_one(directory, "server.key", key, error) ||
+		write_one(directory, "server.pem", certificate, error) ||
+		write_one(directory, "server.hosts", list, error))
+		return -1;
 	free(authority->server_key);
 	free(authority->server_pem);
 	authority->server_key = key;
 	authority->server_pem = certificate;
-	key = NULL;
-	return write_one(directory, "server.key", authority->server_key, error) ||
-			       write_one(directory, "server.pem", authority->server_pem, error) ||
-			       write_one(directory, "server.hosts", list, error)
-		       ? -1
-		       : 0;
+	key = certificate = NULL;
+	return 0;
 }
 
 bool authority_server_is_due(const struct authority *authority)

@@ -237,8 +237,8 @@ static int serve(
 		send_event(webhooks, receiver, row, NULL);
 		return 0;
 	}
-	/* One that was made active again is tried at once. */
-	if (json_integer_or(row, "failures", 0) == 0)
+	/* One that was made active again is tried at once; one whose failure could not be stored waits all the same. */
+	if (receiver->failures > 0 && json_integer_or(row, "failures", 0) == 0)
 		receiver->due = 0;
 	receiver->failures = json_integer_or(row, "failures", 0);
 	receiver->failing = json_integer_or(row, "failing_us", 0);

@@ -287,6 +287,37 @@ def test_event_files_are_whole_records(rounds, tmp_path):
     assert not any(b"_hparams_" in record for record in records)  # only the whole has settings
 
 
+def test_an_export_sends_its_credentials_and_tells_a_refusal(rounds):
+    """As MLflow's clients do, from the environment; the words of the other server are told, no secret is."""
+    import http.server
+    seen = []
+
+    class Refuser(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers["Authorization"])
+            body = b'{"error_code": "PERMISSION_DENIED", "message": "not for you"}'
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuser)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rounds.login()
+    job = rounds.submit()
+    for credentials in ({"MLFLOW_TRACKING_TOKEN": "t0ken"}, {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "s3cret"}):
+        before = dict(rounds.environment)
+        rounds.environment.update(credentials)
+        done = rounds.rounds("job", "export", job, "--mlflow", f"http://127.0.0.1:{server.server_port}", check=False)
+        rounds.environment = before
+        assert done.returncode == 1 and "not for you" in done.stderr and "s3cret" not in done.stderr
+    assert seen == ["Bearer t0ken", "Basic bWU6czNjcmV0"]
+    server.shutdown()
+    server.server_close()
+
+
 def test_log_lines_go_only_where_the_site_lets_them(rounds, tmp_path):
     """A site's administrator decides whether the server hears what executors say; the amount is bounded."""
     puppet = {"command": EXECUTOR}

@@ -156,3 +156,15 @@ def test_mlflows_refusals_are_told(rounds, job, serve, tmp_path):
     assert "127.0.0.1:1" in refused("--mlflow", "http://127.0.0.1:1")
     rounds.environment["MLFLOW_TRACKING_SERVER_CERT_PATH"] = str(rounds.data / "ca.pem")
     assert "MLflow" in refused("--mlflow", rounds.url)  # it is no MLflow
+
+
+def test_without_mlflows_own_artifacts_the_rest_is_sent(rounds, job, serve, tmp_path):
+    from mlflow import MlflowClient
+    url = serve("mlflow", HERE / "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--no-serve-artifacts",
+                "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--default-artifact-root", tmp_path / "elsewhere",
+                ready="/health")
+    done = rounds.rounds("job", "export", job, "--mlflow", url)
+    assert "the models stay here" in done.stderr and "--serve-artifacts" in done.stderr
+    client = MlflowClient(url)
+    runs = client.search_runs([client.get_experiment_by_name("rounds").experiment_id])
+    assert len(runs) == 3 and all(run.data.metrics for run in runs)

@@ -66,3 +66,6 @@ export const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)];
 };
+
+// Kinds of events that are the routine of a running job, which its own page shows.
+export const ROUTINE = new Set(["task_leased", "result", "round_started", "aggregating", "aggregated", "log"]);

@@ -1,13 +1,12 @@
 // Everything that has happened, filtered as one likes; new lines come by themselves.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
-import { moment } from "../format.js";
+import { ROUTINE, moment } from "../format.js";
 import { useLive } from "../live.js";
 import { Card, Empty, ProblemBox } from "../ui.jsx";
 
 const PAGE = 1000;
 const SHOWN = 500;
-const ROUTINE = new Set(["task_leased", "result", "round_started", "aggregating", "aggregated", "log"]);
 const WHAT = { all: () => true, notable: (e) => !ROUTINE.has(e.kind), log: (e) => e.kind === "log" };
 
 function useEvents(id) {

@@ -1,14 +1,12 @@
 // What runs, how it goes, who is there, and what wants a person.
 import { may } from "../api.js";
-import { duration, ended, median, number, plural, remaining, roundsDone, shortId } from "../format.js";
+import { ROUTINE, duration, ended, median, number, plural, remaining, roundsDone, shortId } from "../format.js";
 import { useNow, useResource, useThrottle, useTitle } from "../hooks.js";
 import { useLive } from "../live.js";
 import { Spark } from "../charts/bars.jsx";
 import { Ago, Card, Empty, Loading, ProblemBox, Progress, State } from "../ui.jsx";
 
 const DAY = 86400e3;
-// The routine of a running job, which its own page shows.
-const QUIET = new Set(["task_leased", "result", "aggregating", "aggregated", "round_started", "log"]);
 
 // Those whose task has taken far longer than the others' in the same round.
 function stragglers(job, now) {
@@ -120,7 +118,7 @@ export const Overview = () => {
   const reloadSites = useThrottle(sites.reload, 1000);
   useLive((kind, data) => {
     if (kind === "job") jobs.set((old) => old && { ...old, items: old.items.some((j) => j.id === data.id) ? old.items.map((j) => (j.id === data.id ? data : j)) : [data, ...old.items] });
-    if (kind === "event" && !QUIET.has(data.kind)) activity.set((old) => old && { ...old, items: [data, ...old.items.filter((e) => e.id !== data.id)].slice(0, 30) });
+    if (kind === "event" && !ROUTINE.has(data.kind)) activity.set((old) => old && { ...old, items: [data, ...old.items.filter((e) => e.id !== data.id)].slice(0, 30) });
     if (kind === "site") reloadSites();
   });
   if (!jobs.data || !sites.data) return jobs.problem || sites.problem ? <ProblemBox problem={jobs.problem || sites.problem} /> : <Loading />;
@@ -169,7 +167,7 @@ export const Overview = () => {
             <Empty>Nothing has happened yet.</Empty>
           ) : (
             <ol class="plain activity">
-              {activity.data.items.filter((e) => !QUIET.has(e.kind)).slice(0, 15).map((event) => (
+              {activity.data.items.filter((e) => !ROUTINE.has(e.kind)).slice(0, 15).map((event) => (
                 <li key={event.id}>
                   <Ago time={event.time} />
                   <a href={`#/jobs/${event.job}`} title={event.job}>{event.job_name || shortId(event.job)}</a>
