@@ -1,6 +1,6 @@
 /*
- * Hashes and writes the pieces of one upload, in order, beside the thread that receives them: the next piece arrives and is
- * decrypted meanwhile. A writer holds one piece at most, so whoever is faster waits for the other.
+ * Hashes and writes the pieces of one upload, in order, beside the thread that receives them: one thread hashes while another
+ * writes and the next piece arrives and is decrypted. A writer holds two pieces at most, so whoever is faster waits for the others.
  */
 #ifndef ROUNDS_SERVER_BLOBS_WRITER_H
 #define ROUNDS_SERVER_BLOBS_WRITER_H
@@ -22,7 +22,7 @@ struct writer;
 
 /*
  * `fd`, `stream` and `flusher` stay the caller's, who leaves them alone until the writer is freed; pieces have at most `capacity`
- * bytes. NULL if there is no memory or no thread to be had.
+ * bytes. NULL if there is no memory or there are no threads to be had.
  */
 struct writer *writer_new(int fd, struct digest_stream *stream, struct flusher *flusher, size_t capacity);
 

@@ -201,13 +201,16 @@ def transfer(home):
     path = float_file(home / "file", GB)
     bare = Bare(deployment, home)
     size, best, disk = path.stat().st_size, {}, 0
-    for _ in range(3):
+    for turn in range(3):
         warm_page_cache(home)
         disk = max(disk, disk_rate(home))
         warm_page_cache(home)
         best["bare_up"] = min(best.get("bare_up", 99), bare.put(path))
         (home / "up").unlink()
         warm_page_cache(home)
+        with open(path, "r+b") as file: # another blob each time: to replace one would also have to free its pages
+            file.seek(-4, os.SEEK_END)
+            file.write(bytes([turn, 0, 0, 0x3f]))
         best["up"] = min(best.get("up", 99), tus(deployment, path))
         with open(path, "rb") as file:
             digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
