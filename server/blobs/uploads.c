@@ -19,9 +19,9 @@ enum { GATHER = 2 << 20 };
 
 /*
  * An upload that is larger has a writer beside it, unless as many are active already: then every processor has work, and a
- * second buffer for each would only cost memory.
+ * further buffers for each would only cost memory.
  */
-enum { WRITER_FROM = 8 << 20, WRITERS = 8 };
+enum { WRITER_FROM = 8 << 20, WRITERS = 4 };
 
 struct upload {
 	struct upload *next;
