@@ -3,6 +3,7 @@
 #
 #   ./tests/run.sh            everything (about fifteen minutes on two cores)
 #   ./tests/run.sh PART...    only these parts: style unit fuzz integration browser faults address thread quickstart
+#   ./tests/run.sh picture    takes the README's picture of the dashboard anew
 #   ./tests/run.sh long       what is too large for every run: TensorBoard, MLflow and PyTorch from PyPI (6 GB)
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -129,6 +130,11 @@ fi
 if wanted browser; then
     say "The dashboard in a real browser; pictures in build/tests/screenshots"
     pytests browser "$top/build" tests/browser
+fi
+if wanted picture; then
+    say "The README's picture of the dashboard"
+    pytests picture "$top/build" tests/browser/test_operator.py -k test_the_views_of_a_job
+    check screenshot cp "$out/screenshots/job.png" web/screenshot.png
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"

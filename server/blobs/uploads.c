@@ -18,7 +18,7 @@
 enum { GATHER = 2 << 20 };
 
 /*
- * An upload that is larger has a writer beside it, unless as many are active already: then every processor has work, and a
+ * An upload that is larger has a writer beside it, unless as many are active already: then every processor has work, and
  * further buffers for each would only cost memory.
  */
 enum { WRITER_FROM = 8 << 20, WRITERS = 4 };

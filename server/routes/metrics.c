@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "server/engine/states.h"
 #include "server/observe/prometheus.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
@@ -89,15 +90,28 @@ static int count(struct store_tx *tx, void *argument, struct rounds_error *error
 		       : 0;
 }
 
-static void put_counts(FILE *out, const char *name, const char *help, const json_t *rows)
+/* A sample for every state, also for those that nothing is in: a graph then shows 0 and no gap. */
+static void put_counts(
+	FILE *out, const char *name, const char *help, const struct machine *machine, bool final, const json_t *rows)
 {
+	uint64_t counts[JOB_STATES + TASK_STATES] = { 0 }; /* room for the states of either */
 	size_t i;
 	json_t *row;
 
+	json_array_foreach (rows, i, row) {
+		int state = state_find(machine, json_text_or(row, "state", NULL));
+
+		if (state >= 0)
+			counts[state] = (uint64_t)json_integer_or(row, "count", 0);
+	}
 	prometheus_family(out, name, "gauge", help);
-	json_array_foreach (rows, i, row)
-		prometheus_sample(out, name, json_number_or(row, "count", 0),
-			(const char *const[]){ "state", json_text_or(row, "state", ""), NULL });
+	for (int state = 0; state < machine->count; state++) {
+		const char *label = machine->states[state].name;
+
+		if (final || !state_is_final(machine, label))
+			prometheus_sample(
+				out, name, (double)counts[state], (const char *const[]){ "state", label, NULL });
+	}
 }
 
 static void put_sites(FILE *out, struct app *app, const json_t *sites)
@@ -153,8 +167,9 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 		(double)http_waiting(app->http));
 	put_one(out, "rounds_live_watchers", "gauge", "Streams of live events that are open",
 		(double)feed_watchers(app->feed));
-	put_counts(out, "rounds_jobs", "Jobs by state", counts->jobs);
-	put_counts(out, "rounds_open_tasks", "Tasks that are not over, by state", counts->tasks);
+	put_counts(out, "rounds_jobs", "Jobs by state", &job_machine, true, counts->jobs);
+	put_counts(
+		out, "rounds_open_tasks", "Tasks that are not over, by state", &task_machine, false, counts->tasks);
 	put_sites(out, app, counts->sites);
 	put_one(out, "rounds_uploads_active", "gauge", "Uploads that are being written",
 		(double)uploads_active(app->blobs));
