@@ -30,19 +30,6 @@ bool cox_asked(const json_t *task)
 	return json_object_get(json_object_get(task, "algorithm"), "cox") != NULL;
 }
 
-static int find_time(struct survival *work, const char *name, struct rounds_error *error)
-{
-	size_t i;
-	json_t *known;
-
-	json_array_foreach (work->data->names, i, known)
-		if (!strcmp(json_string_value(known), name)) {
-			work->time = i;
-			return 0;
-		}
-	return error_set(error, ERROR_INVALID, "the dataset has no column \"%.100s\" of times", name);
-}
-
 /* The row's covariates and its cell of time; false if something of it is missing. */
 static bool take_row(const struct survival *work, size_t row, size_t *cell)
 {
@@ -142,7 +129,7 @@ int cox_do(const json_t *task, const struct dataset *dataset, json_t **result, s
 	work.beta = work.x + dataset->columns;
 	work.bins = (size_t)json_integer_or(asked, "bins", 1);
 	work.time_max = json_number_or(asked, "time_max", 1);
-	failed = find_time(&work, json_text_or(asked, "cox", ""), error);
+	failed = dataset_column(dataset, json_text_or(asked, "cox", ""), &work.time, error);
 	if (!failed && !strcmp(kind, "initialize"))
 		failed = make_model(&work, error);
 	else if (!failed)

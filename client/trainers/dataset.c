@@ -30,6 +30,19 @@ int dataset_load(const json_t *description, struct dataset **out, struct rounds_
 	return 0;
 }
 
+int dataset_column(const struct dataset *dataset, const char *name, size_t *column, struct rounds_error *error)
+{
+	size_t i;
+	json_t *known;
+
+	json_array_foreach (dataset->names, i, known)
+		if (!strcmp(json_string_value(known), name)) {
+			*column = i;
+			return 0;
+		}
+	return error_set(error, ERROR_INVALID, "the dataset has no column \"%.100s\"", name);
+}
+
 void dataset_free(struct dataset *dataset)
 {
 	if (!dataset)

@@ -28,6 +28,10 @@ must_check int dataset_load(const json_t *description, struct dataset **dataset,
 void dataset_free(struct dataset *dataset);
 DEFINE_CLEANUP(struct dataset *, dataset_free);
 
+/* Which of the features has that name; an error if none has. */
+must_check int dataset_column(
+	const struct dataset *dataset, const char *name, size_t *column, struct rounds_error *error);
+
 /* csv.c, npy.c */
 must_check int csv_load(const json_t *description, struct dataset *dataset, struct rounds_error *error);
 must_check int npy_load(const json_t *description, struct dataset *dataset, struct rounds_error *error);

@@ -1,5 +1,6 @@
 #include "client/trainers/metrics.h"
 
+#include "client/trainers/survival.h"
 #include "common/json.h"
 
 #include <math.h>
@@ -14,6 +15,8 @@ struct metrics {
 	size_t outputs, rows, right;
 	double loss_sum, squares;
 	struct scored *scores; /* of two classes */
+	struct subject *subjects;
+	size_t *tree; /* room for the concordance */
 };
 
 int metrics_new(enum loss loss, size_t outputs, size_t rows, struct metrics **out, struct rounds_error *error)
@@ -25,8 +28,10 @@ int metrics_new(enum loss loss, size_t outputs, size_t rows, struct metrics **ou
 	metrics->loss = loss;
 	metrics->outputs = outputs;
 	metrics->scores = calloc(rows + 1, sizeof(*metrics->scores));
+	metrics->subjects = calloc(loss == LOSS_COX ? rows + 1 : 1, sizeof(*metrics->subjects));
+	metrics->tree = calloc(loss == LOSS_COX ? rows + 1 : 1, sizeof(*metrics->tree));
 	*out = metrics;
-	return metrics->scores ? 0 : error_no_memory(error);
+	return metrics->scores && metrics->subjects && metrics->tree ? 0 : error_no_memory(error);
 }
 
 void metrics_free(struct metrics *metrics)
@@ -34,16 +39,22 @@ void metrics_free(struct metrics *metrics)
 	if (!metrics)
 		return;
 	free(metrics->scores);
+	free(metrics->subjects);
+	free(metrics->tree);
 	free(metrics);
 }
 
-void metrics_add(struct metrics *metrics, const float *outputs, float label)
+void metrics_add(struct metrics *metrics, const float *outputs, float label, float time)
 {
 	size_t best = 0;
 	double score = outputs[0];
 
 	if (metrics->loss == LOSS_SQUARED) {
 		metrics->squares += (score - (double)label) * (score - (double)label);
+	} else if (metrics->loss == LOSS_COX) {
+		metrics->subjects[metrics->rows] = (struct subject){
+			.score = score, .time = time, .event = label > 0.5f
+		};
 	} else if (metrics->loss == LOSS_LOGISTIC) {
 		metrics->right += (score > 0) == (label > 0.5f);
 	} else {
@@ -98,6 +109,9 @@ void metrics_finish(struct metrics *metrics, json_t *values)
 	json_object_set_new(values, "loss", json_number_or_null(metrics->loss_sum / rows));
 	if (metrics->loss == LOSS_SQUARED)
 		json_object_set_new(values, "rmse", json_number_or_null(sqrt(metrics->squares / rows)));
+	else if (metrics->loss == LOSS_COX)
+		json_object_set_new(values, "c_index",
+			json_number_or_null(survival_concordance(metrics->subjects, metrics->rows, metrics->tree)));
 	else
 		json_object_set_new(values, "accuracy", json_number_or_null((double)metrics->right / rows));
 	if (two)

@@ -14,12 +14,13 @@ must_check int metrics_new(
 void metrics_free(struct metrics *metrics);
 DEFINE_CLEANUP(struct metrics *, metrics_free);
 
-void metrics_add(struct metrics *metrics, const float *outputs, float label);
+/* `time` is for survival alone. */
+void metrics_add(struct metrics *metrics, const float *outputs, float label, float time);
 void metrics_add_loss(struct metrics *metrics, double mean, size_t rows);
 
 /*
  * Into the object: loss; for classes accuracy; for two classes auc (the chance that a positive row scores above a
- * negative one, ties counted half; null if a class is absent); for numbers rmse.
+ * negative one, ties counted half; null if a class is absent); for numbers rmse; for survival c_index.
  */
 void metrics_finish(struct metrics *metrics, json_t *values);
 

@@ -1,5 +1,6 @@
 #include "client/trainers/network.h"
 
+#include "client/trainers/survival.h"
 #include "common/file.h"
 #include "common/random.h"
 #include "common/tensors.h"
@@ -16,6 +17,8 @@ struct batch {
 	float *activations[LAYERS_LIMIT + 1]; /* [0]: inputs; [layers]: outputs */
 	float *deltas[LAYERS_LIMIT + 1];
 	float *labels, *ones;
+	float *times; /* of the rows, and room to sort them; only for Cox's loss */
+	struct subject *subjects;
 };
 
 int network_new(const struct network *shape, struct network **out, struct rounds_error *error)
@@ -220,7 +223,9 @@ int batch_new(const struct network *network, size_t rows, struct batch **out, st
 	}
 	batch->labels = calloc(rows + 1, sizeof(float));
 	batch->ones = calloc(rows + 1, sizeof(float));
-	if (!batch->labels || !batch->ones)
+	batch->times = calloc(rows + 1, sizeof(float));
+	batch->subjects = calloc(network->loss == LOSS_COX ? rows + 1 : 1, sizeof(*batch->subjects));
+	if (!batch->labels || !batch->ones || !batch->times || !batch->subjects)
 		return error_no_memory(error);
 	for (size_t i = 0; i < rows; i++)
 		batch->ones[i] = 1;
@@ -239,24 +244,28 @@ void batch_free(struct batch *batch)
 	}
 	free(batch->labels);
 	free(batch->ones);
+	free(batch->times);
+	free(batch->subjects);
 	free(batch);
 }
 
-void batch_set(const struct network *network, struct batch *batch, size_t at, const float *features, float label)
+void batch_set(const struct network *network, struct batch *batch, size_t at, const float *values, float label)
 {
 	size_t width = network->widths[0];
 	const float *mean = network->values, *scale = network->values + width;
 	float *to = batch->activations[0] + at * width;
 
 	for (size_t i = 0; i < width; i++) {
-		bool missing = isnan(features[i]);
+		float value = values[i + (i >= network->time)];
+		bool missing = isnan(value);
 
 		if (network->standardize)
-			to[i] = missing ? 0 : (features[i] - mean[i]) / scale[i];
+			to[i] = missing ? 0 : (value - mean[i]) / scale[i];
 		else
-			to[i] = missing ? 0 : features[i];
+			to[i] = missing ? 0 : value;
 	}
 	batch->labels[at] = label;
+	batch->times[at] = network->time == NO_TIME ? 0 : values[network->time];
 }
 
 const float *network_forward(const struct network *network, struct batch *batch, size_t rows)
@@ -288,12 +297,26 @@ static double log_sum_exp(const float *row, size_t count)
 	return greatest + log(sum);
 }
 
+/* Cox's loss is of the batch as a whole; `gradient` may be NULL. */
+static double cox_loss(const struct network *network, const struct batch *batch, size_t rows, float *gradient)
+{
+	const float *scores = batch->activations[network->layers];
+
+	for (size_t i = 0; i < rows; i++)
+		batch->subjects[i] = (struct subject){
+			.score = scores[i], .time = batch->times[i], .event = batch->labels[i] > 0.5f, .row = i
+		};
+	return survival_loss(batch->subjects, rows, gradient);
+}
+
 double network_loss(const struct network *network, const struct batch *batch, size_t rows)
 {
 	size_t outputs = network->widths[network->layers];
 	const float *out = batch->activations[network->layers];
 	double sum = 0;
 
+	if (network->loss == LOSS_COX)
+		return cox_loss(network, batch, rows, NULL);
 	for (size_t i = 0; i < rows; i++) {
 		double label = batch->labels[i], z = out[i * outputs];
 
@@ -314,6 +337,10 @@ static void output_deltas(const struct network *network, struct batch *batch, si
 	const float *out = batch->activations[network->layers];
 	float *delta = batch->deltas[network->layers];
 
+	if (network->loss == LOSS_COX) {
+		(void)cox_loss(network, batch, rows, delta);
+		return;
+	}
 	for (size_t i = 0; i < rows; i++) {
 		double label = batch->labels[i], z = out[i * outputs], sum;
 
@@ -346,6 +373,9 @@ void network_backward(struct network *network, struct batch *batch, size_t rows,
 			delta, (blasint)out, active, (blasint)in, (float)l2, weights, (blasint)in);
 		cblas_sgemv(CblasRowMajor, CblasTrans, (blasint)rows, (blasint)out, 1, delta, (blasint)out,
 			batch->ones, 1, 0, biases, 1);
+		/* Only differences of scores count for Cox: this bias stays, while Adam would walk on rounding errors. */
+		if (network->loss == LOSS_COX && i + 1 == network->layers)
+			biases[0] = 0;
 		if (i == 0)
 			break;
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)in, (blasint)out, 1,

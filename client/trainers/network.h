@@ -1,5 +1,5 @@
 /*
- * Linear, logistic and softmax regression and the multilayer perceptron are one thing: layers of y = W x + b, an
+ * Linear, logistic, softmax and Cox regression and the multilayer perceptron are one thing: layers of y = W x + b, an
  * activation between them, and a loss. Weights are float32 in PyTorch's layout (out x in), matrix products OpenBLAS's.
  *
  * Tensors: input.mean, input.scale (features; only if inputs are standardised), layer0.weight, layer0.bias, ...
@@ -14,10 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum loss { LOSS_SQUARED, LOSS_LOGISTIC, LOSS_SOFTMAX };
+enum loss { LOSS_SQUARED, LOSS_LOGISTIC, LOSS_SOFTMAX, LOSS_COX };
 enum activation { ACTIVATION_RELU, ACTIVATION_TANH };
 
 #define LAYERS_LIMIT 16
+#define NO_TIME      SIZE_MAX
 
 struct network {
 	size_t layers;
@@ -25,11 +26,12 @@ struct network {
 	enum loss loss;
 	enum activation activation;
 	bool standardize;
-	const json_t *share;                                 /* patterns of the tensors that travel; NULL: all do */
-	size_t count;                                        /* of all values */
-	float *values;                                       /* [mean scale] then, layer by layer, weight and bias */
-	float *gradient;                                     /* of the same length; zero for mean and scale */
-	size_t first;                                        /* where what is trained begins */
+	size_t time;         /* which value of a row is its time and no feature; NO_TIME: none is */
+	const json_t *share; /* patterns of the tensors that travel; NULL: all do */
+	size_t count;        /* of all values */
+	float *values;       /* [mean scale] then, layer by layer, weight and bias */
+	float *gradient;     /* of the same length; zero for mean and scale */
+	size_t first;        /* where what is trained begins */
 	float *weights[LAYERS_LIMIT], *biases[LAYERS_LIMIT]; /* into values */
 };
 
@@ -58,8 +60,8 @@ must_check int batch_new(
 void batch_free(struct batch *batch);
 DEFINE_CLEANUP(struct batch *, batch_free);
 
-/* Puts a row of raw features (NaN: missing) and its label at `at`; missing ones become the mean. */
-void batch_set(const struct network *network, struct batch *batch, size_t at, const float *features, float label);
+/* Puts a row of raw values (NaN: missing) and its label at `at`; missing ones become the mean. */
+void batch_set(const struct network *network, struct batch *batch, size_t at, const float *values, float label);
 
 /* The outputs (rows x outputs, before the last activation), which live in the batch. */
 const float *network_forward(const struct network *network, struct batch *batch, size_t rows);

@@ -17,14 +17,17 @@ enum { MEASURE_ROWS = 4096 };
 
 const struct field training_params[] = {
 	{ "model", FIELD_TEXT, "What is trained", .fallback = "\"logistic\"",
-		.choices = { "linear", "logistic", "softmax", "mlp" } },
+		.choices = { "linear", "logistic", "softmax", "cox", "mlp" } },
 	{ "outputs", FIELD_INTEGER, "Classes of softmax and mlp; 0: as many as the dataset names", .fallback = "0",
 		.min = 0, .max = 1000000 },
 	{ "hidden", FIELD_INTEGER, "Width of the hidden layers of an mlp", .fallback = "64", .min = 1,
 		.max = 1000000 },
 	{ "hidden_layers", FIELD_INTEGER, "How many hidden layers an mlp has", .fallback = "1", .min = 1, .max = 15 },
 	{ "loss", FIELD_TEXT, "Loss of an mlp", .fallback = "\"softmax\"",
-		.choices = { "softmax", "logistic", "squared" } },
+		.choices = { "softmax", "logistic", "squared", "cox" } },
+	{ "time", FIELD_TEXT,
+		"Cox's loss: the column of times until the event, where the label is 1, or until nobody looked on, where it is 0",
+		.fallback = "\"\"", .min = 0, .max = 200 },
 	{ "activation", FIELD_TEXT, "Between the layers of an mlp", .fallback = "\"relu\"",
 		.choices = { "relu", "tanh" } },
 	{ "standardize", FIELD_BOOL,
@@ -57,6 +60,24 @@ struct training {
 	double drift;   /* FedNova's length of the steps' sum, in steps */
 };
 
+/* The column of times, which must be there in every row. */
+static int find_time(const struct training *training, size_t *column, struct rounds_error *error)
+{
+	const struct dataset *data = training->data;
+	const char *name = json_text_or(training->params, "time", "");
+
+	if (!*name)
+		return error_field(error, "time", "name the column of times, which Cox's loss needs");
+	if (dataset_column(data, name, column, error))
+		return -1;
+	if (data->columns < 2)
+		return error_set(error, ERROR_INVALID, "the dataset has no features beside \"%.100s\"", name);
+	for (size_t row = 0; row < data->rows; row++)
+		if (!isfinite(data->features[row * data->columns + *column]))
+			return error_set(error, ERROR_INVALID, "row %zu has no time in \"%.100s\"", row + 1, name);
+	return 0;
+}
+
 static int read_shape(const struct training *training, struct network *shape, struct rounds_error *error)
 {
 	const json_t *params = training->params;
@@ -64,6 +85,7 @@ static int read_shape(const struct training *training, struct network *shape, st
 	bool mlp = !strcmp(model, "mlp");
 	bool softmax = !strcmp(model, "softmax") || (mlp && !strcmp(loss, "softmax"));
 	bool logistic = !strcmp(model, "logistic") || (mlp && !strcmp(loss, "logistic"));
+	bool cox = !strcmp(model, "cox") || (mlp && !strcmp(loss, "cox"));
 	size_t outputs = softmax ? (size_t)json_integer_or(params, "outputs", 0) : 1;
 	size_t hidden = mlp ? (size_t)json_integer_or(params, "hidden_layers", 1) : 0;
 
@@ -72,12 +94,15 @@ static int read_shape(const struct training *training, struct network *shape, st
 	if (softmax && outputs < 2)
 		return error_field(error, "outputs", "give the number of classes, since the dataset names none");
 	*shape = (struct network){ .layers = hidden + 1,
+		.time = NO_TIME,
 		.standardize = json_bool_or(params, "standardize", true),
 		.share = json_object_get(training->task, "share") };
-	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : LOSS_SQUARED;
+	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : cox ? LOSS_COX : LOSS_SQUARED;
 	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU
 										   : ACTIVATION_TANH;
-	shape->widths[0] = training->data->columns;
+	shape->widths[0] = training->data->columns - cox;
+	if (cox && find_time(training, &shape->time, error))
+		return -1;
 	for (size_t i = 1; i <= hidden; i++)
 		shape->widths[i] = (size_t)json_integer_or(params, "hidden", 64);
 	shape->widths[hidden + 1] = outputs;
@@ -134,14 +159,15 @@ static void fill_row(const struct training *training, struct batch *batch, size_
 static void standardize(struct training *training)
 {
 	struct network *network = training->network;
-	size_t width = network->widths[0];
+	size_t width = network->widths[0], stride = training->data->columns;
 
 	for (size_t column = 0; network->standardize && column < width; column++) {
 		double sum = 0, squares = 0;
 		size_t count = 0;
 
 		for (size_t i = 0; i < training->train_rows; i++) {
-			double value = training->data->features[training->rows[i] * width + column];
+			const float *values = training->data->features + training->rows[i] * stride;
+			double value = values[column + (column >= network->time)];
 
 			if (isnan(value))
 				continue;
@@ -156,17 +182,23 @@ static void standardize(struct training *training)
 	}
 }
 
+/* Cox's loss is no sum over rows: it wants all of them at once. */
+static size_t rows_at_once(const struct training *training, size_t total)
+{
+	return training->network->loss == LOSS_COX || total < MEASURE_ROWS ? total : MEASURE_ROWS;
+}
+
 /* The mean loss of the training rows, as the model is. */
 static int measure_training(const struct training *training, double *loss, struct rounds_error *error)
 {
 	scoped(batch_free) struct batch *batch = NULL;
+	size_t most = rows_at_once(training, training->train_rows);
 	double sum = 0;
 
-	if (batch_new(training->network, MEASURE_ROWS, &batch, error))
+	if (batch_new(training->network, most, &batch, error))
 		return -1;
-	for (size_t done = 0; done < training->train_rows; done += MEASURE_ROWS) {
-		size_t count = training->train_rows - done < MEASURE_ROWS ? training->train_rows - done
-									  : MEASURE_ROWS;
+	for (size_t done = 0; done < training->train_rows; done += most) {
+		size_t count = training->train_rows - done < most ? training->train_rows - done : most;
 
 		for (size_t i = 0; i < count; i++)
 			fill_row(training, batch, i, training->rows[done + i]);
@@ -177,27 +209,36 @@ static int measure_training(const struct training *training, double *loss, struc
 	return 0;
 }
 
+/* 0 where there are none. */
+static float time_of(const struct training *training, size_t row)
+{
+	size_t column = training->network->time;
+
+	return column == NO_TIME ? 0 : training->data->features[row * training->data->columns + column];
+}
+
 static int measure(const struct training *training, json_t *values, struct rounds_error *error)
 {
 	const struct network *network = training->network;
-	size_t outputs = network->widths[network->layers], done = 0, total = training->validation_rows;
+	size_t outputs = network->widths[network->layers], done = 0, total = training->validation_rows, most;
 	scoped(batch_free) struct batch *batch = NULL;
 	scoped(metrics_free) struct metrics *metrics = NULL;
 
 	if (total == 0)
 		return 0;
-	if (batch_new(network, MEASURE_ROWS, &batch, error) ||
-		metrics_new(network->loss, outputs, total, &metrics, error))
+	most = rows_at_once(training, total);
+	if (batch_new(network, most, &batch, error) || metrics_new(network->loss, outputs, total, &metrics, error))
 		return -1;
 	while (done < total) {
-		size_t count = total - done < MEASURE_ROWS ? total - done : MEASURE_ROWS;
+		size_t count = total - done < most ? total - done : most;
+		const size_t *rows = training->rows + training->train_rows + done;
 
 		for (size_t i = 0; i < count; i++)
-			fill_row(training, batch, i, training->rows[training->train_rows + done + i]);
+			fill_row(training, batch, i, rows[i]);
 		const float *out = network_forward(network, batch, count);
 		for (size_t i = 0; i < count; i++)
-			metrics_add(metrics, out + i * outputs,
-				training->data->labels[training->rows[training->train_rows + done + i]]);
+			metrics_add(metrics, out + i * outputs, training->data->labels[rows[i]],
+				time_of(training, rows[i]));
 		metrics_add_loss(metrics, network_loss(network, batch, count), count);
 		done += count;
 	}

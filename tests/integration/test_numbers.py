@@ -155,7 +155,13 @@ class Reference:
             return np.mean((z[:, 0] - y) ** 2)
         if self.loss_name == "logistic":
             return np.mean(np.logaddexp(0, z[:, 0]) - y * z[:, 0])
+        if self.loss_name == "cox":
+            return np.mean(y * (np.log((self.at_risk() * np.exp(z[:, 0])).sum(1)) - z[:, 0]))
         return np.mean(np.log(np.exp(z - z.max(1, keepdims=True)).sum(1)) + z.max(1) - z[np.arange(len(y)), y.astype(int)])
+
+    def at_risk(self):
+        """[i, j]: j lives at least as long as i."""
+        return self.times >= self.times[:, None]
 
     def gradients(self, x, y, l2):
         states = self.forward(x)
@@ -164,6 +170,10 @@ class Reference:
             delta = 2 * (z - y[:, None]) / n
         elif self.loss_name == "logistic":
             delta = (1 / (1 + np.exp(-z)) - y[:, None]) / n
+        elif self.loss_name == "cox":
+            shares = self.at_risk() * np.exp(z[:, 0])
+            delta = ((y[:, None] * shares / shares.sum(1, keepdims=True)).sum(0) - y)[:, None] / n
+            delta -= delta.mean()  # its sum is 0 but for rounding, which Adam would make much of
         else:
             e = np.exp(z - z.max(1, keepdims=True))
             delta = (e / e.sum(1, keepdims=True) - np.eye(z.shape[1])[y.astype(int)]) / n
@@ -201,6 +211,8 @@ CASES = [
     ("mlp", "softmax", {"model": "mlp", "outputs": 3, "hidden": 16, "hidden_layers": 2, "activation": "tanh"}),
     ("mlp", "squared", {"model": "mlp", "loss": "squared", "hidden": 8}),
     ("mlp", "logistic", {"model": "mlp", "loss": "logistic", "hidden": 8}),
+    ("cox", "cox", {"model": "cox", "time": "x2"}),
+    ("mlp", "cox", {"model": "mlp", "loss": "cox", "time": "x2", "hidden": 8}),
 ]
 
 
@@ -210,16 +222,18 @@ def test_twenty_full_batch_steps_agree_with_numpy(trainer, tmp_path, name, loss,
     rng = np.random.default_rng(8)
     x = rng.normal(2.0, 3.0, size=(90, 5)).astype(np.float32)
     y = {"squared": x @ rng.normal(size=5) * 0.1, "logistic": rng.integers(0, 2, 90),
-         "softmax": rng.integers(0, 3, 90)}[loss].astype(np.float32)
+         "softmax": rng.integers(0, 3, 90), "cox": rng.integers(0, 2, 90)}[loss].astype(np.float32)
+    times = rng.integers(1, 40, 90).astype(np.float32)  # some of them tied
     rate = 0.01 if optimizer == "adam" else 0.05
     params = {**params, "optimizer": optimizer, "learning_rate": rate, "batch_size": 0, "epochs": 20, "validation": 0, "l2": 0.01}
-    data = table(x, y, tmp_path)
+    data = table(np.insert(x, 2, times, axis=1) if loss == "cox" else x, y, tmp_path)
     assert trainer.ask("initialize", data, params, output=tmp_path / "m0")["type"] == "result"
     before = safetensors.numpy.load_file(tmp_path / "m0")
     assert np.allclose(before["input.mean"], x.mean(0), rtol=1e-5) and np.allclose(before["input.scale"], x.std(0), rtol=1e-5)
     answer = trainer.ask("train", data, params, model=tmp_path / "m0", output=tmp_path / "m1")
     assert answer["type"] == "result" and answer["weight"] == 90, answer
     reference = Reference(before, loss, params.get("activation", "relu"))
+    reference.times = times
     last_loss = reference.train(x.astype(float), y.astype(float), 20, optimizer, rate, l2=0.01)
     assert answer["metrics"]["train_loss"] == pytest.approx(last_loss, rel=1e-5)
     after = safetensors.numpy.load_file(tmp_path / "m1")
@@ -243,6 +257,43 @@ def test_metrics_agree_with_numpy(trainer, tmp_path):
     assert answer["metrics"]["auc"] == pytest.approx(auc, rel=1e-12)
     assert answer["metrics"]["accuracy"] == np.mean((z > 0) == (y == 1))
     assert answer["metrics"]["loss"] == pytest.approx(np.mean(np.logaddexp(0, z.astype(float)) - y * z), rel=1e-6)
+
+
+def test_survival_is_measured_as_by_all_pairs(trainer, tmp_path):
+    rng = np.random.default_rng(12)
+    x = np.round(rng.normal(size=(300, 2)), 1).astype(np.float32)
+    times, events = rng.integers(1, 50, 300).astype(np.float32), rng.integers(0, 2, 300).astype(np.float32)
+    weight = np.array([[0.5, -0.25]], np.float32)
+    safetensors.numpy.save_file({"layer0.weight": weight, "layer0.bias": np.zeros(1, np.float32)}, tmp_path / "m")
+    data = table(np.column_stack([x, times]), events, tmp_path)
+    params = {"model": "cox", "time": "x2", "validation": 1.0, "standardize": False}
+    answer = trainer.ask("evaluate", data, params, model=tmp_path / "m")
+    z = (x @ weight.T)[:, 0].astype(float)
+    first = (events[:, None] == 1) & ((times[:, None] < times) | ((times[:, None] == times) & (events == 0)))
+    right = (z[:, None] > z) + 0.5 * (z[:, None] == z)
+    assert answer["metrics"]["c_index"] == pytest.approx(right[first].mean(), rel=1e-12)
+    risk = ((times >= times[:, None]) * np.exp(z)).sum(1)
+    assert answer["metrics"]["loss"] == pytest.approx(np.mean(events * (np.log(risk) - z)), rel=1e-6)
+    (tmp_path / "nobody").mkdir()
+    nobody = table(np.column_stack([x, times]), np.zeros(300, np.float32), tmp_path / "nobody")
+    assert trainer.ask("evaluate", nobody, params, model=tmp_path / "m")["metrics"] == {"loss": 0.0, "c_index": None}
+
+
+def test_survival_says_what_it_needs(trainer, tmp_path):
+    x, events = np.array([[1, 5], [2, np.nan], [3, 7]], np.float32), np.array([0, 1, 1], np.float32)
+
+    def tables(name, x, labels):
+        (tmp_path / name).mkdir()
+        return table(x, labels, tmp_path / name)
+    data = tables("gap", x, events)
+    for params, words in (({}, "time name the column of times"), ({"time": "days"}, 'no column "days"'),
+                          ({"time": "x1"}, 'row 2 has no time in "x1"')):
+        answer = trainer.ask("initialize", data, {"model": "cox", **params}, output=tmp_path / "m")
+        assert answer["type"] == "error" and words in answer["message"], answer
+    data = tables("narrow", x[:, :1], events)
+    assert "no features beside" in trainer.ask("initialize", data, {"model": "cox", "time": "x0"}, output=tmp_path / "m")["message"]
+    data = tables("thrice", x[:, ::-1], np.array([0, 1, 2], np.float32))
+    assert "label 2" in trainer.ask("initialize", data, {"model": "mlp", "loss": "cox", "time": "x1"}, output=tmp_path / "m")["message"]
 
 
 def test_batches_and_shuffles_repeat_by_seed_and_differ_by_round(trainer, tmp_path):
