@@ -3,7 +3,7 @@
 #
 #   ./tests/run.sh            everything (about fifteen minutes on two cores)
 #   ./tests/run.sh PART...    only these parts: style unit fuzz integration browser faults address thread quickstart
-#   ./tests/run.sh picture    takes the README's picture of the dashboard anew
+#   ./tests/run.sh pictures   takes the pictures of README.md and web/README.md anew
 #   ./tests/run.sh long       what is too large for every run: TensorBoard, MLflow and PyTorch from PyPI (6 GB)
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -131,10 +131,12 @@ if wanted browser; then
     say "The dashboard in a real browser; pictures in build/tests/screenshots"
     pytests browser "$top/build" tests/browser
 fi
-if wanted picture; then
-    say "The README's picture of the dashboard"
-    pytests picture "$top/build" tests/browser/test_operator.py -k test_the_views_of_a_job
-    check screenshot cp "$out/screenshots/job.png" web/screenshot.png
+if wanted pictures; then
+    say "The documents' pictures of the dashboard"
+    pytests pictures "$top/build" tests/browser/test_tour.py
+    for picture in "$out"/screenshots/tour-*.png; do
+        cp "$picture" "web/pictures/${picture##*/tour-}"
+    done
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"

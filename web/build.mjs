@@ -27,6 +27,7 @@ function putNamed(name, bytes) {
 
 const guides = [
   ["README.md", "Rounds"],
+  ["web/README.md", "The dashboard"],
   ["deploy/README.md", "Run a server"],
   ["client/README.md", "Run a site"],
   ["client/python/README.md", "Python"],

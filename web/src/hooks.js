@@ -25,6 +25,14 @@ export function useResource(path) {
   return { data: fresh.data, problem: fresh.problem, reload, set };
 }
 
+// What the sites do now comes with live messages: for running jobs of which none has come yet, put(job's id, tasks).
+export function useTasks(jobs, put) {
+  const wanting = jobs.filter((job) => job.state === "running" && !job.tasks);
+  useEffect(() => {
+    for (const { id, round } of wanting) get(`/jobs/${id}/tasks?round=${round}`).then(({ items }) => put(id, items), () => {});
+  }, [wanting.map((job) => job.id).join()]);
+}
+
 // Runs `action` at most once in `ms`, and once more at the end if it was asked for meanwhile.
 export function useThrottle(action, ms) {
   const state = useRef({ timer: 0, asked: false });

@@ -1,8 +1,8 @@
 // Every site in every round: when it waited, fetched, trained and delivered, and when the server aggregated.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { duration } from "../format.js";
+import { duration, plural } from "../format.js";
 import { useWidth } from "../hooks.js";
-import { firstFrom, partsOf } from "./timeline.js";
+import { firstFrom, isSlow, partsOf } from "./timeline.js";
 
 const LABELS = 150;
 const AXIS = 26;
@@ -53,7 +53,7 @@ function drawRow(row, view, y, height, bars, slow, now) {
       const right = Math.max(end, begin + 1);
       if (right > left) bars[task.state === "done" ? "training" : task.state === "failed" ? "failed" : "working"].add(left, right, y + 3, height - 6);
       last = Math.max(last, right);
-      if (task.slow) slow.add(left, Math.max(right, left + 1), y + 1, 2);
+      if (isSlow(task, now)) slow.add(left, Math.max(right, left + 1), y + 1, 2);
       continue;
     }
     for (const [from, to, part] of partsOf(task, now)) {
@@ -62,7 +62,7 @@ function drawRow(row, view, y, height, bars, slow, now) {
       if (right <= LABELS || left > view.width) continue;
       bars[part].add(left, right, y + (part === "waiting" ? height / 2 - 1 : 3), part === "waiting" ? 2 : height - 6);
     }
-    if (task.slow) frame(slow, Math.max(view.x(task.leased), LABELS), Math.min(end, view.width), y + 1, height - 2);
+    if (isSlow(task, now)) frame(slow, Math.max(view.x(task.leased), LABELS), Math.min(end, view.width), y + 1, height - 2);
     last = end;
   }
 }
@@ -147,12 +147,12 @@ function useView(timeline, live) {
   };
 }
 
-const Tip = ({ task, x, y }) => {
+const Tip = ({ task, x, y, now }) => {
   const parts = [["waited", task.leased !== null ? task.leased - task.issued : null], ["downloading", task.download], ["training", task.train], ["uploading", task.upload]];
   return (
     <div class="tip" style={{ left: `${x}px`, top: `${y}px` }}>
       <b>{task.site}</b> round {task.round}, {task.kind}: {task.state}
-      {task.slow && <span class="soon"> slower than the others</span>}
+      {isSlow(task, now) && <span class="soon"> slower than the others</span>}
       <dl>
         {parts.filter(([, ms]) => ms !== null).map(([name, ms]) => (
           <div key={name}><dt>{name}</dt><dd>{duration(ms / 1000)}</dd></div>
@@ -221,8 +221,8 @@ export const Gantt = ({ timeline, live }) => {
     event.preventDefault();
     actions[event.key]();
   };
-  const slow = useMemo(() => timeline.rows.map((row) => row.filter((t) => t.slow).length), [timeline]);
-  const worst = timeline.sites.filter((_, i) => slow[i] > 0).slice(0, 5).map((name) => `${name} in ${slow[timeline.sites.indexOf(name)]}`).join(", ");
+  const slow = useMemo(() => timeline.rows.map((row) => row.filter((t) => isSlow(t, Date.now() - timeline.origin)).length), [timeline]);
+  const worst = timeline.sites.filter((_, i) => slow[i] > 0).slice(0, 5).map((name) => `${name} in ${plural(slow[timeline.sites.indexOf(name)], "round")}`).join(", ");
   return (
     <div>
       <div class="chart-tools">
@@ -244,7 +244,7 @@ export const Gantt = ({ timeline, live }) => {
           ref={canvas}
           tabIndex="0"
           role="img"
-          aria-label={`Timeline of ${timeline.rounds.size} rounds at ${timeline.sites.length} sites. ${worst ? `Stragglers: ${worst} rounds.` : "No stragglers."} Arrow keys move, plus and minus zoom.`}
+          aria-label={`Timeline of ${timeline.rounds.size} rounds at ${timeline.sites.length} sites. ${worst ? `Stragglers: ${worst}.` : "No stragglers."} Arrow keys move, plus and minus zoom.`}
           style={{ height: `${AXIS + height * (timeline.rows.length + 1)}px` }}
           onPointerDown={(e) => { drag.current = e.clientX; e.currentTarget.setPointerCapture(e.pointerId); }}
           onPointerUp={() => { drag.current = null; }}
@@ -253,9 +253,9 @@ export const Gantt = ({ timeline, live }) => {
           onPointerLeave={() => setTip(null)}
           onKeyDown={key}
         />
-        {tip && <Tip {...tip} />}
+        {tip && <Tip {...tip} now={view.now} />}
       </div>
-      <p class="help">Drag to move; Ctrl and the wheel, or + and −, to zoom. {worst && <>Stragglers: {worst} rounds.</>}</p>
+      <p class="help">Drag to move; Ctrl and the wheel, or + and −, to zoom. {worst && <>Stragglers: {worst}.</>}</p>
     </div>
   );
 };

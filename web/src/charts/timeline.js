@@ -13,12 +13,12 @@ export function mergeTimeline(known, answer, from) {
   for (const row of answer.tasks) {
     const task = {
       round: row[ROUND], site: answer.sites[row[SITE]], kind: row[KIND], state: row[STATE], issued: row[ISSUED], leased: row[LEASED], finished: row[FINISHED],
-      download: row[DOWNLOAD], train: row[TRAIN], upload: row[UPLOAD], attempts: row[ATTEMPTS], weight: row[WEIGHT], slow: false,
+      download: row[DOWNLOAD], train: row[TRAIN], upload: row[UPLOAD], attempts: row[ATTEMPTS], weight: row[WEIGHT], patience: Infinity,
     };
     if (!tasks.has(task.round)) tasks.set(task.round, []);
     tasks.get(task.round).push(task);
   }
-  for (const [number, list] of tasks) if (number >= from) markSlow(list);
+  for (const [number, list] of tasks) if (number >= from) setPatience(list);
   const names = [...new Set([...tasks.values()].flatMap((list) => list.map((t) => t.site)))].sort();
   const bySite = new Map(names.map((name) => [name, []]));
   for (const number of [...tasks.keys()].sort((a, b) => a - b)) for (const task of tasks.get(number)) bySite.get(task.site).push(task);
@@ -29,14 +29,18 @@ export function mergeTimeline(known, answer, from) {
   return { origin: Date.parse(answer.origin), sites: names, rounds, tasks, rows: names.map((name) => bySite.get(name)), end };
 }
 
-// A straggler: more than twice as long as the others of its round, and by more than a blink.
-function markSlow(tasks) {
+// A straggler: more than twice as long as the others of its round, and by more than a blink; once half of them are done.
+function setPatience(tasks) {
   for (const kind of new Set(tasks.map((t) => t.kind))) {
     const mine = tasks.filter((t) => t.kind === kind);
-    const usual = median(mine.filter((t) => t.finished !== null && t.leased !== null).map((t) => t.finished - t.leased));
-    for (const task of mine) task.slow = mine.length > 2 && task.leased !== null && task.finished !== null && task.finished - task.leased > 2 * usual + 50;
+    const spent = mine.filter((t) => t.finished !== null && t.leased !== null).map((t) => t.finished - t.leased);
+    const patience = mine.length > 2 && 2 * spent.length >= mine.length ? 2 * median(spent) + 50 : Infinity;
+    for (const task of mine) task.patience = patience;
   }
 }
+
+// `now` in milliseconds since the origin: whoever is not ready yet may be one, too.
+export const isSlow = (task, now) => task.leased !== null && (task.finished ?? now) - task.leased > task.patience;
 
 // [from, to, what] of each part of a task, in milliseconds since the origin.
 export function partsOf(task, now) {

@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { emptyTimeline, mergeTimeline } from "../charts/timeline.js";
-import { useResource, useThrottle } from "../hooks.js";
+import { useResource, useTasks, useThrottle } from "../hooks.js";
 import { useLive } from "../live.js";
 
 export function useJob(id) {
@@ -10,6 +10,7 @@ export function useJob(id) {
   useLive((kind, now) => {
     if (kind === "job" && now.id === id) set((old) => old && { ...old, ...now });
   });
+  useTasks(data ? [data] : [], (_, tasks) => set((old) => old && { tasks, ...old }));
   return { job: data, problem, reload };
 }
 

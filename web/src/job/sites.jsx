@@ -1,6 +1,7 @@
 // What each site has given, and how far it is from the others.
 import { useMemo, useState } from "preact/hooks";
 import { Spark } from "../charts/bars.jsx";
+import { isSlow } from "../charts/timeline.js";
 import { bytes, duration, median, number } from "../format.js";
 import { useResource, useThrottle } from "../hooks.js";
 import { useLive } from "../live.js";
@@ -20,7 +21,7 @@ function summarize(timeline, curves, job) {
     const times = done.map((t) => (t.finished - t.leased) / 1000);
     const of = (metric) => curves.get(`${metric}\n${name}`);
     return {
-      name, done: done.length, failed: row.filter((t) => t.state === "failed").length, slow: row.filter((t) => t.slow).length,
+      name, done: done.length, failed: row.filter((t) => t.state === "failed").length, slow: row.filter((t) => isSlow(t, Date.now() - timeline.origin)).length,
       task: now.get(name), samples: [...done].reverse().find((t) => t.kind === "train")?.weight ?? null, share: all ? total[i] / all : null,
       usual: times.length ? median(times) : null, longest: times.length ? Math.max(...times) : null,
       spark: done.map((t) => t.finished - t.leased), distance: last(of("distance")), cosine: last(of("cosine")), norm: last(of("update_norm")),

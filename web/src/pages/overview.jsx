@@ -1,7 +1,7 @@
 // What runs, how it goes, who is there, and what wants a person.
 import { may } from "../api.js";
 import { ROUTINE, duration, ended, median, number, plural, remaining, roundsDone, shortId } from "../format.js";
-import { useNow, useResource, useThrottle, useTitle } from "../hooks.js";
+import { useNow, useResource, useTasks, useThrottle, useTitle } from "../hooks.js";
 import { useLive } from "../live.js";
 import { Spark } from "../charts/bars.jsx";
 import { Ago, Card, Empty, Loading, ProblemBox, Progress, State } from "../ui.jsx";
@@ -121,6 +121,7 @@ export const Overview = () => {
     if (kind === "event" && !ROUTINE.has(data.kind)) activity.set((old) => old && { ...old, items: [data, ...old.items.filter((e) => e.id !== data.id)].slice(0, 30) });
     if (kind === "site") reloadSites();
   });
+  useTasks(jobs.data?.items || [], (id, tasks) => jobs.set((old) => old && { ...old, items: old.items.map((j) => (j.id === id ? { tasks, ...j } : j)) }));
   if (!jobs.data || !sites.data) return jobs.problem || sites.problem ? <ProblemBox problem={jobs.problem || sites.problem} /> : <Loading />;
   const present = sites.data.items.filter((s) => s.state !== "removed");
   const active = jobs.data.items.filter((j) => !ended(j.state));
