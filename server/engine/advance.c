@@ -303,8 +303,8 @@ static int advance_in(struct store_tx *tx, void *argument, struct rounds_error *
 	if (state_is_final(&job_machine, json_text_or(job, "state", "")))
 		return 0;
 	at.job = job;
-	state = json_incref(json_object_get(job, "progress"));
-	if (step(&at, advancing->event, state, &plan, error) || job_set_progress(tx, at.id, state, error))
+	if (job_progress(tx, at.id, &state, error) || step(&at, advancing->event, state, &plan, error) ||
+		job_set_progress(tx, at.id, state, error))
 		return -1;
 	json_array_foreach (actions, i, action)
 		if (record(&at, action, error))

@@ -106,7 +106,6 @@ enum outcome job_show(struct request *request, void *context)
 	if (store_read(app->store, read_job, &query, &error))
 		return reply_error(request, &error);
 	set_etag(request, query.rows);
-	json_object_del(query.rows, "progress"); /* the workflow's own */
 	json_object_del(query.rows, "paused_at");
 	return reply_json(request, 200, query.rows);
 }
@@ -162,7 +161,6 @@ enum outcome job_edit_one(struct request *request, void *context)
 	if (store_write(app->store, edit_job, &query, &error))
 		return reply_error(request, &error);
 	set_etag(request, query.rows);
-	json_object_del(query.rows, "progress");
 	return reply_json(request, 200, query.rows);
 }
 

@@ -11,7 +11,7 @@
 	"round,"                                                                                                     \
 	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
 	" finished_us AS \"finished:time\""
-#define WHOLE SUMMARY ", trace, spec AS \"spec:json\", progress AS \"progress:json\", paused_at"
+#define WHOLE SUMMARY ", trace, spec AS \"spec:json\", paused_at"
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
@@ -30,6 +30,16 @@ int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_er
 	if (db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE id = ?1", "s", id))
 		return -1;
 	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+}
+
+int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error)
+{
+	json_auto_t *row = NULL;
+
+	if (db_first(tx, error, &row, "SELECT progress AS \"progress:json\" FROM job WHERE id = ?1", "s", id))
+		return -1;
+	*progress = json_incref(json_object_get(row, "progress"));
+	return *progress ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
 }
 
 int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error)

@@ -24,10 +24,13 @@ struct new_job {
 };
 
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);
+/* The row with its spec. */
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
+/* What its workflow keeps from event to event: as long as the job has sites, so only `advance` reads it. */
+must_check int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error);
 /* ERROR_NOT_FOUND unless there is one: what belongs to an unknown job is not an empty list. */
 must_check int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error);
-/* The row without spec and progress; *job is NULL if there is none. */
+/* The row without its spec; *job is NULL if there is none. */
 must_check int job_summary(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
 /* *job is NULL if that caller has not used the key. */
 must_check int job_find_by_key(
