@@ -315,6 +315,17 @@ static int lock_state(const struct site *site, int *lock, struct rounds_error *e
 	return *lock < 0 ? error_prefix(error, "another rounds-site runs here") : 0;
 }
 
+/* So that the server need not wait to see that this site is away. */
+static void say_farewell(const struct site *site)
+{
+	scoped(connection_free) struct connection *connection = NULL;
+	struct rounds_error error = { 0 };
+
+	if (site_connect(site, NULL, &connection, &error) ||
+		connection_call(connection, "POST", "/api/v1/tasks/leave", NULL, 3, NULL, &error))
+		log_warn("could not say that this site stops", "reason", error.message, NULL);
+}
+
 int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_error *error)
 {
 	struct site site = { .settings = settings, .stop = stop };
@@ -338,6 +349,8 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 		log_info("stopping", NULL);
 	}
 	stop_slots(&site);
+	if (!failed)
+		say_farewell(&site);
 	close_state(&site);
 	return failed;
 }

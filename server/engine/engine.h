@@ -98,7 +98,7 @@ must_check int engine_release(struct engine *engine, const char *site, const cha
 must_check int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size,
 	const char *owner, const char *upload, struct rounds_error *error);
 
-/* A site was revoked: what it holds fails. */
+/* A site has stopped or was removed: it is not there until it claims again. The tasks of one that was removed fail. */
 void engine_site_gone(struct engine *engine, const char *site);
 bool engine_site_present(struct engine *engine, const char *site);
 /* Look at the queue soon: a site has come, or has other slots. */

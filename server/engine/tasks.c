@@ -469,7 +469,6 @@ int engine_release(struct engine *engine, const char *site, const char *task, st
 	return failed;
 }
 
-/* Its tasks fail at the ticker's next turn, as do those that a workflow still issues to it. */
 void engine_site_gone(struct engine *engine, const char *site)
 {
 	char key[80];

@@ -47,7 +47,7 @@ handler_fn job_rounds, job_tasks, job_events, job_metrics, job_models, job_verif
 /* charts.c */
 handler_fn job_timeline, job_curves;
 /* tasks.c */
-handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back;
+handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back, task_leave;
 /* sites.c */
 handler_fn site_list_all, site_show, site_edit, site_invite, site_join, site_renew_own, site_delete, authority_show;
 /* tokens.c */

@@ -32,6 +32,7 @@ const struct route routes[] = {
 	{ "POST", "/api/v1/tasks/{task}/result", TASK_DO, task_result, "Deliver a task's result" },
 	{ "POST", "/api/v1/tasks/{task}/failure", TASK_DO, task_failure, "Say that a task failed" },
 	{ "POST", "/api/v1/tasks/{task}/release", TASK_DO, task_give_back, "Give a task back" },
+	{ "POST", "/api/v1/tasks/leave", TASK_DO, task_leave, "Say that the site stops and waits for no more tasks" },
 
 	{ "OPTIONS", "/api/v1/uploads", ANYONE, upload_options, "What of tus this server speaks" },
 	{ "POST", "/api/v1/uploads", BLOB_WRITE, upload_post, "Create an upload (tus)", .body_limit = TUS_BODY },

@@ -98,3 +98,11 @@ enum outcome task_give_back(struct request *request, void *context)
 		return reply_error(request, &error);
 	return reply_empty(request, 204);
 }
+
+enum outcome task_leave(struct request *request, void *context)
+{
+	struct app *app = context;
+
+	engine_site_gone(app->engine, request_caller(request)->name);
+	return reply_empty(request, 204);
+}

@@ -122,3 +122,18 @@ def test_asked_to_stop_it_gives_its_task_back(rounds, tmp_path):
     assert (task["state"], task["failures"]) == ("pending", 0)
     rounds.start_site("a")
     rounds.wait_for(job, "completed")
+
+
+def test_one_that_stops_is_away_at_once_and_one_that_is_killed_when_it_has_been_silent(rounds):
+    a, b = rounds.start_site("a"), rounds.start_site("b")
+    rounds.connected("a", "b")
+    assert a.stop() == 0 and not rounds.api.get("/sites/a")["connected"]
+    b.kill()
+    assert rounds.api.get("/sites/b")["connected"], "it may only be slow"
+    job = rounds.submit(params={"rounds": 1}, sites=["a"])
+    assert rounds.job(job)["state"] == "queued"
+    a = rounds.start_site("a")
+    rounds.wait_for(job, "completed")
+    # With no server there to hear it, it stops all the same.
+    rounds.server.kill()
+    assert a.stop(10) == 0 and "could not say that this site stops" in a.text()
