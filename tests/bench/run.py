@@ -13,12 +13,12 @@ import tempfile
 import threading
 import time
 
-
 from harness.crowd import Crowd
 from harness.deployment import BUILD, TOP, Deployment, SiteClient, wait_until
 
 COPIER = {"copier": {"command": [sys.executable, str(TOP / "tests/executors/copier.py")]}}
 GB, MB = 10**9, 10**6
+PEER = os.environ.get("ROUNDS_PEER")  # the Python with Flower, or nothing
 report = {}
 
 
@@ -127,9 +127,15 @@ def simulation(home, sites=100, rounds=50):
     def moment(text):
         return time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) + float("0" + text[19:-1])
     seconds = moment(done["finished"]) - moment(done["started"])
+    peer = {}
+    if PEER:
+        asked = subprocess.run([PEER, TOP / "tests/bench/peer_flower.py", table, str(sites), "20"], capture_output=True, text=True, check=True)
+        flower = json.loads(asked.stdout.splitlines()[-1])
+        peer = {"flower_round_ms": flower["round_ms"], "flower_training_ms": flower["training_ms"],
+                "flower_to_rounds": flower["round_ms"] / (seconds / rounds * 1000)}
     say("simulation", f"{sites} sites, {rounds} rounds of the digits job on {os.cpu_count()} processors", seconds=seconds,
         round_ms=seconds / rounds * 1000, trainers_cpu_seconds=trained,
-        orchestration_share=1 - trained / (seconds * os.cpu_count()))
+        orchestration_share=1 - trained / (seconds * os.cpu_count()), **peer)
 
 
 def curl(deployment, *words, url=None):
@@ -384,7 +390,7 @@ def touch_memory():
 
 
 def main(words):
-    chosen = [word for word in words if word != "--large"] or list(PARTS)
+    chosen = [word for word in words if not word.startswith("--")] or list(PARTS)
     parts = {name: PARTS[name] for name in chosen}
     if "--large" in words:
         parts["large"] = lambda home: round_of(home, "large", 6, 3350 * MB, rounds=1, link=True)
