@@ -151,8 +151,8 @@ fi
 if wanted thread; then
     say "The threads under the thread sanitizer"
     unit_tests "$top/build-thread"
-    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/integration/test_live.py tests/integration/test_webhooks.py tests/faults/test_updates.py \
-        -k 'submission or fraction or ten_times or late or bit or watch or seen_live or stop_ends or outages'
+    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/integration/test_live.py tests/integration/test_webhooks.py tests/integration/test_tus.py tests/faults/test_updates.py \
+        -k 'large_one or submission or fraction or ten_times or late or bit or watch or seen_live or stop_ends or outages'
 fi
 if wanted long; then
     say "Others' newest: TensorBoard and MLflow open what is exported, PyTorch trains"

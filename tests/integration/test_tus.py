@@ -26,6 +26,17 @@ def test_the_official_client_uploads_stops_and_resumes(rounds, tmp_path):
     assert rounds.api.download(digest_of(data)) == data
 
 
+def test_a_large_one_is_hashed_while_it_is_written(rounds):
+    """Large enough that the server has threads beside it; the second half begins anew, in a file whose first half is there."""
+    data = os.urandom((48 << 20) + 7)
+    place = create(rounds, len(data)).headers["Location"]
+    half = 20 << 20
+    first = rounds.api.raw("PATCH", place, headers={**PART, "Upload-Offset": "0"}, data=data[:half])
+    assert (first.status_code, first.headers["Upload-Offset"]) == (204, str(half))
+    last = rounds.api.raw("PATCH", place, headers={**PART, "Upload-Offset": str(half)}, data=data[half:])
+    assert last.status_code == 204 and rounds.api.download(digest_of(data)) == data
+
+
 def create(rounds, length, **headers):
     return rounds.api.raw("POST", "/api/v1/uploads", headers={**VERSION, "Upload-Length": str(length), **headers})
 
