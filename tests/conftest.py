@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from harness.deployment import Deployment  # noqa: E402
+from harness.deployment import HOSPITALS, Deployment  # noqa: E402
 
 
 @pytest.fixture
@@ -15,6 +15,16 @@ def rounds(tmp_path):
     deployment.start()
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def clinic(rounds):
+    """The server, its four hospitals, and an operator who is signed in."""
+    for name in HOSPITALS:
+        rounds.start_site(name)
+    rounds.connected(*HOSPITALS)
+    rounds.login()
+    return rounds
 
 
 @pytest.fixture

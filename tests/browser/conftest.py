@@ -5,9 +5,8 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from harness.deployment import TOP, Deployment
+from harness.deployment import HOSPITALS, TOP, Deployment
 
-HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 PASSWORD = "correct horse battery"
 SHOTS = TOP / "build/tests/screenshots"
 AXE = (TOP / "tests/node_modules/axe-core/axe.min.js").read_text()

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from conftest import HOSPITALS, example
-from harness.deployment import TOP, Deployment, wait_until
+from conftest import example
+from harness.deployment import HOSPITALS, TOP, Deployment, wait_until
 
 PLACES = ["", "jobs", "jobs/new", "sites", "sites/hospital-a", "people", "account", "about", "about/api", "about/guide"]
 VIEWS = ["glance", "metrics", "sites", "models", "lineage", "events", "spec"]

@@ -4,8 +4,8 @@ import re
 
 import safetensors.numpy
 
-from conftest import HOSPITALS, PASSWORD, example
-from harness.deployment import BUILD, EXECUTOR, wait_until
+from conftest import PASSWORD, example
+from harness.deployment import BUILD, EXECUTOR, HOSPITALS, wait_until
 
 
 def puppets(deployment, seconds=0.6, rounds=60, **more):

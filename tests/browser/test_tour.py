@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from conftest import HOSPITALS
-from harness.deployment import DATA, TOP, Deployment, wait_until
+from harness.deployment import DATA, HOSPITALS, TOP, Deployment, wait_until
 
 DIGITS = {"name": "Handwritten digits", "dataset": "digits", "sites": HOSPITALS,
           "params": {"rounds": 400, "key_metric": "accuracy"},

@@ -17,6 +17,7 @@ BUILD = pathlib.Path(os.environ.get("ROUNDS_BUILD", TOP / "build"))
 MEMORY_COUNTS = "ROUNDS_SANITIZE:STRING=\n" in (BUILD / "CMakeCache.txt").read_text()
 DATA = TOP / "tests/data"
 EXECUTOR = [sys.executable, str(TOP / "tests/executors/puppet.py")]
+HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 WDBC = {"label": "diagnosis", "classes": ["benign", "malignant"]}
 
 

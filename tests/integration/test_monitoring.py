@@ -10,17 +10,7 @@ import requests
 
 from harness.deployment import TOP, Process, wait_until
 
-HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 MONITORING = TOP / "deploy/monitoring"
-
-
-@pytest.fixture
-def clinic(rounds):
-    for name in HOSPITALS:
-        rounds.start_site(name)
-    rounds.connected(*HOSPITALS)
-    rounds.login()
-    return rounds
 
 
 def test_metrics_are_what_prometheus_expects_and_count_what_happened(clinic):

@@ -15,18 +15,7 @@ import pyte
 import pytest
 import safetensors.numpy
 
-from harness.deployment import BUILD, DATA, TOP, WDBC, wait_until
-
-HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
-
-
-@pytest.fixture
-def clinic(rounds):
-    for name in HOSPITALS:
-        rounds.start_site(name)
-    rounds.connected(*HOSPITALS)
-    rounds.login()
-    return rounds
+from harness.deployment import BUILD, DATA, HOSPITALS, TOP, WDBC, wait_until
 
 
 def test_a_job_from_submission_to_download(clinic, tmp_path):

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient, wait_until
+from harness.deployment import DATA, HOSPITALS, TOP, WDBC, Problem, SiteClient, wait_until
 from harness.weights import save
 from reference import aggregators, federated
 
-HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 STEPS, RATE, ROUNDS = 5, 0.3, 20
 TRAINER = {"model": "logistic", "batch_size": 0, "epochs": STEPS, "learning_rate": RATE, "validation": 0}
 
