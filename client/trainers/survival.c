@@ -31,30 +31,35 @@ static size_t ties(const struct subject *subjects, size_t first, size_t count)
 	return end;
 }
 
+/* log(exp(a) + exp(b)): hazards are summed as logarithms, since those of raw features leave the range of numbers. */
+static double log_add(double a, double b)
+{
+	double more = fmax(a, b), less = fmin(a, b);
+
+	return less == -INFINITY ? more : more + log1p(exp(less - more));
+}
+
 double survival_loss(struct subject *subjects, size_t count, float *gradient)
 {
-	double greatest = -INFINITY, risk = 0, sum = 0, hazard = 0;
+	double risk = -INFINITY, hazard = -INFINITY, sum = 0;
 
 	qsort(subjects, count, sizeof(*subjects), by_time);
-	for (size_t i = 0; i < count; i++)
-		greatest = fmax(greatest, subjects[i].score);
 	for (size_t i = 0, end; i < count; i = end) {
 		end = ties(subjects, i, count);
 		for (size_t j = i; j < end; j++)
-			risk += exp(subjects[j].score - greatest);
+			risk = log_add(risk, subjects[j].score);
 		for (size_t j = i; j < end; j++) {
 			subjects[j].risk = risk;
-			if (subjects[j].event)
-				sum += log(risk) + greatest - subjects[j].score;
+			sum += subjects[j].event ? risk - subjects[j].score : 0;
 		}
 	}
-	/* From the shortest time on: `hazard` is the sum of 1/risk over the events so far, ties with them. */
+	/* From the shortest time on: `hazard` sums 1/risk over the events so far, ties with them. */
 	for (size_t end = count, i; gradient && end > 0; end = i) {
 		for (i = end; i > 0 && subjects[i - 1].time == subjects[end - 1].time; i--)
-			hazard += subjects[i - 1].event ? 1 / subjects[i - 1].risk : 0;
+			if (subjects[i - 1].event)
+				hazard = log_add(hazard, -subjects[i - 1].risk);
 		for (size_t j = i; j < end; j++)
-			gradient[subjects[j].row] = (float)((exp(subjects[j].score - greatest) * hazard -
-								    (subjects[j].event ? 1 : 0)) /
+			gradient[subjects[j].row] = (float)((exp(subjects[j].score + hazard) - subjects[j].event) /
 							    (double)count);
 	}
 	return sum / (double)count;

@@ -14,7 +14,7 @@ struct subject {
 	bool event;  /* seen, and not censored */
 	size_t row;  /* where the caller has it */
 	size_t rank; /* by score */
-	double risk; /* sum of the hazards of those who live as long */
+	double risk; /* log of the summed hazards of those who live as long */
 };
 
 /*

@@ -274,8 +274,21 @@ def test_survival_is_measured_as_by_all_pairs(trainer, tmp_path):
     assert answer["metrics"]["c_index"] == pytest.approx(right[first].mean(), rel=1e-12)
     risk = ((times >= times[:, None]) * np.exp(z)).sum(1)
     assert answer["metrics"]["loss"] == pytest.approx(np.mean(events * (np.log(risk) - z)), rel=1e-6)
+    # Scores beyond what exp() can take, as features that nobody has scaled give them.
+    safetensors.numpy.save_file({"layer0.weight": 2000 * weight, "layer0.bias": np.zeros(1, np.float32)}, tmp_path / "far")
+    answer = trainer.ask("evaluate", data, params, model=tmp_path / "far")
+    z = (x @ (2000 * weight).T)[:, 0].astype(float)
+    risk = np.logaddexp.reduce(np.where(times >= times[:, None], z, -np.inf), axis=1)
+    assert np.ptp(z) > 1500 and answer["metrics"]["loss"] == pytest.approx(np.mean(events * (risk - z)), rel=1e-6)
+    params = {**params, "validation": 0, "batch_size": 0, "learning_rate": 1e-3}
+    assert trainer.ask("train", data, params, model=tmp_path / "far", output=tmp_path / "next")["type"] == "result"
+    shares = np.exp(np.where(times >= times[:, None], z - risk[:, None], -np.inf))
+    gradient = ((events[:, None] * shares).sum(0) - events) @ x / 300
+    after = safetensors.numpy.load_file(tmp_path / "next")["layer0.weight"][0]
+    assert np.allclose(after, 2000 * weight[0] - 1e-3 * gradient, rtol=1e-6)
     (tmp_path / "nobody").mkdir()
     nobody = table(np.column_stack([x, times]), np.zeros(300, np.float32), tmp_path / "nobody")
+    params = {**params, "validation": 1.0}
     assert trainer.ask("evaluate", nobody, params, model=tmp_path / "m")["metrics"] == {"loss": 0.0, "c_index": None}
 
 
