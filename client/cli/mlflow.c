@@ -20,8 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* One batch of MLflow holds so many metrics and parameters, and so much of a parameter. */
-/* A longer parameter is left out; job.json has it. */
+/* One batch of MLflow holds so many metrics and parameters, and so much of a parameter: a longer one is left out; job.json has it. */
 enum { METRICS_LIMIT = 1000, SETTINGS_LIMIT = 100, SETTING_SIZE = 6000 };
 enum { CALL_SECONDS = 60 };
 

@@ -224,8 +224,10 @@ static int check_update(struct report *report, struct rounds_error *error)
 		return error_no_memory(error);
 	if (updates_of(report->job) == UPDATES_BOOSTERS)
 		return boosters_check(update_path, model_path, error);
-	return update_check(update_path, updates_of(report->job) == UPDATES_ANY ? NULL : model_path, bound,
-		&report->distance, error);
+	if (updates_of(report->job) == UPDATES_ANY)
+		return update_check(update_path, NULL, 0, &report->distance, error);
+	/* An initial model lies as far from nothing as it likes. */
+	return update_check(update_path, model_path, model_path ? bound : 0, &report->distance, error);
 }
 
 /* An update that came with its result is entered in the index together with it. */

@@ -20,9 +20,12 @@ struct query {
 	json_t *rows;
 };
 
-static void set_etag(struct request *request, const json_t *job)
+/* Takes the row. */
+static enum outcome reply_job(struct request *request, int status, json_t *job)
 {
 	reply_header(request, "ETag", "\"%lld\"", (long long)json_integer_or(job, "version", 0));
+	json_object_del(job, "paused_at"); /* on the engine's clock */
+	return reply_json(request, status, job);
 }
 
 enum outcome job_submit(struct request *request, void *context)
@@ -47,9 +50,8 @@ enum outcome job_submit(struct request *request, void *context)
 	submission.spec = spec;
 	if (engine_submit(app->engine, &submission, &job, faults, &error))
 		return json_array_size(faults) ? reply_faults(request, faults, &error) : reply_error(request, &error);
-	set_etag(request, job);
 	reply_header(request, "Location", "/api/v1/jobs/%s", json_text_or(job, "id", ""));
-	return reply_json(request, 201, job);
+	return reply_job(request, 201, job);
 }
 
 static int read_jobs(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -105,9 +107,7 @@ enum outcome job_show(struct request *request, void *context)
 
 	if (store_read(app->store, read_job, &query, &error))
 		return reply_error(request, &error);
-	set_etag(request, query.rows);
-	json_object_del(query.rows, "paused_at");
-	return reply_json(request, 200, query.rows);
+	return reply_job(request, 200, query.rows);
 }
 
 static int edit_job(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -160,8 +160,7 @@ enum outcome job_edit_one(struct request *request, void *context)
 	query.priority = json_integer_or(changes, "priority", json_integer_or(job, "priority", 0));
 	if (store_write(app->store, edit_job, &query, &error))
 		return reply_error(request, &error);
-	set_etag(request, query.rows);
-	return reply_json(request, 200, query.rows);
+	return reply_job(request, 200, query.rows);
 }
 
 static enum outcome order(struct request *request, struct app *app, enum job_command command)

@@ -117,6 +117,7 @@ def test_changes_need_the_present_version(rounds):
     etag = rounds.api.raw("GET", f"/api/v1/jobs/{job}").headers["ETag"]
     changed = rounds.api.raw("PATCH", f"/api/v1/jobs/{job}", json={"priority": 7}, headers={"If-Match": etag})
     assert changed.json()["priority"] == 7 and changed.headers["ETag"] != etag
+    assert changed.json().keys() == rounds.job(job).keys()
     late = rounds.api.raw("PATCH", f"/api/v1/jobs/{job}", json={"priority": 9}, headers={"If-Match": etag})
     assert late.status_code == 412 and rounds.job(job)["priority"] == 7
 

@@ -5,7 +5,9 @@ data of four hospitals, full-batch steps, so that nothing is left to chance.
 """
 import csv
 import functools
+import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -250,6 +252,29 @@ def test_every_model_is_measured_at_every_site(hospitals):
     matrix = {(m["name"].split("@")[1], m["site"]): m["value"] for m in metrics if m["name"].startswith("accuracy@")}
     assert set(matrix) == {(model, site) for model in HOSPITALS + ["mean"] for site in HOSPITALS}
     assert all(0.5 < value <= 1 for value in matrix.values()) and len(set(matrix.values())) > 4
+
+
+def test_the_documented_jobs_train_and_their_models_are_measured_on_rows_kept_apart(rounds, tmp_path):
+    """The job files of api/README.md for built-in trainers, as they stand, through the command."""
+    for name in HOSPITALS:
+        rounds.start_site(name, datasets={dataset: {"path": str(DATA / f"wdbc/{table}.csv"), **WDBC}
+                                          for dataset, table in (("heart", name), ("heart-test", "test"))})
+    rounds.connected(*HOSPITALS)
+    rounds.login()
+    specs = [json.loads(text) for text in re.findall(r'```json\n(\{"name".+?)```', (TOP / "api/README.md").read_text(), re.S)]
+    measure = next(spec for spec in specs if spec.get("workflow") == "evaluate")
+
+    def run(spec):
+        (tmp_path / "job.json").write_text(json.dumps(spec))
+        done = rounds.rounds("job", "submit", tmp_path / "job.json", "--watch", check=False)
+        assert done.returncode == 0 and done.stdout.endswith("completed\n"), (spec["name"], done.stdout)
+        return json.loads(rounds.rounds("job", "show", "last", "-o", "json").stdout)
+    trained = [run(spec) for spec in specs if spec["dataset"] == "heart" and "trainer" in spec]
+    assert {job["workflow"] for job in trained} >= {"scaffold", "fedprox", "fedadam", "cyclic", "fedavg"}
+    for job in trained:
+        measured = run({**measure, "initial_model": job["model"]})
+        values = rounds.api.get(f"/jobs/{measured['id']}/metrics?name=accuracy&site=")["items"]
+        assert values[0]["value"] > 0.9, (job["workflow"], values)
 
 
 def test_a_stored_model_is_only_measured(hospitals):
