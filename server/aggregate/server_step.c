@@ -293,7 +293,7 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 		.mean_only = json_object_get(step, "mean_only"),
 		.rates = { json_number_or(step, "rate", 1), json_number_or(step, "beta1", 0.9),
 			json_number_or(step, "beta2", 0.99), json_number_or(step, "tau", 1e-3),
-			json_number_or(step, "share", 1), json_number_or(step, "scale", 1) },
+			json_number_or(step, "share", 1), files->second_scale },
 		.state_output = -1,
 	};
 	int failed;

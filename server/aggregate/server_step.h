@@ -25,14 +25,15 @@
  *
  * "kmeans" and "cox" make the model of sums instead (sum_steps.h).
  *
- * with m = 0 and v = tau^2 at first (c = 0). `step` is {"name", "rate", "beta1", "beta2", "tau", "mean_only", "share",
- * "scale"}; tensors whose name matches a pattern of "mean_only", and those of integers, take the aggregate as it is. y' is
- * a second aggregate (SCAFFOLD's).
+ * with m = 0 and v = tau^2 at first (c = 0). `step` is {"name", "rate", "beta1", "beta2", "tau", "mean_only", "share"};
+ * tensors whose name matches a pattern of "mean_only", and those of integers, take the aggregate as it is. y' is a second
+ * aggregate (SCAFFOLD's), and scale belongs to it.
  */
 struct server_step_files {
 	const char *model, *aggregate;
-	const char *second; /* y', or NULL */
-	const char *state;  /* of the step before, or NULL */
+	const char *second;  /* y', or NULL */
+	double second_scale; /* scale */
+	const char *state;   /* of the step before, or NULL */
 	const char *output, *state_output;
 };
 

@@ -68,6 +68,7 @@ bool manifest_needs_model(const json_t *manifest);
 /* Scratch files: what the manifest's inputs give. `control` is NULL unless the server's step keeps a state. */
 struct recomputed {
 	char *model, *control, *aggregate, *second;
+	double second_scale; /* mean of the weights that made `second`, one divided by its site's length of steps */
 	struct outlier *outliers; /* one for each input; NULL if not asked for */
 };
 void recomputed_free(struct recomputed *made);

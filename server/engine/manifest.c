@@ -207,18 +207,23 @@ static int list_inputs(struct engine *engine, const json_t *manifest, struct agg
 	return find_blob(engine, manifest, "model_in", true, (char **)(uintptr_t)&inputs[(*count)++].path, error);
 }
 
-/* SCAFFOLD's second mean: each update weighs as much as its site's steps were short. */
+/* SCAFFOLD's second mean: each update weighs the more, the shorter its site's steps were. */
 static int second_mean(struct engine *engine, const json_t *manifest, struct aggregate_order order,
 	struct aggregate_input *inputs, struct recomputed *made, struct rounds_error *error)
 {
 	const json_t *lengths = json_object_get(json_object_get(manifest, "step"), "lengths");
+	double weights = 0, inverse = 0;
 	size_t i;
 	json_t *input;
 
 	if (!lengths)
 		return 0;
-	json_array_foreach (json_object_get(manifest, "inputs"), i, input)
-		inputs[i].weight = 1 / json_number_or(lengths, json_text_or(input, "site", ""), 1);
+	json_array_foreach (json_object_get(manifest, "inputs"), i, input) {
+		weights += inputs[i].weight;
+		inputs[i].weight /= json_number_or(lengths, json_text_or(input, "site", ""), 1);
+		inverse += inputs[i].weight;
+	}
+	made->second_scale = weights > 0 ? inverse / weights : 0;
 	order.aggregator = aggregator_find("weighted_mean");
 	order.outliers = NULL;
 	made->second = blob_scratch(engine->options.blobs);
@@ -230,7 +235,10 @@ static int step_on(struct engine *engine, const json_t *manifest, const char *mo
 {
 	const json_t *step = json_object_get(manifest, "step");
 	scoped(text_free) char *state = NULL;
-	struct server_step_files files = { .model = model, .aggregate = made->aggregate, .second = made->second };
+	struct server_step_files files = { .model = model,
+		.aggregate = made->aggregate,
+		.second = made->second,
+		.second_scale = made->second_scale };
 
 	if (find_blob(engine, manifest, "control_in", true, &state, error))
 		return -1;

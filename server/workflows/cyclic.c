@@ -4,8 +4,13 @@
  *
  * The same with XGBoost: every site adds trees to the booster that it was handed.
  *
- * State: {"model", "visit", "skipped"}; visits count from 1.
+ * The site that was visited last has the last word, so the last lap's model need not be the best: with a key_metric all sites
+ * measure the model after every lap.
+ *
+ * State: {"model", "round": of the model, "visit", "measured": the round of the model that was, "measuring", "best"}; a visit is
+ * a round.
  */
+#include "server/workflows/measuring.h"
 #include "server/workflows/workflows.h"
 
 #include "common/json.h"
@@ -20,6 +25,8 @@ static const struct field params[] = {
 		.fallback = "\"fixed\"", .choices = { "fixed", "random" } },
 	{ "failure_policy", FIELD_TEXT, "When a site fails for good: pass it over, or fail the job",
 		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } },
+	MEASURING_KEY_PARAMS("lap's model"),
+	MEASURING_LAST_PARAM,
 	{ NULL },
 };
 
@@ -49,21 +56,52 @@ static void visit(const struct job_view *job, json_t *state, int64_t number, str
 {
 	const char *model = json_text_or(state, "model", "");
 
-	if (number > rounds_of(job->params) * (int64_t)job->site_count) {
-		if (json_integer_or(state, "trained", 0))
-			plan_complete(plan);
-		else
-			plan_fail(plan, "no site could train the model");
+	plan_round(plan, number, model);
+	plan_task(plan, "train", site_of(job, number), number, model);
+}
+
+/* A visit is over, be it that the site was passed over; the model has been measured, if this was asked for. */
+static void go_on(const struct job_view *job, int64_t number, json_t *state, struct plan *plan)
+{
+	if (number < rounds_of(job->params) * (int64_t)job->site_count)
+		visit(job, state, number + 1, plan);
+	else if (json_integer_or(state, "round", 0) > 0)
+		plan_complete(plan);
+	else
+		plan_fail(plan, "no site could train the model");
+}
+
+static void end_visit(const struct job_view *job, int64_t number, json_t *state, struct plan *plan)
+{
+	bool lap = number % (int64_t)job->site_count == 0;
+	bool last = number == rounds_of(job->params) * (int64_t)job->site_count;
+	bool asked = *json_text_or(job->params, "key_metric", "") ||
+		     (last && json_bool_or(job->params, "evaluate_last", true));
+	int64_t round = json_integer_or(state, "round", 0);
+
+	if (!lap || !asked || round == json_integer_or(state, "measured", 0)) {
+		go_on(job, number, state, plan);
 		return;
 	}
 	json_object_set_new(state, "visit", json_integer(number));
-	plan_round(plan, number, model);
-	plan_task(plan, "train", site_of(job, number), number, model);
+	json_object_set_new(state, "measured", json_integer(round));
+	measuring_begin(job, state, round, json_text_or(state, "model", ""), plan);
+}
+
+/* Whether the event is of a measurement; after the last answer the next lap begins. */
+static bool measured(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	enum measuring measuring = measuring_take(job, event, state, plan);
+
+	if (measuring == MEASURING_DONE)
+		go_on(job, json_integer_or(state, "visit", 0), state, plan);
+	return measuring != MEASURING_NOT;
 }
 
 static void take_model(json_t *state, int64_t round, const char *model, struct plan *plan)
 {
 	json_object_set_new(state, "model", json_string(model));
+	json_object_set_new(state, "round", json_integer(round));
 	plan_model(plan, round, model);
 }
 
@@ -87,31 +125,34 @@ static void hand_over(const struct job_view *job, const struct event *event, jso
 		visit(job, state, 1, plan);
 		return;
 	}
+	if (measured(job, event, state, plan))
+		return;
 	plan_metrics(plan, event, event->round - 1);
-	json_object_set_new(state, "trained", json_integer(json_integer_or(state, "trained", 0) + 1));
 	plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = job->workflow->rules });
 }
 
-static void go_on(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+static void take_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	take_model(state, event->round, event->model, plan);
-	visit(job, state, event->round + 1, plan);
+	end_visit(job, event->round, state, plan);
 }
 
 static void pass_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	if (!strcmp(event->task, "initialize"))
 		plan_fail(plan, "%s could not make the initial model: %s", event->site, event->reason);
+	else if (measured(job, event, state, plan))
+		return;
 	else if (!strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail"))
 		plan_fail(plan, "%s failed: %s", event->site, event->reason);
 	else
-		visit(job, state, event->round + 1, plan);
+		end_visit(job, event->round, state, plan);
 }
 
 #define STEPS                                                                                                        \
 	{                                                                                                            \
 		[EVENT_STARTED] = start, [EVENT_RESULT] = hand_over, [EVENT_TASK_FAILED] = pass_over,                \
-		[EVENT_AGGREGATED] = go_on                                                                           \
+		[EVENT_AGGREGATED] = take_over                                                                       \
 	}
 
 const struct workflow workflow_cyclic = {

@@ -8,8 +8,9 @@
  * and the buffer is not full, the version closes with what there is.
  *
  * State: {"model", "round", "working": {site: round}, "idle": [site], "gone": [site], "buffer": [{"site", "round"}],
- *         "aggregating"}
+ *         "aggregating", "measuring"}
  */
+#include "server/workflows/measuring.h"
 #include "server/workflows/workflows.h"
 
 #include "common/json.h"
@@ -27,6 +28,7 @@ static const struct field params[] = {
 		.fallback = "5", .min = 0, .max = 1000 },
 	{ "failure_policy", FIELD_TEXT, "When a site fails for good: go on without it, or fail the job",
 		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } },
+	MEASURING_LAST_PARAM,
 	{ NULL },
 };
 
@@ -113,12 +115,24 @@ static void settle(const struct job_view *job, json_t *state, struct plan *plan)
 		plan_fail(plan, "no site is left that can train");
 }
 
+/* Whether the event is of the last model's evaluation. */
+static bool evaluated(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	enum measuring measuring = measuring_take(job, event, state, plan);
+
+	if (measuring == MEASURING_DONE)
+		plan_complete(plan);
+	return measuring != MEASURING_NOT;
+}
+
 static void take_result(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	if (!strcmp(event->task, "initialize")) {
 		begin(job, state, event->model, plan);
 		return;
 	}
+	if (evaluated(job, event, state, plan))
+		return;
 	plan_metrics(plan, event, event->round - 1);
 	json_array_append_new(json_object_get(state, "buffer"),
 		json_pack("{s:s, s:I}", "site", event->site, "round", (json_int_t)event->round));
@@ -136,6 +150,8 @@ static void take_failure(const struct job_view *job, const struct event *event, 
 		plan_fail(plan, "%s could not make the initial model: %s", event->site, event->reason);
 		return;
 	}
+	if (evaluated(job, event, state, plan))
+		return;
 	if (!strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail")) {
 		plan_fail(plan, "%s failed: %s", event->site, event->reason);
 		return;
@@ -144,10 +160,9 @@ static void take_failure(const struct job_view *job, const struct event *event, 
 	settle(job, state, plan);
 }
 
-/* Work on versions that are too old is given anew. */
-static void call_off_old(const struct job_view *job, json_t *state, int64_t round, struct plan *plan)
+/* Work on versions before the oldest that still counts is called off; whoever did it is idle. */
+static void call_off(json_t *state, int64_t oldest, const char *reason, struct plan *plan)
 {
-	int64_t oldest = round - json_integer_or(job->params, "max_staleness", 5);
 	const char *site;
 	json_t *at;
 	void *next;
@@ -156,7 +171,7 @@ static void call_off_old(const struct job_view *job, json_t *state, int64_t roun
 	{
 		if (json_integer_value(at) >= oldest)
 			continue;
-		plan_cancel(plan, json_integer_value(at), "its version of the model is too old");
+		plan_cancel(plan, json_integer_value(at), reason);
 		json_array_append_new(json_object_get(state, "idle"), json_string(site));
 		json_object_del(json_object_get(state, "working"), site);
 	}
@@ -166,13 +181,17 @@ static void take_version(const struct job_view *job, const struct event *event, 
 {
 	json_object_del(state, "aggregating");
 	plan_model(plan, event->round, event->model);
-	if (event->round >= rounds_of(job->params)) {
+	if (event->round < rounds_of(job->params)) {
+		call_off(state, event->round + 1 - json_integer_or(job->params, "max_staleness", 5),
+			"its version of the model is too old", plan);
+		begin_round(state, event->round + 1, event->model, plan);
+		settle(job, state, plan);
+	} else if (json_bool_or(job->params, "evaluate_last", true)) {
+		call_off(state, INT64_MAX, "the last version is made", plan);
+		measuring_begin(job, state, event->round, event->model, plan);
+	} else {
 		plan_complete(plan);
-		return;
 	}
-	call_off_old(job, state, event->round + 1, plan);
-	begin_round(state, event->round + 1, event->model, plan);
-	settle(job, state, plan);
 }
 
 const struct workflow workflow_fedbuff = {

@@ -6,6 +6,9 @@
  * A site that makes K steps of length eta ends at y_i with c_i+ = c_i - c + (x - y_i) / (K eta). It keeps its c_i and
  * tells only K eta (the metric train_length): the server knows x, y_i and c, so the mean change of the variates needs no
  * upload: c + share (mean_i (x - y_i) / (K eta)_i - c). c goes out with the model.
+ *
+ * Both means weigh a site by its samples, so that the loss is that of all rows, as in federated averaging. The paper counts
+ * all sites alike (weighted: false). It must be both: sites go where c points, however their models are weighed.
  */
 #include "server/workflows/training_rounds.h"
 #include "server/workflows/workflows.h"
@@ -17,8 +20,9 @@
 static const struct field params[] = {
 	TRAINING_PARAMS{ "server_learning_rate", FIELD_NUMBER, "Length of the server's steps", .fallback = "1.0",
 		.min = 0, .max = 1e6, .exclusive = true },
-	{ "weighted", FIELD_BOOL, "Weigh sites by their sample counts; the paper counts all alike",
-		.fallback = "false" },
+	{ "weighted", FIELD_BOOL,
+		"Weigh sites by their sample counts, as federated averaging does; false: all alike, as in the paper",
+		.fallback = "true" },
 	{ NULL },
 };
 
@@ -31,8 +35,6 @@ static json_t *instruct(const struct job_view *job)
 static void combine(const struct job_view *job, struct combination *how, char *fault, size_t size)
 {
 	json_auto_t *lengths = json_object();
-	size_t count = json_object_size(how->results);
-	double inverse = 0;
 	const char *site;
 	json_t *result;
 
@@ -45,18 +47,17 @@ static void combine(const struct job_view *job, struct combination *how, char *f
 				site);
 			return;
 		}
-		inverse += 1 / length;
 		json_object_set_new(lengths, site, json_real(length));
 	}
-	if (!json_bool_or(job->params, "weighted", false)) {
+	if (!json_bool_or(job->params, "weighted", true)) {
 		how->weights = json_object();
 		json_object_foreach ((json_t *)(uintptr_t)how->results, site, result)
 			json_object_set_new(how->weights, site, json_real(1));
 	}
-	how->step = json_pack("{s:s, s:f, s:f, s:f, s:O, s:[s, s, s]}", "name", "scaffold", "rate",
+	how->step = json_pack("{s:s, s:f, s:f, s:O, s:[s, s, s]}", "name", "scaffold", "rate",
 		json_number_or(job->params, "server_learning_rate", 1), "share",
-		(double)count / (double)job->site_count, "scale", inverse / (double)count, "lengths", lengths,
-		"mean_only", TRAINING_BUFFERS);
+		(double)json_object_size(how->results) / (double)job->site_count, "lengths", lengths, "mean_only",
+		TRAINING_BUFFERS);
 }
 
 static const struct training_rules rules = { .instruct = instruct, .combine = combine, .shares_control = true };

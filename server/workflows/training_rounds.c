@@ -151,65 +151,6 @@ void training_start(const struct job_view *job, const struct event *event, json_
 		plan, "initialize", job->sites[0], 0, NULL, &(const struct task_extras){ .algorithm = algorithm });
 }
 
-/* Means over the sites in order of name, so that the order of arrival does not show in the last bit. */
-static void close_metrics(
-	const struct job_view *job, const json_t *state, int64_t model_round, struct plan *plan, json_t *means)
-{
-	json_auto_t *weights = json_object();
-
-	for (size_t i = 0; i < job->site_count; i++) {
-		const json_t *result = json_object_get(json_object_get(state, "results"), job->sites[i]);
-		double weight = json_number_or(result, "weight", 0);
-		const char *name;
-		json_t *value;
-
-		json_object_foreach (json_object_get(result, "metrics"), name, value) {
-			if (!json_is_number(value))
-				continue;
-			json_object_set_new(means, name,
-				json_real(json_number_or(means, name, 0) + weight * json_number_value(value)));
-			json_object_set_new(weights, name, json_real(json_number_or(weights, name, 0) + weight));
-		}
-	}
-	const char *name;
-	json_t *sum;
-	json_object_foreach (means, name, sum) {
-		double mean = json_number_value(sum) / json_number_or(weights, name, 1);
-		bool own = !strncmp(name, "train_", 6);
-
-		json_real_set(sum, mean);
-		plan_metric(plan, own ? model_round + 1 : model_round, "", name, mean);
-	}
-}
-
-/* Looks at the key metric of the model of `round`; true if training should stop. */
-static bool judge(const struct job_view *job, json_t *state, int64_t round, const json_t *means, struct plan *plan)
-{
-	const char *key = json_text_or(job->params, "key_metric", "");
-	int64_t patience = json_integer_or(job->params, "early_stop_rounds", 0);
-	int64_t since = json_integer_or(state, "since_best", 0);
-	const json_t *value = json_object_get(means, key), *best = json_object_get(state, "best");
-	bool more = !strcmp(json_text_or(job->params, "key_metric_goal", "max"), "max");
-
-	if (!*key)
-		return false;
-	if (!json_is_number(value)) {
-		if (!json_bool_or(state, "key_metric_missed", false))
-			plan_note(plan, round, "no site reported the key metric \"%s\" as a number", key);
-		json_object_set_new(state, "key_metric_missed", json_true());
-		return false;
-	}
-	if (!best || (more ? json_number_value(value) > json_number_value(best)
-			   : json_number_value(value) < json_number_value(best))) {
-		json_object_set_new(state, "best", json_real(json_number_value(value)));
-		json_object_set_new(state, "since_best", json_integer(0));
-		plan_best(plan, round, model_of(state));
-		return false;
-	}
-	json_object_set_new(state, "since_best", json_integer(since + 1));
-	return patience > 0 && since + 1 >= patience;
-}
-
 static void complete(json_t *state, struct plan *plan)
 {
 	set_phase(state, "done");
@@ -222,8 +163,8 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 
 	plan_timer_off(plan, "deadline");
 	plan_cancel(plan, round_of(state), "the evaluation has closed");
-	close_metrics(job, state, round_of(state), plan, means);
-	judge(job, state, round_of(state), means, plan);
+	measuring_means(job, json_object_get(state, "results"), round_of(state), plan, means);
+	measuring_judge(job, state, round_of(state), model_of(state), means, plan);
 	complete(state, plan);
 }
 
@@ -271,8 +212,8 @@ static void close_round(const struct job_view *job, json_t *state, struct plan *
 	plan_timer_off(plan, "deadline");
 	plan_timer_off(plan, "grace");
 	plan_cancel(plan, round, "the round has closed without it");
-	close_metrics(job, state, round - 1, plan, means);
-	stop = judge(job, state, round - 1, means, plan);
+	measuring_means(job, json_object_get(state, "results"), round - 1, plan, means);
+	stop = measuring_judge(job, state, round - 1, model_of(state), means, plan);
 	if (stop) {
 		plan_note(plan, round, "stopped early: \"%s\" has not improved for %lld rounds",
 			json_text_or(job->params, "key_metric", ""),

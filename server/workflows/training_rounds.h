@@ -3,6 +3,7 @@
 #define ROUNDS_SERVER_WORKFLOWS_TRAINING_ROUNDS_H
 
 #include "server/engine/workflow.h"
+#include "server/workflows/measuring.h"
 
 /* How a round's updates become a model. What is set here is the kit's to free. */
 struct combination {
@@ -49,15 +50,11 @@ int64_t training_rounds(const json_t *params);
 	{ "failure_policy", FIELD_TEXT, \
 		"When a site fails for good: go on while a quorum is possible, or fail the job", \
 		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } }, \
-	{ "key_metric", FIELD_TEXT, "The metric that decides which model is best; empty: the last model is", \
-		.fallback = "\"\"", .min = 0, .max = 63 }, \
-	{ "key_metric_goal", FIELD_TEXT, "Whether more or less of the key metric is better", .fallback = "\"max\"", \
-		.choices = { "max", "min" } }, \
+	MEASURING_KEY_PARAMS("model"), \
 	{ "early_stop_rounds", FIELD_INTEGER, \
 		"Stop when the key metric has not improved for so many rounds; 0: never", .fallback = "0", .min = 0, \
 		.max = 1000000 }, \
-	{ "evaluate_last", FIELD_BOOL, "Evaluate the last model at every site before the job completes", \
-		.fallback = "true" }, \
+	MEASURING_LAST_PARAM, \
 	{ "aggregator", FIELD_TEXT, "How one model is made of a round's updates", .fallback = "\"weighted_mean\"", \
 		.choices = { "weighted_mean", "mean", "sum", "median", "trimmed_mean", "norm_clipping", "geometric_median", \
 			"krum", "multi_krum", "bulyan" } }, \

@@ -49,7 +49,7 @@ def hospitals(rounds):
 
 
 def submit(rounds, workflow, params, trainer=None, **spec):
-    if workflow not in ("cyclic", "fedbuff", "cross_site_evaluation"):
+    if workflow != "cross_site_evaluation":
         params = {"evaluate_last": False, **params}
     return rounds.submit(workflow=workflow, params=params, executor="trainer", dataset="wdbc", sites=HOSPITALS,
                          trainer={**TRAINER, **(trainer or {})}, retention={"models": 1000, "updates": 1000}, **spec)
@@ -74,7 +74,7 @@ WORKFLOWS = {
         federated.fedopt, "adam", rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.1, tau=0.01)),
     "fedyogi": ({}, {}, functools.partial(
         federated.fedopt, "yogi", rounds=ROUNDS, steps=STEPS, rate=RATE, server_rate=0.1)),
-    "scaffold": ({}, {}, functools.partial(federated.scaffold, rounds=ROUNDS, steps=STEPS, rate=RATE)),
+    "scaffold": ({}, {}, functools.partial(federated.scaffold, rounds=ROUNDS, steps=STEPS, rate=RATE, weighted=True)),
     "fednova": ({}, {"optimizer": "momentum", "momentum": 0.6}, functools.partial(
         federated.fednova, rounds=ROUNDS, steps=[STEPS] * 4, rate=RATE, momentum=0.6)),
     "qfedavg": ({"q": 2, "lipschitz": 1 / RATE}, {}, functools.partial(
@@ -166,15 +166,17 @@ def test_an_unknown_workflow_is_answered_with_all_there_are(rounds):
         *WORKFLOWS, "evaluate", "cross_site_evaluation", "statistics", "kmeans", "cox", "xgboost_bagging", "xgboost_cyclic"])
 
 
-def test_scaffold_with_part_of_the_sites_keeps_the_right_variates(hospitals):
-    job = submit(hospitals, "scaffold", {"rounds": ROUNDS, "fraction": 0.5}, seed=5)
+@pytest.mark.parametrize("weighted, fraction", [(True, 0.5), (False, 0.5), (False, 1)])
+def test_scaffold_keeps_the_right_variates(hospitals, weighted, fraction):
+    """With part of the sites, and with all of them alike as in the paper: the hospitals have 83 to 171 rows."""
+    job = submit(hospitals, "scaffold", {"rounds": ROUNDS, "fraction": fraction, "weighted": weighted}, seed=5)
     first, last = models(hospitals, job)
     cohorts = [[] for _ in range(ROUNDS)]
     for task in hospitals.tasks(job):
         if task["kind"] == "train":
             cohorts[task["round"] - 1].append(HOSPITALS.index(task["site"]))
-    assert all(len(c) == 2 for c in cohorts) and len({tuple(c) for c in cohorts}) > 2
-    expected = federated.scaffold(vector(first), standardised(first), ROUNDS, STEPS, RATE, cohorts=cohorts)
+    assert all(len(c) == 4 * fraction for c in cohorts) and (fraction == 1 or len({tuple(c) for c in cohorts}) > 2)
+    expected = federated.scaffold(vector(first), standardised(first), ROUNDS, STEPS, RATE, cohorts=cohorts, weighted=weighted)
     assert np.abs(vector(last) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
@@ -184,7 +186,7 @@ def test_fedbuff_with_stale_changes(rounds):
     for site in sites:
         site.claim(wait=0)
     job = rounds.submit(workflow="fedbuff", sites=list("abcd"), initial_model=rounds.api.upload(save({"w": np.zeros(3, np.float32)})),
-                        params={"rounds": 4, "buffer": 2, "max_staleness": 2, "server_learning_rate": 0.5})
+                        params={"rounds": 4, "buffer": 2, "max_staleness": 2, "server_learning_rate": 0.5, "evaluate_last": False})
     expected = 0.0
 
     def change(site, task, amount):
@@ -275,6 +277,19 @@ def test_the_documented_jobs_train_and_their_models_are_measured_on_rows_kept_ap
         measured = run({**measure, "initial_model": job["model"]})
         values = rounds.api.get(f"/jobs/{measured['id']}/metrics?name=accuracy&site=")["items"]
         assert values[0]["value"] > 0.9, (job["workflow"], values)
+
+
+@pytest.mark.parametrize("workflow, params, measured", [
+    ("cyclic", {"rounds": 3, "key_metric": "auc"}, [4, 8, 12]), ("cyclic", {"rounds": 2}, [8]), ("fedbuff", {"rounds": 5, "buffer": 4}, [5])])
+def test_all_hospitals_measure_what_one_has_trained(hospitals, workflow, params, measured):
+    """The mean over the sites, of every lap's model if it decides which is best, and of the last."""
+    job = hospitals.submit(workflow=workflow, params=params, executor="trainer", dataset="wdbc", sites=HOSPITALS,
+                           trainer={**TRAINER, "validation": 0.2})
+    done = hospitals.wait_for(job, "completed", seconds=120)
+    means = {m["round"]: m["value"] for m in hospitals.api.get(f"/jobs/{job}/metrics?name=auc&site=")["items"]}
+    assert list(means) == measured and all(value > 0.9 for value in means.values())
+    assert len([t for t in hospitals.tasks(job) if t["kind"] == "evaluate" and t["state"] == "done"]) == 4 * len(measured)
+    assert done["best_round"] == (max(measured, key=means.get) if "key_metric" in params else None)
 
 
 def test_a_stored_model_is_only_measured(hospitals):

@@ -67,21 +67,25 @@ def fedopt(kind, w, sites, rounds, steps, rate, server_rate, beta1=0.9, beta2=0.
     return w
 
 
-def scaffold(w, sites, rounds, steps, rate, server_rate=1.0, cohorts=None):
-    """Karimireddy et al. 2020, algorithm 1, option II. `cohorts`: the indices that train in each round."""
+def scaffold(w, sites, rounds, steps, rate, server_rate=1.0, cohorts=None, weighted=False):
+    """Karimireddy et al. 2020, algorithm 1, option II. `cohorts`: the indices that train in each round.
+
+    `weighted`: for the loss of all rows, the paper's means over the sites weigh each by its rows.
+    """
     n = len(sites)
     c, own = np.zeros_like(w), [np.zeros_like(w) for _ in sites]
     for r in range(rounds):
         cohort = cohorts[r] if cohorts else range(n)
         changes, variates = [], []
+        p = shares([sites[i] for i in cohort]) if weighted else np.full(len(cohort), 1 / len(cohort))
         for i in cohort:
             y = descend(w, sites[i], steps, rate, lambda _, i=i: c - own[i])
             new = own[i] - c + (w - y) / (steps * rate)
             changes.append(y - w)
             variates.append(new - own[i])
             own[i] = new
-        w = w + server_rate * np.mean(changes, axis=0)
-        c = c + len(changes) / n * np.mean(variates, axis=0)
+        w = w + server_rate * p @ changes
+        c = c + len(changes) / n * p @ variates
     return w
 
 

@@ -28,9 +28,18 @@ static struct event lost(const char *site, int64_t round, const char *task)
 	return event;
 }
 
+static struct event evaluated(const char *site, int64_t round, double weight, const json_t *metrics)
+{
+	struct event event = result(site, round, NULL, weight, metrics);
+
+	event.task = "evaluate";
+	return event;
+}
+
 static void the_model_goes_round_and_comes_home(void **state)
 {
 	struct story s = begin("cyclic", "{'rounds': 1}", "M0", two);
+	json_auto_t *metrics = from_single_quotes("{'auc': 0.75}");
 
 	tell(&s, started());
 	expect(&s, "{'do': 'expect', 'rounds': 2}");
@@ -44,6 +53,12 @@ static void the_model_goes_round_and_comes_home(void **state)
 	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M1'}");
 	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M1'}");
 	tell(&s, lost("b", 2, "train")); /* passed over */
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'model': 'M1'}");
+	tell(&s, lost("b", 1, "evaluate"));
+	tell(&s, evaluated("a", 1, 2, metrics));
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'a', 'name': 'auc', 'value': 0.75}");
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': '', 'name': 'auc', 'value': 0.75}");
 	expect(&s, "{'do': 'complete'}");
 	end(&s);
 
@@ -57,6 +72,46 @@ static void the_model_goes_round_and_comes_home(void **state)
 	s.next += 2;
 	tell(&s, lost("b", 2, "train"));
 	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site could train the model'}");
+	end(&s);
+}
+
+/* Tells it, and lets whatever it plans be. */
+static void tell_all(struct story *story, struct event event)
+{
+	story->next = json_array_size(story->actions);
+	tell(story, event);
+	story->next = json_array_size(story->actions);
+}
+
+/* With a key metric every lap's model is measured at every site; a lap in which nobody trained is not measured again. */
+static void the_best_lap_is_known(void **state)
+{
+	static const double auc[2][2] = { { 0.5, 1.0 }, { 0.5, 0.5 } };
+	struct story s = begin("cyclic", "{'rounds': 3, 'key_metric': 'auc', 'evaluate_last': false}", "M0", two);
+
+	tell(&s, started());
+	for (int lap = 0; lap < 2; lap++) {
+		tell_all(&s, trained("a", 2 * lap + 1, "U"));
+		tell_all(&s, aggregated(2 * lap + 1, "M"));
+		tell_all(&s, trained("b", 2 * lap + 2, "U"));
+		tell_all(&s, aggregated(2 * lap + 2, lap ? "M4" : "M2"));
+		for (int site = 0; site < 2; site++) {
+			json_auto_t *metrics = json_pack("{s:f}", "auc", auc[lap][site]);
+
+			tell_all(&s, evaluated(two[site], 2 * lap + 2, site ? 3 : 1, metrics));
+		}
+		s.next -= lap ? 3 : 4;
+		expect(&s, lap ? "{'do': 'metric', 'round': 4, 'site': '', 'name': 'auc', 'value': 0.5}"
+			       : "{'do': 'metric', 'round': 2, 'site': '', 'name': 'auc', 'value': 0.875}");
+		if (lap == 0)
+			expect(&s, "{'do': 'best', 'round': 2, 'model': 'M2'}");
+		expect(&s, lap ? "{'do': 'round', 'round': 5, 'model': 'M4'}"
+			       : "{'do': 'round', 'round': 3, 'model': 'M2'}");
+		s.next++;
+	}
+	tell_all(&s, lost("a", 5, "train"));
+	tell(&s, lost("b", 6, "train"));
+	expect(&s, "{'do': 'complete'}");
 	end(&s);
 }
 
@@ -115,10 +170,9 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 	s.next++;
 	tell(&s, result("b", 1, "Ub", 1, metrics));
 	s.next += 5;
-	expect(&s,
-		"{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', 'weights': {'a': 1.0, 'b': 1.0},"
-		" 'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'scale': 2.0, 'lengths': {'a': 0.5, 'b': 0.5}, "
-		"'mean_only': ['*running_mean', '*running_var', '*num_batches_tracked']}}");
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', "
+		   "'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'lengths': {'a': 0.5, 'b': 0.5}, "
+		   "'mean_only': ['*running_mean', '*running_var', '*num_batches_tracked']}}");
 	ready = aggregated(1, "M1");
 	ready.control = "C1";
 	tell(&s, ready);
@@ -157,6 +211,29 @@ static void fedbuff_waits_for_nobody(void **state)
 	end(&s);
 }
 
+/* Who still trains when the last version is made is called off, and measures it like all others. */
+static void fedbuff_ends_with_a_look_at_its_last_version(void **state)
+{
+	struct story s = begin("fedbuff", "{'rounds': 1, 'buffer': 1}", "M0", two);
+	json_auto_t *metrics = from_single_quotes("{'auc': 0.75}");
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, trained("b", 1, "Ub"));
+	s.next++;
+	tell(&s, aggregated(1, "M1"));
+	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'cancel', 'round': 1, 'reason': 'the last version is made'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'model': 'M1'}");
+	tell(&s, evaluated("b", 1, 1, metrics));
+	s.next++;
+	tell(&s, lost("a", 1, "evaluate"));
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': '', 'name': 'auc', 'value': 0.75}");
+	expect(&s, "{'do': 'complete'}");
+	end(&s);
+}
+
 static void a_matrix_lacks_what_failed(void **state)
 {
 	struct story s = begin("cross_site_evaluation", "{}", "M0", two);
@@ -190,9 +267,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_model_goes_round_and_comes_home),
+		cmocka_unit_test(the_best_lap_is_known),
 		cmocka_unit_test(a_random_order_is_a_permutation_of_every_lap),
 		cmocka_unit_test(fedprox_tells_its_mu_and_scaffold_its_variate),
 		cmocka_unit_test(fedbuff_waits_for_nobody),
+		cmocka_unit_test(fedbuff_ends_with_a_look_at_its_last_version),
 		cmocka_unit_test(a_matrix_lacks_what_failed),
 	};
 
