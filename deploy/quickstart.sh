@@ -20,7 +20,7 @@ for word in "$@"; do
     esac
 done
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 
 "$top/deploy/install-packages.sh" run
 build=${ROUNDS_BUILD:-$top/build}
