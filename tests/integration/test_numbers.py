@@ -244,13 +244,13 @@ def test_twenty_full_batch_steps_agree_with_numpy(trainer, tmp_path, name, loss,
 
 def test_metrics_agree_with_numpy(trainer, tmp_path):
     rng = np.random.default_rng(9)
-    x = np.round(rng.normal(size=(200, 2)), 1).astype(np.float32)  # rounded, so that scores tie
+    x = (np.round(rng.normal(size=(200, 2)) * 8) / 8).astype(np.float32)  # eighths: scores tie, and are exact on every processor
     y = (x[:, 0] + rng.normal(size=200) > 0).astype(np.float32)
     params = {"model": "logistic", "validation": 1.0, "standardize": False}
-    weight = np.array([[0.7, -0.2]], np.float32)
-    safetensors.numpy.save_file({"layer0.weight": weight, "layer0.bias": np.array([0.1], np.float32)}, tmp_path / "m")
+    weight = np.array([[0.75, -0.25]], np.float32)
+    safetensors.numpy.save_file({"layer0.weight": weight, "layer0.bias": np.array([0.125], np.float32)}, tmp_path / "m")
     answer = trainer.ask("evaluate", table(x, y, tmp_path), params, model=tmp_path / "m")
-    z = (x @ weight.T)[:, 0] + np.float32(0.1)
+    z = (x @ weight.T)[:, 0] + np.float32(0.125)
     positive, negative = z[y == 1], z[y == 0]
     auc = np.mean((positive[:, None] > negative) + 0.5 * (positive[:, None] == negative))
     assert answer["weight"] == 200
