@@ -18,6 +18,6 @@ if [[ " $* " == *" --peer "* ]]; then
     }
 fi
 export ROUNDS_BUILD=${ROUNDS_BUILD:-$top/build}
-[ -f "$ROUNDS_BUILD/build.ninja" ] || cmake -S "$top" -B "$ROUNDS_BUILD" -G Ninja -DROUNDS_TESTS=ON > /dev/null
+cmake -S "$top" -B "$ROUNDS_BUILD" -G Ninja -DROUNDS_TESTS=ON > /dev/null # also where the quick start made it, without the tests
 ninja -C "$ROUNDS_BUILD" --quiet
 PYTHONPATH=$top/tests exec "$top/.venv/bin/python" "$top/tests/bench/run.py" "$@"
