@@ -119,7 +119,7 @@ static size_t take_header(char *bytes, size_t one, size_t count, void *context)
 	length = (size_t)(bytes + size - colon);
 	while (length > 0 && (colon[length - 1] == '\r' || colon[length - 1] == '\n'))
 		length--;
-	json_object_set_new(connection->answer_headers, name, json_stringn(colon, length));
+	json_object_set_new(connection->answer_headers, name, json_text_n(colon, length));
 	return size;
 }
 
@@ -256,7 +256,7 @@ static int answer_error(struct connection *connection, struct rounds_error *erro
 		(type = json_text_or(problem, "type", NULL)) && (slug = strrchr(type, '/'))) {
 		error_set(error, error_kind_from_slug(slug + 1), "%s",
 			json_text_or(problem, "detail", "the server refused"));
-		snprintf(error->field, sizeof(error->field), "%s", json_text_or(problem, "field", ""));
+		text_print(error->field, sizeof(error->field), "%s", json_text_or(problem, "field", ""));
 		connection->faults = json_incref(json_object_get(problem, "errors"));
 		return -1;
 	}

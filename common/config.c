@@ -29,14 +29,14 @@ static json_t *value_from_text(const struct field *field, const char *text)
 		while (*text) {
 			size_t length = strcspn(text, ",");
 
-			json_array_append_new(value, json_stringn(text, length));
+			json_array_append_new(value, json_text_n(text, length));
 			text += length + (text[length] == ',');
 		}
 		return value;
 	}
 	if (field->type == FIELD_BOOL || field->type == FIELD_INTEGER || field->type == FIELD_NUMBER)
 		value = json_loads(text, JSON_DECODE_ANY, NULL);
-	return value ? value : json_string(text);
+	return value ? value : json_text(text);
 }
 
 static const struct field *field_of_flag(const struct field *fields, const char *flag, size_t length)
@@ -100,7 +100,7 @@ int config_read(const struct field *fields, int argc, char **argv, int first, js
 			if (read_flag(fields, argc, argv, &i, flags, &file, error))
 				return -1;
 		} else if (words) {
-			json_array_append_new(words, json_string(argv[i]));
+			json_array_append_new(words, json_text(argv[i]));
 		} else {
 			return error_set(error, ERROR_INVALID, "unexpected argument \"%s\" (see --help)", argv[i]);
 		}

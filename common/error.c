@@ -1,5 +1,7 @@
 #include "common/error.h"
 
+#include "common/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,8 +33,7 @@ static const struct error_kind_info kinds[ERROR_KIND_COUNT] = {
 
 static void message_set(struct rounds_error *error, const char *format, va_list arguments)
 {
-	if (vsnprintf(error->message, sizeof(error->message), format, arguments) < 0)
-		error->message[0] = '\0';
+	text_print_from(error->message, sizeof(error->message), format, arguments);
 }
 
 int error_set(struct rounds_error *error, enum error_kind kind, const char *format, ...)
@@ -58,7 +59,7 @@ int error_field(struct rounds_error *error, const char *field, const char *forma
 		return -1;
 	error->kind = ERROR_INVALID;
 	error->retry_seconds = 0;
-	snprintf(error->field, sizeof(error->field), "%s", field);
+	text_print(error->field, sizeof(error->field), "%s", field);
 	va_start(arguments, format);
 	message_set(error, format, arguments);
 	va_end(arguments);
@@ -77,8 +78,7 @@ int error_errno(struct rounds_error *error, const char *format, ...)
 	else if (number == ENOMEM)
 		kind = ERROR_NO_MEMORY;
 	va_start(arguments, format);
-	if (vsnprintf(what, sizeof(what), format, arguments) < 0)
-		what[0] = '\0';
+	text_print_from(what, sizeof(what), format, arguments);
 	va_end(arguments);
 	return error_set(error, kind, "%s: %s", what, strerror(number));
 }
@@ -96,11 +96,10 @@ int error_prefix(struct rounds_error *error, const char *format, ...)
 	if (!error)
 		return -1;
 	va_start(arguments, format);
-	if (vsnprintf(what, sizeof(what), format, arguments) < 0)
-		what[0] = '\0';
+	text_print_from(what, sizeof(what), format, arguments);
 	va_end(arguments);
 	memcpy(old, error->message, sizeof(old));
-	snprintf(error->message, sizeof(error->message), "%s: %.*s", what, (int)(sizeof(old) - 310), old);
+	text_print(error->message, sizeof(error->message), "%s: %.*s", what, (int)(sizeof(old) - 310), old);
 	return -1;
 }
 

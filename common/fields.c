@@ -2,6 +2,7 @@
 
 #include "common/digest.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <ctype.h>
 #include <locale.h>
@@ -61,8 +62,7 @@ void fields_fault(json_t *faults, const char *path, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vsnprintf(message, sizeof(message), format, arguments) < 0)
-		message[0] = '\0';
+	text_print_from(message, sizeof(message), format, arguments);
 	va_end(arguments);
 	json_array_append_new(faults, json_pack("{s:s, s:s}", "field", path, "message", message));
 }
@@ -163,7 +163,7 @@ static json_t *check_map(const struct field *field, const json_t *value, const c
 	json_object_foreach ((json_t *)(uintptr_t)value, name, item) {
 		char below[160];
 
-		snprintf(below, sizeof(below), "%s.%s", path, name);
+		text_print(below, sizeof(below), "%s.%s", path, name);
 		if (!name_is_valid(name))
 			fields_fault(faults, below, "is not a name of 1 to 63 letters, digits, '.', '_' or '-'");
 		json_object_set_new(copy, name, fields_apply(field->nested, item, below, faults));
@@ -222,7 +222,7 @@ static void unknown_names(const struct field *fields, const json_t *value, const
 
 		if (fields_find(fields, name))
 			continue;
-		snprintf(below, sizeof(below), "%s%s", prefix, name);
+		text_print(below, sizeof(below), "%s%s", prefix, name);
 		fields_fault(faults, below, "is not a known field");
 	}
 }
@@ -233,7 +233,7 @@ json_t *fields_apply(const struct field *fields, const json_t *value, const char
 	json_t *copy = json_object();
 	char prefix[160];
 
-	snprintf(prefix, sizeof(prefix), "%s%s", path, *path ? "." : "");
+	text_print(prefix, sizeof(prefix), "%s%s", path, *path ? "." : "");
 	if (!json_is_object(value)) {
 		fields_fault(faults, path, "must be an object");
 		json_decref(copy);
@@ -244,7 +244,7 @@ json_t *fields_apply(const struct field *fields, const json_t *value, const char
 		json_t *given = json_object_get(value, field->name);
 		char below[160];
 
-		snprintf(below, sizeof(below), "%s%s", prefix, field->name);
+		text_print(below, sizeof(below), "%s%s", prefix, field->name);
 		if (given && !json_is_null(given))
 			json_object_set_new(copy, field->name, check_value(field, given, below, faults));
 		else if (field->required)

@@ -1,8 +1,11 @@
 #include "common/json.h"
 
 #include "common/file.h"
+#include "common/log.h"
+#include "common/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { DEPTH_LIMIT = 64, FILE_LIMIT = 16 << 20 };
@@ -72,6 +75,38 @@ static int member(
 	if (!*out && required)
 		return error_field(error, key, "is required");
 	return 0;
+}
+
+json_t *json_text_n(const char *text, size_t size)
+{
+	scoped(text_free) char *whole = NULL;
+
+	if (text_is_utf8(text, size))
+		return json_stringn(text, size);
+	whole = text_new_repaired(text, size);
+	return whole ? json_string(whole) : NULL;
+}
+
+json_t *json_text(const char *text)
+{
+	return json_text_n(text, strlen(text));
+}
+
+json_t *json_pack_or_say(const char *file, int line, const char *format, ...)
+{
+	json_error_t detail;
+	va_list arguments;
+	json_t *value;
+	char place[120];
+
+	va_start(arguments, format);
+	value = json_vpack_ex(&detail, 0, format, arguments);
+	va_end(arguments);
+	if (!value) {
+		snprintf(place, sizeof(place), "%s:%d", file, line);
+		log_error("a message could not be made", "at", place, "reason", detail.text, NULL);
+	}
+	return value;
 }
 
 int json_get_text(const json_t *object, const char *key, bool required, const char **out, struct rounds_error *error)

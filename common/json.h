@@ -28,6 +28,21 @@ must_check int json_get_integer(const json_t *object, const char *key, bool requ
 must_check int json_get_number(
 	const json_t *object, const char *key, bool required, double *out, struct rounds_error *error);
 
+/*
+ * Text of any bytes as JSON text, repaired (common/text.h): what json_string() would refuse without a word. A new reference;
+ * NULL without memory.
+ */
+json_t *json_text(const char *text);
+json_t *json_text_n(const char *text, size_t size);
+
+/*
+ * jansson's json_pack(), but a failure is said in the log with its place: what it makes is often handed on unlooked at, and a
+ * message that silently is none is the worst kind. Text must be UTF-8 by then; whatever may not be goes in by json_text().
+ */
+json_t *json_pack_or_say(const char *file, int line, const char *format, ...);
+#undef json_pack
+#define json_pack(...) json_pack_or_say(__FILE__, __LINE__, __VA_ARGS__)
+
 /* What is known to be well-formed (our own rows, a checked spec): the value or the fallback. */
 const char *json_text_or(const json_t *object, const char *key, const char *fallback);
 int64_t json_integer_or(const json_t *object, const char *key, int64_t fallback);

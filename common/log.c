@@ -1,6 +1,7 @@
 #include "common/log.h"
 
 #include "common/clock.h"
+#include "common/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,9 @@ static enum log_level threshold = LOG_INFO;
 static bool as_json;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+/* After the last of a value there is room for a quote, a brace and a newline. */
+enum { END_ROOM = 4, QUOTED_SIZE = 8 };
 
 struct line {
 	char text[4096];
@@ -34,37 +38,50 @@ bool log_level_parse(const char *name, enum log_level *level)
 	return false;
 }
 
-static void put(struct line *line, char c)
+/* All of it or nothing: a line that is full still ends with its quote, its brace and its newline. */
+static bool put_bytes(struct line *line, const char *bytes, size_t size, size_t room)
 {
-	if (line->used < sizeof(line->text) - 2) /* room for the newline */
-		line->text[line->used++] = c;
+	if (line->used + size + room > sizeof(line->text))
+		return false;
+	memcpy(line->text + line->used, bytes, size);
+	line->used += size;
+	return true;
 }
 
 static void put_text(struct line *line, const char *text)
 {
-	while (*text)
-		put(line, *text++);
+	put_bytes(line, text, text_cut(text, strlen(text), sizeof(line->text) - END_ROOM - line->used), END_ROOM);
+}
+
+/* What one character of a quoted text is written as, and how many of its bytes that takes. */
+static size_t quoted(const char *text, char *written)
+{
+	unsigned char c = (unsigned char)*text;
+	size_t size = 1;
+
+	if (c == '"' || c == '\\') {
+		snprintf(written, QUOTED_SIZE, "\\%c", c);
+	} else if (c < 0x20 || c == 0x7f) {
+		snprintf(written, QUOTED_SIZE, "\\u%04x", c);
+	} else {
+		while (size < 4 && ((unsigned char)text[size] & 0xc0) == 0x80)
+			size++;
+		snprintf(written, QUOTED_SIZE, "%.*s", (int)size, text);
+	}
+	return size;
 }
 
 static void put_quoted(struct line *line, const char *text)
 {
-	put(line, '"');
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
+	char written[QUOTED_SIZE];
 
-		if (c == '"' || c == '\\') {
-			put(line, '\\');
-			put(line, (char)c);
-		} else if (c < 0x20 || c == 0x7f) {
-			char escaped[8];
-
-			snprintf(escaped, sizeof(escaped), "\\u%04x", c);
-			put_text(line, escaped);
-		} else {
-			put(line, (char)c);
-		}
+	put_bytes(line, "\"", 1, END_ROOM);
+	while (*text) {
+		text += quoted(text, written);
+		if (!put_bytes(line, written, strlen(written), END_ROOM))
+			break;
 	}
-	put(line, '"');
+	put_bytes(line, "\"", 1, 2);
 }
 
 static bool is_plain(const char *text)
@@ -79,22 +96,27 @@ static bool is_plain(const char *text)
 
 static void put_pair(struct line *line, const char *key, const char *value)
 {
+	scoped(text_free) char *whole = text_new_repaired(value, strlen(value));
+
+	/* A pair begins only where its key and a first character fit. */
+	if (!whole || line->used + strlen(key) + 16 + END_ROOM > sizeof(line->text))
+		return;
 	if (as_json) {
 		if (line->used > 1)
-			put(line, ',');
+			put_bytes(line, ",", 1, END_ROOM);
 		put_quoted(line, key);
-		put(line, ':');
-		put_quoted(line, value);
+		put_bytes(line, ":", 1, END_ROOM);
+		put_quoted(line, whole);
 		return;
 	}
 	if (line->used)
-		put(line, ' ');
+		put_bytes(line, " ", 1, END_ROOM);
 	put_text(line, key);
-	put(line, '=');
-	if (is_plain(value))
-		put_text(line, value);
+	put_bytes(line, "=", 1, END_ROOM);
+	if (is_plain(whole))
+		put_text(line, whole);
 	else
-		put_quoted(line, value);
+		put_quoted(line, whole);
 }
 
 void log_event(enum log_level level, const char *message, ...)
@@ -106,7 +128,7 @@ void log_event(enum log_level level, const char *message, ...)
 	if (level < threshold)
 		return;
 	if (as_json)
-		put(&line, '{');
+		put_bytes(&line, "{", 1, END_ROOM);
 	time_format(clock_wall_us(), time);
 	put_pair(&line, "time", time);
 	put_pair(&line, "level", level_names[level]);
@@ -120,8 +142,8 @@ void log_event(enum log_level level, const char *message, ...)
 	}
 	va_end(pairs);
 	if (as_json)
-		put(&line, '}');
-	line.text[line.used++] = '\n';
+		put_bytes(&line, "}", 1, 1);
+	put_bytes(&line, "\n", 1, 0);
 	/* One write per line, so that lines of several threads do not mix; a full pipe loses the line. */
 	if (write(STDERR_FILENO, line.text, line.used) < 0)
 		return;

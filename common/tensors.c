@@ -1,6 +1,7 @@
 #include "common/tensors.h"
 
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@ static int refuse(struct rounds_error *error, const char *name, const char *what
 	if (!name)
 		return error_set(error, ERROR_UNPROCESSABLE, "not a safetensors file: %s", what);
 	error_set(error, ERROR_UNPROCESSABLE, "not a safetensors file: tensor \"%.100s\": %s", name, what);
-	snprintf(error->field, sizeof(error->field), "%.150s", name);
+	text_print(error->field, sizeof(error->field), "%.150s", name);
 	return -1;
 }
 

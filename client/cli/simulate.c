@@ -175,7 +175,7 @@ static json_t *words_of(const char *line)
 		scoped(text_free) char *whole = word && *word && *word != '-' ? realpath(word, NULL) : NULL;
 
 		if (length)
-			json_array_append_new(words, json_string(whole ? whole : word ? word : ""));
+			json_array_append_new(words, json_text(whole ? whole : word ? word : ""));
 		line += length + (line[length] == ' ');
 	}
 	return words;
@@ -224,7 +224,7 @@ static json_t *site_settings(const struct simulation *sim, const char *name)
 		for (const char *at = classes; *at;) {
 			size_t length = strcspn(at, ",");
 
-			json_array_append_new(list, json_stringn(at, length));
+			json_array_append_new(list, json_text_n(at, length));
 			at += length + (at[length] == ',');
 		}
 		json_object_set_new(dataset, "classes", list);
@@ -289,7 +289,7 @@ static int take_data(struct simulation *sim, const char *folder, const char *ent
 		return 0;
 	if (symlink(whole, to))
 		return error_errno(error, "cannot link %s", from);
-	json_array_append_new(sim->sites, json_string(name));
+	json_array_append_new(sim->sites, json_text(name));
 	return 0;
 }
 

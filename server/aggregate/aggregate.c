@@ -1,5 +1,7 @@
 #include "server/aggregate/aggregator.h"
 
+#include "common/text.h"
+
 #include <cblas.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +51,7 @@ static int differ(struct rounds_error *error, const char *name, size_t input)
 {
 	error_set(error, ERROR_UNPROCESSABLE, "tensor \"%.100s\" of input %zu is not like that of the first input",
 		name, input + 1);
-	snprintf(error->field, sizeof(error->field), "%.150s", name);
+	text_print(error->field, sizeof(error->field), "%.150s", name);
 	return -1;
 }
 

@@ -1,6 +1,7 @@
 #include "server/aggregate/update_check.h"
 
 #include "common/tensors.h"
+#include "common/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@ enum { CHUNK = 4096 };
 static int refuse(struct rounds_error *error, const char *tensor, const char *what)
 {
 	error_set(error, ERROR_UNPROCESSABLE, "tensor \"%.100s\" %s", tensor, what);
-	snprintf(error->field, sizeof(error->field), "%.150s", tensor);
+	text_print(error->field, sizeof(error->field), "%.150s", tensor);
 	return -1;
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/random.h"
+#include "common/text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -94,8 +95,7 @@ static void append_text(struct plan *plan, const char *what, int64_t round, cons
 {
 	char text[500];
 
-	if (vsnprintf(text, sizeof(text), format, arguments) < 0)
-		text[0] = '\0';
+	text_print_from(text, sizeof(text), format, arguments);
 	append(plan, json_pack("{s:s, s:I, s:s}", "do", what, "round", (json_int_t)round, "text", text));
 }
 

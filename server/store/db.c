@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -75,6 +76,8 @@ static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *argumen
 					: sqlite3_bind_null(statement, at);
 	case 's':
 		text = va_arg(*arguments, const char *);
+		if (text && !text_is_utf8(text, strlen(text)))
+			return sqlite3_bind_text(statement, at, text_new_repaired(text, strlen(text)), -1, free);
 		return sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
 	default:
 		value = va_arg(*arguments, const json_t *);
@@ -182,7 +185,7 @@ static json_t *column(sqlite3_stmt *statement, int at, const char *kind)
 		return json_integer(sqlite3_column_int64(statement, at));
 	if (type == SQLITE_FLOAT)
 		return json_real(sqlite3_column_double(statement, at));
-	return json_string((const char *)sqlite3_column_text(statement, at));
+	return json_text((const char *)sqlite3_column_text(statement, at)); /* older servers kept text that was cut */
 }
 
 json_t *db_row(sqlite3_stmt *statement)

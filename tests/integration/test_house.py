@@ -53,6 +53,8 @@ def test_arrows_point_one_way(path):
         assert (TOP / included).exists(), f"{path} includes {included} by a path that is not from the top"
         allowed = [room, *ARROWS[room]]
         assert any(included == a or included.startswith(a + "/") for a in allowed), f"{path} may not include {included}"
+    if "json_pack(" in text:
+        assert "common/json.h" in text or path == "common/json.h", f"{path}: jansson's json_pack fails without a word"
     for pattern, home in LIBRARIES.items():
         if re.search(f"#include {pattern}", text):
             assert path.startswith(home), f"{path} includes {pattern}, which stays in {home}"
