@@ -5,7 +5,10 @@
 #include "client/http.h"
 #include "common/digest.h"
 
-/* The authority's certificate (PEM; the caller frees) if it has that fingerprint; ERROR_FORBIDDEN if another. */
+/*
+ * The authority's certificate (PEM; the caller frees) if it has that fingerprint; ERROR_FORBIDDEN if another. It is the one
+ * that was hashed and nothing else: an answer with more in it is refused, since all of it would be trusted.
+ */
 must_check int authority_fetch(
 	const char *url, const char *fingerprint, const char *proxy, char **pem, struct rounds_error *error);
 

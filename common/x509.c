@@ -244,6 +244,22 @@ int certificate_check(
 	return 0;
 }
 
+int certificate_alone(const char *pem, char **cert_pem, struct rounds_error *error)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----", white[] = " \t\r\n";
+	scoped(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, -1);
+	scoped(X509_free) X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	const char *rest;
+	long size;
+
+	if (!certificate)
+		return crypto_error(error, "not a certificate");
+	size = BIO_get_mem_data(bio, &rest);
+	if (strncmp(pem + strspn(pem, white), begin, strlen(begin)) != 0 || strspn(rest, white) != (size_t)size)
+		return error_set(error, ERROR_INVALID, "there is more than one certificate where one belongs");
+	return certificate_text(certificate, cert_pem, error);
+}
+
 int certificate_fingerprint(const char *cert_pem, char *text, size_t size, struct rounds_error *error)
 {
 	scoped(X509_free) X509 *certificate = certificate_parse(cert_pem);

@@ -50,6 +50,13 @@ must_check int certificate_read(const char *cert_pem, struct certificate_facts *
 must_check int certificate_check(
 	const char *cert_pem, const char *authority_pem, const char *key_pem, struct rounds_error *error);
 
+/*
+ * One certificate that came from elsewhere, encoded anew: ERROR_INVALID if anything stands before or behind it. What is
+ * written to disk to be trusted is this and never the text that came, in which whoever reads it may find more than was
+ * looked at.
+ */
+must_check int certificate_alone(const char *pem, char **cert_pem, struct rounds_error *error);
+
 /* `sha256:` and the digest of the certificate's DER bytes. */
 must_check int certificate_fingerprint(const char *cert_pem, char *text, size_t size, struct rounds_error *error);
 

@@ -32,11 +32,12 @@ static int read_fingerprint(const char *invitation, char fingerprint[DIGEST_TEXT
 }
 
 static int ask_certificate(const json_t *settings, const char *url, const char *ca_file, const char *invitation,
-	const char *key, json_t **answer, struct rounds_error *error)
+	const char *key, char **certificate, char **name, struct rounds_error *error)
 {
 	scoped(text_free) char *request = NULL;
+	const char *given = "", *site = "";
 	scoped(connection_free) struct connection *connection = NULL;
-	json_auto_t *body = NULL;
+	json_auto_t *body = NULL, *answer = NULL;
 	struct connection_options options = {
 		.url = url,
 		.ca_file = ca_file,
@@ -46,7 +47,16 @@ static int ask_certificate(const json_t *settings, const char *url, const char *
 	if (certificate_request("rounds-site", key, &request, error) || connection_new(&options, &connection, error))
 		return -1;
 	body = json_pack("{s:s, s:s}", "invitation", invitation, "request", request);
-	return connection_call(connection, "POST", "/api/v1/join", body, 30, answer, error);
+	if (connection_call(connection, "POST", "/api/v1/join", body, 30, &answer, error) ||
+		json_get_text(answer, "certificate", true, &given, error) ||
+		json_get_text(answer, "site", true, &site, error))
+		return -1;
+	if (certificate_alone(given, certificate, error))
+		return error_prefix(error, "the server's answer");
+	if (!name_is_valid(site))
+		return error_set(error, ERROR_INVALID, "the server gave this site a name that is none");
+	*name = strdup(site);
+	return *name ? 0 : error_no_memory(error);
 }
 
 int join(const json_t *settings, const char *url, const char *invitation, struct rounds_error *error)
@@ -55,9 +65,9 @@ int join(const json_t *settings, const char *url, const char *invitation, struct
 	scoped(text_free) char *ca_path = state_path(settings, "ca.pem");
 	scoped(text_free) char *key = NULL;
 	scoped(text_free) char *authority = NULL;
-	json_auto_t *answer = NULL;
+	scoped(text_free) char *certificate = NULL;
+	scoped(text_free) char *name = NULL;
 	char fingerprint[DIGEST_TEXT_SIZE];
-	const char *certificate = "", *name = "";
 
 	if (!cert_path || !ca_path)
 		return error_no_memory(error);
@@ -68,10 +78,8 @@ int join(const json_t *settings, const char *url, const char *invitation, struct
 		directory_make(json_text_or(settings, "state_dir", ""), 0700, error) ||
 		authority_fetch(url, fingerprint, json_text_or(settings, "proxy", NULL), &authority, error) ||
 		keep(settings, "ca.pem", authority, 0644, error) || key_new(&key, error) ||
-		ask_certificate(
-			settings, url, json_text_or(settings, "ca_file", ca_path), invitation, key, &answer, error) ||
-		json_get_text(answer, "certificate", true, &certificate, error) ||
-		json_get_text(answer, "site", true, &name, error) ||
+		ask_certificate(settings, url, json_text_or(settings, "ca_file", ca_path), invitation, key,
+			&certificate, &name, error) ||
 		certificate_check(certificate, authority, key, error) ||
 		keep(settings, "site.key", key, 0600, error) || keep(settings, "site.name", name, 0644, error) ||
 		keep(settings, "server", url, 0644, error) || keep(settings, "site.pem", certificate, 0644, error))

@@ -24,15 +24,17 @@ static int renew(struct site *site, struct connection *connection, const char *k
 {
 	scoped(text_free) char *authority = NULL;
 	scoped(text_free) char *request = NULL;
+	scoped(text_free) char *certificate = NULL;
 	json_auto_t *body = NULL, *answer = NULL;
-	const char *certificate = "";
+	const char *given = "";
 
 	if (file_read(site->ca_path, PEM_LIMIT, &authority, NULL, error) ||
 		certificate_request("rounds-site", key, &request, error))
 		return -1;
 	body = json_pack("{s:s}", "request", request);
 	return connection_call(connection, "POST", "/api/v1/certificate", body, 30, &answer, error) ||
-			       json_get_text(answer, "certificate", true, &certificate, error) ||
+			       json_get_text(answer, "certificate", true, &given, error) ||
+			       certificate_alone(given, &certificate, error) ||
 			       certificate_check(certificate, authority, key, error) ||
 			       file_replace(site->cert_path, certificate, strlen(certificate), 0644, error)
 		       ? -1

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/digest.h"
 #include "common/hex.h"
+#include "common/text.h"
 #include "common/uuid.h"
 #include "common/x509.h"
 
@@ -138,6 +139,27 @@ static void hexadecimal(void **state)
 	assert_string_not_equal(random, other);
 }
 
+static void one_certificate_alone(const char *good, const char *evil)
+{
+	const struct {
+		const char *before, *behind;
+	} more[] = { { "", evil }, { "", "\n\n#" }, { "", "\x01" }, { evil, "" }, { "a comment\n", "" } };
+	struct rounds_error error = { 0 };
+	scoped(text_free) char *alone = NULL;
+	scoped(text_free) char *padded = text_new("\n\n%s \r\n\t", good);
+
+	assert_int_equal(certificate_alone(padded, &alone, &error), 0);
+	assert_string_equal(alone, good);
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+		scoped(text_free) char *text = text_new("%s%s%s", more[i].before, good, more[i].behind);
+		char *none = NULL;
+
+		assert_int_equal(certificate_alone(text, &none, &error), -1);
+		assert_null(none);
+	}
+	assert_int_equal(certificate_alone("rubbish", &alone, &error), -1);
+}
+
 static void certificates(void **state)
 {
 	scoped(text_free) char *ca_key = NULL;
@@ -169,6 +191,7 @@ static void certificates(void **state)
 	assert_int_equal(certificate_check(cert, ca, other_key, &error), -1);
 	assert_int_equal(certificate_fingerprint(ca, fingerprint, sizeof(fingerprint), &error), 0);
 	assert_int_equal(certificate_fingerprint("rubbish", fingerprint, sizeof(fingerprint), &error), -1);
+	one_certificate_alone(ca, other_ca);
 	request[80] ^= 1; /* a request that was tampered with */
 	free(cert);
 	cert = NULL;
