@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -155,6 +156,34 @@ int directory_make(const char *path, mode_t mode, struct rounds_error *error)
 			*slash = '/';
 	}
 	return 0;
+}
+
+static int keep_private(int directory, const char *name, struct rounds_error *error)
+{
+	struct stat status;
+
+	/* What vanishes meanwhile is private enough, and so is what another user owns: it was put there on purpose. */
+	if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) || S_ISLNK(status.st_mode) ||
+		status.st_uid != geteuid() || !(status.st_mode & 077))
+		return 0;
+	if (fchmodat(directory, name, status.st_mode & 0700, 0) == 0 || errno == ENOENT)
+		return 0;
+	return error_errno(error, "cannot take from others what they may do with %s", name);
+}
+
+int directory_keep_private(const char *path, struct rounds_error *error)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	int failed = 0;
+
+	if (!directory)
+		return error_errno(error, "cannot open the directory %s", path);
+	while (!failed && (entry = readdir(directory)))
+		if (strcmp(entry->d_name, ".."))
+			failed = keep_private(dirfd(directory), entry->d_name, error);
+	closedir(directory);
+	return failed;
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)

@@ -32,6 +32,9 @@ must_check int directory_sync(const char *path, struct rounds_error *error);
 /* Like mkdir -p; directories that exist are left as they are. */
 must_check int directory_make(const char *path, mode_t mode, struct rounds_error *error);
 
+/* Takes from group and others what they may do with a directory and with what lies in it; what lies deeper is then out of reach. */
+must_check int directory_keep_private(const char *path, struct rounds_error *error);
+
 /* Like rm -r, without following links; a directory that is not there is no error. */
 void directory_remove(const char *path);
 

@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "common/text.h"
 #include "server/engine/spec.h"
 #include "server/routes/app.h"
@@ -13,14 +14,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 static const struct field settings[] = {
 	{ "data_dir", FIELD_TEXT, "Where everything is kept", .fallback = "\"/var/lib/rounds\"", .min = 1,
 		.max = 1000 },
-	{ "address", FIELD_TEXT, "The address to listen on", .fallback = "\"0.0.0.0\"", .min = 1, .max = 63 },
+	{ "address", FIELD_TEXT, "The address to listen on; `::` is every one, IPv4 and IPv6",
+		.fallback = "\"0.0.0.0\"", .min = 1, .max = 63 },
 	{ "port", FIELD_INTEGER, "The port to listen on; 0: any free one", .fallback = "8443", .min = 0,
 		.max = 65535 },
 	{ "hosts", FIELD_TEXTS, "Names and addresses by which sites reach this server, for its certificate",
@@ -164,8 +165,9 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	struct engine_options options = { .wake = wake, .context = app, .threads = processors(config) };
 
 	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
-		open_lock(directory, &server->lock, error) || open_store(directory, &app->store, error) ||
-		blobs_open(directory, &app->blobs, error) || auth_open(app->store, &app->auth, error))
+		directory_keep_private(directory, error) || open_lock(directory, &server->lock, error) ||
+		open_store(directory, &app->store, error) || blobs_open(directory, &app->blobs, error) ||
+		auth_open(app->store, &app->auth, error))
 		return -1;
 	app->authority = &server->authority;
 	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
@@ -227,16 +229,6 @@ static void close_rooms(struct server *server)
 	file_close(server->lock);
 }
 
-static void raise_limits(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-}
-
 static void catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = ask_stop };
@@ -283,7 +275,7 @@ static int serve(const json_t *config)
 	sigset_t blocked;
 	int failed;
 
-	raise_limits();
+	process_raise_file_limit();
 	webhooks_global_init();
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
@@ -393,6 +385,7 @@ int main(int argc, char **argv)
 	const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
 	enum log_level level = LOG_INFO;
 
+	process_keep_private();
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return help();

@@ -339,7 +339,9 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
 	pthread_cond_init(&site.changed, &steady);
 	pthread_condattr_destroy(&steady);
-	if (directory_make(json_text_or(settings, "state_dir", ""), 0700, error) || lock_state(&site, &lock, error))
+	if (directory_make(json_text_or(settings, "state_dir", ""), 0700, error) ||
+		directory_keep_private(json_text_or(settings, "state_dir", ""), error) ||
+		lock_state(&site, &lock, error))
 		return -1;
 	failed = open_state(&site, error) || site_connect(&site, stop, &connection, error) ||
 		 start_slots(&site, error);

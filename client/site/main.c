@@ -5,6 +5,7 @@
 #include "common/config.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/process.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
 	struct rounds_error error = { 0 };
 	enum log_level level = LOG_INFO;
 
+	process_keep_private();
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return help();

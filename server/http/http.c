@@ -3,7 +3,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,26 +154,6 @@ static void connection_changed(
 		peer_address(info->client_addr, peer);
 }
 
-static int address_parse(
-	const struct http_options *options, struct sockaddr_storage *address, struct rounds_error *error)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
-
-	memset(address, 0, sizeof(*address));
-	if (inet_pton(AF_INET, options->address, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(options->port);
-		return 0;
-	}
-	if (inet_pton(AF_INET6, options->address, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(options->port);
-		return 0;
-	}
-	return error_set(error, ERROR_INVALID, "address \"%s\" is not an IPv4 or IPv6 address", options->address);
-}
-
 static void library_log(void *context, const char *format, va_list arguments)
 {
 	char text[300];
@@ -187,30 +166,25 @@ static void library_log(void *context, const char *format, va_list arguments)
 static int daemon_start(struct http *http, struct rounds_error *error)
 {
 	const struct http_options *options = &http->options;
-	struct sockaddr_storage address;
-	const union MHD_DaemonInfo *info;
+	int listener;
 
-	if (address_parse(options, &address, error))
+	if (listen_open(options, &listener, &http->port, error))
 		return -1;
+	/* The library closes the socket, also where it fails. */
 	http->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TLS |
-						MHD_USE_ITC | MHD_USE_ERROR_LOG |
-						(address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
-		options->port, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL,
-		MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE, options->io_threads,
-		MHD_OPTION_CONNECTION_LIMIT, options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
-		MHD_OPTION_HTTPS_CERT_CALLBACK, certificate_choose, MHD_OPTION_HTTPS_MEM_TRUST,
-		options->authority_pem, MHD_OPTION_HTTPS_PRIORITIES,
+						MHD_USE_ITC | MHD_USE_ERROR_LOG,
+		0, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+		listener, MHD_OPTION_THREAD_POOL_SIZE, options->io_threads, MHD_OPTION_CONNECTION_LIMIT,
+		options->connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_HTTPS_CERT_CALLBACK,
+		certificate_choose, MHD_OPTION_HTTPS_MEM_TRUST, options->authority_pem, MHD_OPTION_HTTPS_PRIORITIES,
 		"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
 		"%SERVER_PRECEDENCE",
 		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, NULL,
 		MHD_OPTION_END);
 	if (!http->daemon)
-		return error_set(error, ERROR_UNAVAILABLE, "cannot listen on %s port %u: %s", options->address,
-			options->port, errno ? strerror(errno) : "see the log");
-	info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	http->port = info ? info->port : options->port;
+		return error_set(error, ERROR_UNAVAILABLE, "the HTTP library does not start: %s",
+			errno ? strerror(errno) : "see the log with --log-level debug");
 	return 0;
 }
 

@@ -62,7 +62,7 @@ struct caller {
 };
 
 struct http_options {
-	const char *address;       /* numeric, IPv4 or IPv6 */
+	const char *address;       /* numeric, IPv4 or IPv6; `::` is both families */
 	uint16_t port;             /* 0: any free one */
 	const char *authority_pem; /* whose clients' certificates are good */
 	unsigned io_threads, workers, connections;

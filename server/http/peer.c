@@ -45,11 +45,18 @@ static bool read_names(const gnutls_datum_t *der, struct peer *peer)
 
 void peer_address(const struct sockaddr *address, struct peer *peer)
 {
-	const void *bytes = address->sa_family == AF_INET6
-				    ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
-				    : (const void *)&((const struct sockaddr_in *)address)->sin_addr;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+	const void *bytes = &((const struct sockaddr_in *)address)->sin_addr;
+	int family = AF_INET;
 
-	if (!inet_ntop(address->sa_family, bytes, peer->address, sizeof(peer->address)))
+	/* Who comes by IPv4 to a socket for both families has the address that it would have at one for IPv4. */
+	if (address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+		bytes = &v6->sin6_addr.s6_addr[12];
+	} else if (address->sa_family == AF_INET6) {
+		bytes = &v6->sin6_addr;
+		family = AF_INET6;
+	}
+	if (!inet_ntop(family, bytes, peer->address, sizeof(peer->address)))
 		peer->address[0] = '\0';
 }
 

@@ -99,6 +99,10 @@ uint64_t workers_in_flight(struct http *http);
 /* Suspends the connection and queues its request; false once the workers end. */
 bool workers_hand(struct http *http, struct request *request);
 
+/* listen.c: the socket, bound and listening, and its port. A port in use is ERROR_CONFLICT. */
+must_check int listen_open(
+	const struct http_options *options, int *listener, uint16_t *port, struct rounds_error *error);
+
 /* peer.c */
 void peer_address(const struct sockaddr *address, struct peer *peer);
 void peer_look(struct peer *peer, struct MHD_Connection *connection);
