@@ -149,6 +149,7 @@ static int make_http(struct server *server, const json_t *config, struct rounds_
 		.connections = (unsigned)json_integer_or(config, "connections", 20000),
 		.routes = routes,
 		.guard = guard,
+		.door = door,
 		.app = &server->app,
 	};
 

@@ -19,6 +19,7 @@ int auth_open(struct store *store, struct auth **out, struct rounds_error *error
 	if (!auth)
 		return error_no_memory(error);
 	auth->store = store;
+	pthread_mutex_init(&auth->reading, NULL);
 	pthread_rwlock_init(&auth->lock, NULL);
 	auth->throttle = throttle_new();
 	if (!auth->throttle)
@@ -40,6 +41,7 @@ void auth_close(struct auth *auth)
 	json_decref(auth->sessions);
 	throttle_free(auth->throttle);
 	pthread_rwlock_destroy(&auth->lock);
+	pthread_mutex_destroy(&auth->reading);
 	free(auth);
 }
 
@@ -51,8 +53,9 @@ static int read_identities(struct store_tx *tx, void *argument, struct rounds_er
 {
 	struct identities *identities = argument;
 
-	return token_list(tx, &identities->tokens, error) || site_list_serials(tx, &identities->sites, error) ||
-			       user_list(tx, &identities->users, error) ||
+	return token_list_secrets(tx, &identities->tokens, error) ||
+			       site_list_serials(tx, &identities->sites, error) ||
+			       user_list_secrets(tx, &identities->users, error) ||
 			       session_list(tx, &identities->sessions, error)
 		       ? -1
 		       : 0;
@@ -71,12 +74,11 @@ static void replace(json_t **map, json_t *rows, const char *key)
 	json_decref(rows);
 }
 
-int auth_refresh(struct auth *auth, struct rounds_error *error)
+static int read_again(struct auth *auth, struct rounds_error *error)
 {
 	struct identities identities = { 0 };
-	int failed = store_read(auth->store, read_identities, &identities, error);
 
-	if (failed) {
+	if (store_read(auth->store, read_identities, &identities, error)) {
 		json_decref(identities.tokens);
 		json_decref(identities.sites);
 		json_decref(identities.users);
@@ -89,6 +91,29 @@ int auth_refresh(struct auth *auth, struct rounds_error *error)
 	replace(&auth->sessions, identities.sessions, "hash");
 	pthread_rwlock_unlock(&auth->lock);
 	return 0;
+}
+
+/* Whoever has waited while a reading began that was asked for later has nothing left to do. */
+int auth_refresh(struct auth *auth, struct rounds_error *error)
+{
+	unsigned long mine = atomic_fetch_add(&auth->asked, 1) + 1, asked;
+	int failed = 0;
+
+	pthread_mutex_lock(&auth->reading);
+	if (auth->read < mine) {
+		asked = atomic_load(&auth->asked);
+		failed = read_again(auth, error);
+		atomic_store(&auth->stale, failed != 0);
+		if (!failed)
+			auth->read = asked;
+	}
+	pthread_mutex_unlock(&auth->reading);
+	return failed;
+}
+
+int auth_is_current(struct auth *auth, struct rounds_error *error)
+{
+	return atomic_load(&auth->stale) ? auth_refresh(auth, error) : 0;
 }
 
 int auth_revoked(struct auth *auth, struct rounds_error *error)
@@ -120,20 +145,23 @@ void auth_hash(const char *secret, char hash[65])
 	hex_format(digest.bytes, DIGEST_SIZE, hash);
 }
 
-int auth_token(struct auth *auth, const char *token, char *name, char *role, struct rounds_error *error)
+int auth_token(struct auth *auth, const char *token, struct bearer *bearer, struct rounds_error *error)
 {
 	char hash[65];
 	const json_t *row;
 	int64_t expires;
 
+	if (auth_is_current(auth, error))
+		return -1;
 	auth_hash(token, hash);
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->tokens, hash);
 	expires = json_integer_or(row, "expires_us", 0);
-	snprintf(name, 64, "%s", json_text_or(row, "name", ""));
-	snprintf(role, 16, "%s", json_text_or(row, "role", ""));
+	snprintf(bearer->id, sizeof(bearer->id), "%s", json_text_or(row, "id", ""));
+	snprintf(bearer->name, sizeof(bearer->name), "%s", json_text_or(row, "name", ""));
+	snprintf(bearer->role, sizeof(bearer->role), "%s", json_text_or(row, "role", ""));
 	pthread_rwlock_unlock(&auth->lock);
-	if (!row)
+	if (!bearer->id[0])
 		return error_set(error, ERROR_UNAUTHENTICATED, "the token is not known to this server");
 	if (expires && expires < clock_wall_us())
 		return error_set(error, ERROR_UNAUTHENTICATED, "the token has expired");
@@ -145,6 +173,8 @@ int auth_site(struct auth *auth, const char *site, const char *serial, struct ro
 	const json_t *row;
 	bool current, active;
 
+	if (auth_is_current(auth, error))
+		return -1;
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->sites, site);
 	current = row && (!strcmp(json_text_or(row, "serial", ""), serial) ||

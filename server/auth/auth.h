@@ -21,11 +21,17 @@ must_check int auth_open(struct store *store, struct auth **auth, struct rounds_
 void auth_close(struct auth *auth);
 DEFINE_CLEANUP(struct auth *, auth_close);
 
-/* Reads the store again: after a site, a token or an account has changed. */
+/*
+ * Reads the store again: after a site, a token or an account has changed. Readings follow each other, so that none takes
+ * the place of one that began after it. After one that failed, nobody is let in until another has succeeded.
+ */
 must_check int auth_refresh(struct auth *auth, struct rounds_error *error);
 
-/* The token's name and role (rooms of 64 and 16 bytes); ERROR_UNAUTHENTICATED if it is unknown or has expired. */
-must_check int auth_token(struct auth *auth, const char *token, char *name, char *role, struct rounds_error *error);
+/* Whose a token is; ERROR_UNAUTHENTICATED if it is unknown or has expired. */
+struct bearer {
+	char id[40], name[64], role[16];
+};
+must_check int auth_token(struct auth *auth, const char *token, struct bearer *bearer, struct rounds_error *error);
 
 /*
  * How often something that was allowed has ceased to be: whoever keeps a stream open looks again when this has changed.

@@ -69,6 +69,7 @@ static int hash_bounded(struct auth *auth, const char *password, char *hash, str
 /* One write about a user: what a transaction needs. */
 struct change {
 	const char *name, *role, *hash, *password;
+	const char *proven; /* the password's hash that was there when the person proved to know it */
 	int64_t expires_us;
 	char found[64];
 };
@@ -184,23 +185,20 @@ static void make_csrf(const char *secret, char csrf[SECRET_SIZE])
 
 static int open_session(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	struct session *session = argument;
-	char hash[65];
+	const struct new_session *session = argument;
 
-	auth_hash(session->secret, hash);
-	return session_expire(tx, clock_wall_us(), error) ||
-			       session_insert(tx, hash, session->name, session->expires_us, error)
-		       ? -1
-		       : 0;
+	return session_expire(tx, clock_wall_us(), error) || session_insert(tx, session, error) ? -1 : 0;
 }
 
-/* Of a user whose name is in the session. */
-static int begin_session(struct auth *auth, struct session *session, struct rounds_error *error)
+/* Of a user whose name is in the session, and who has proven to know the password of that hash. */
+static int begin_session(struct auth *auth, struct session *session, const char *proven, struct rounds_error *error)
 {
+	char hash[65];
+	struct new_session row = { hash, session->name, proven, clock_wall_us() + SESSION_SECONDS * SECOND_US };
+
 	hex_random(32, session->secret);
-	make_csrf(session->secret, session->csrf);
-	session->expires_us = clock_wall_us() + SESSION_SECONDS * SECOND_US;
-	if (store_write(auth->store, open_session, session, error) || auth_refresh(auth, error))
+	auth_hash(session->secret, hash);
+	if (store_write(auth->store, open_session, &row, error) || auth_refresh(auth, error))
 		return -1;
 	return auth_session(auth, session->secret, session, error);
 }
@@ -210,6 +208,8 @@ int auth_session(struct auth *auth, const char *secret, struct session *session,
 	char hash[65];
 	const json_t *row;
 
+	if (auth_is_current(auth, error))
+		return -1;
 	auth_hash(secret, hash);
 	pthread_rwlock_rdlock(&auth->lock);
 	row = json_object_get(auth->sessions, hash);
@@ -223,24 +223,23 @@ int auth_session(struct auth *auth, const char *secret, struct session *session,
 	return 0;
 }
 
-/* Whether the password is the account's; guesses are slowed by account and by address. */
-static int prove(
-	struct auth *auth, const char *name, const char *password, const char *address, struct rounds_error *error)
+/* Whether the password is the account's; guesses are slowed by account and by address. *hash is the caller's to free. */
+static int prove(struct auth *auth, const char *name, const char *password, const char *address, char **hash,
+	struct rounds_error *error)
 {
 	char account[80];
-	scoped(text_free) char *hash = NULL;
 	const char *known;
 	bool good;
 
 	snprintf(account, sizeof(account), "account:%.63s", name);
-	if (auth_may_try(auth, address, error) || throttle_check(auth->throttle, account, clock_steady_us(), error) ||
-		begin_hash(auth, error))
+	if (auth_is_current(auth, error) || auth_may_try(auth, address, error) ||
+		throttle_check(auth->throttle, account, clock_steady_us(), error) || begin_hash(auth, error))
 		return -1;
 	pthread_rwlock_rdlock(&auth->lock);
 	known = json_text_or(json_object_get(auth->users, name), "password", NULL);
-	hash = known ? strdup(known) : NULL;
+	*hash = known ? strdup(known) : NULL;
 	pthread_rwlock_unlock(&auth->lock);
-	good = password_matches(password, hash);
+	good = password_matches(password, *hash);
 	end_hash(auth);
 	auth_tried(auth, address, good);
 	if (!good) {
@@ -254,10 +253,12 @@ static int prove(
 int auth_sign_in(struct auth *auth, const char *name, const char *password, const char *address,
 	struct session *session, struct rounds_error *error)
 {
-	if (prove(auth, name, password, address, error))
+	scoped(text_free) char *proven = NULL;
+
+	if (prove(auth, name, password, address, &proven, error))
 		return -1;
 	snprintf(session->name, sizeof(session->name), "%s", name);
-	return begin_session(auth, session, error);
+	return begin_session(auth, session, proven, error);
 }
 
 static int find_setup(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -272,8 +273,9 @@ static int finish_setup(struct store_tx *tx, void *argument, struct rounds_error
 {
 	struct change *change = argument;
 
-	return find_setup(tx, change, error) || user_set_password(tx, change->found, change->password, error) ? -1
-													      : 0;
+	return find_setup(tx, change, error) || user_set_password(tx, change->found, NULL, change->password, error)
+		       ? -1
+		       : 0;
 }
 
 int auth_user_setup(struct auth *auth, const char *secret, const char *password, const char *address,
@@ -293,7 +295,7 @@ int auth_user_setup(struct auth *auth, const char *secret, const char *password,
 		store_write(auth->store, finish_setup, &change, error))
 		return -1;
 	snprintf(session->name, sizeof(session->name), "%s", change.found);
-	return begin_session(auth, session, error);
+	return begin_session(auth, session, kept, error);
 }
 
 static int delete_session(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -325,7 +327,7 @@ static int change_password(struct store_tx *tx, void *argument, struct rounds_er
 {
 	struct change *change = argument;
 
-	return user_set_password(tx, change->name, change->password, error) ||
+	return user_set_password(tx, change->name, change->proven, change->password, error) ||
 			       session_delete(tx, NULL, change->name, error)
 		       ? -1
 		       : 0;
@@ -335,10 +337,13 @@ int auth_change_password(struct auth *auth, const char *name, const char *old, c
 	const char *address, struct rounds_error *error)
 {
 	char kept[PASSWORD_HASH_SIZE];
+	scoped(text_free) char *proven = NULL;
 	struct change change = { .name = name, .password = kept };
 
-	if (prove(auth, name, old, address, error) || password_check(password, name, error) ||
-		hash_bounded(auth, password, kept, error) ||
+	if (prove(auth, name, old, address, &proven, error))
+		return -1;
+	change.proven = proven;
+	if (password_check(password, name, error) || hash_bounded(auth, password, kept, error) ||
 		store_write(auth->store, change_password, &change, error))
 		return -1;
 	return auth_revoked(auth, error);

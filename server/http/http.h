@@ -59,6 +59,7 @@ struct caller {
 	enum { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
 	char name[64];
 	char role[16];
+	char credential[80]; /* what it has shown, by which the guard's side knows it again; never a secret */
 };
 
 struct http_options {
@@ -69,6 +70,8 @@ struct http_options {
 	const struct route *routes; /* method NULL ends the table */
 	/* Runs before every handler, on an I/O thread: fills request_caller() or fails. */
 	int (*guard)(struct request *request, void *app, struct rounds_error *error);
+	/* Runs the route's handler, on a worker, each time that it is to run: the body may have come long after the guard. */
+	handler_fn *door;
 	void *app;
 };
 

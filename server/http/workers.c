@@ -215,7 +215,7 @@ static void *work(void *argument)
 		pthread_mutex_unlock(&http->lock);
 		if (!request)
 			return NULL;
-		settle(http, request, request->route->handler(request, http->options.app));
+		settle(http, request, http->options.door(request, http->options.app));
 	}
 }
 

@@ -30,6 +30,12 @@ extern const struct route routes[];
 /* The guard of http_options: finds out who asks and whether the route's permission is theirs. */
 int guard(struct request *request, void *app, struct rounds_error *error);
 
+/*
+ * The door of http_options: looks at the caller again, since a body may take long and a wait longer, and lets the handler
+ * run. What the handler writes is refused in its transaction if the caller's credential has been taken back by then.
+ */
+handler_fn door;
+
 /* "site:NAME" or "person:NAME": the owner of what the caller uploads; 80 bytes. */
 void caller_owner(const struct caller *caller, char owner[80]);
 

@@ -4,12 +4,25 @@
 #include <stdio.h>
 #include <string.h>
 
+static void let_in(
+	struct caller *caller, int kind, const char *name, const char *role, const char *credential, const char *key)
+{
+	caller->kind = kind;
+	snprintf(caller->name, sizeof(caller->name), "%s", name);
+	snprintf(caller->role, sizeof(caller->role), "%s", role);
+	snprintf(caller->credential, sizeof(caller->credential), "%s:%s", credential, key);
+}
+
 static int by_token(const char *authorization, struct app *app, struct caller *caller, struct rounds_error *error)
 {
+	struct bearer token;
+
 	if (strncasecmp(authorization, "Bearer ", 7) != 0)
 		return error_set(error, ERROR_UNAUTHENTICATED, "send `Authorization: Bearer TOKEN`");
-	caller->kind = CALLER_PERSON;
-	return auth_token(app->auth, authorization + 7, caller->name, caller->role, error);
+	if (auth_token(app->auth, authorization + 7, &token, error))
+		return -1;
+	let_in(caller, CALLER_PERSON, token.name, token.role, "token", token.id);
+	return 0;
 }
 
 static bool changes_something(const struct request *request)
@@ -25,15 +38,15 @@ static int by_cookie(struct request *request, const char *secret, struct app *ap
 {
 	const char *proof = request_header(request, "Rounds-CSRF");
 	struct session session;
+	char hash[65];
 
 	if (auth_session(app->auth, secret, &session, error))
 		return -1;
 	if (changes_something(request) && (!proof || strlen(proof) != strlen(session.csrf) ||
 						  CRYPTO_memcmp(proof, session.csrf, strlen(proof)) != 0))
 		return error_set(error, ERROR_FORBIDDEN, "send the session's `csrf` as the header Rounds-CSRF");
-	caller->kind = CALLER_PERSON;
-	snprintf(caller->name, sizeof(caller->name), "%s", session.name);
-	snprintf(caller->role, sizeof(caller->role), "%s", session.role);
+	auth_hash(secret, hash);
+	let_in(caller, CALLER_PERSON, session.name, session.role, "session", hash);
 	return 0;
 }
 
@@ -51,9 +64,7 @@ static int find_caller(struct request *request, struct app *app, struct caller *
 			"send a token (`Authorization: Bearer TOKEN`) or connect with a site's certificate");
 	if (auth_site(app->auth, name, serial, error))
 		return -1;
-	caller->kind = CALLER_SITE;
-	snprintf(caller->name, sizeof(caller->name), "%s", name);
-	snprintf(caller->role, sizeof(caller->role), "%s", ROLE_SITE);
+	let_in(caller, CALLER_SITE, name, ROLE_SITE, "certificate", serial);
 	return 0;
 }
 
@@ -62,6 +73,7 @@ int guard(struct request *request, void *context, struct rounds_error *error)
 	enum permission wanted = (enum permission)request_route(request)->permission;
 	struct caller *caller = request_caller(request);
 
+	*caller = (struct caller){ 0 };
 	if (wanted == ANYONE)
 		return 0;
 	if (find_caller(request, context, caller, error))

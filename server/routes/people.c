@@ -55,23 +55,10 @@ enum outcome user_list_all(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	json_t *users = NULL, *user;
-	size_t i;
+	json_t *users = NULL;
 
 	if (store_read(app->store, read_users, &users, &error))
 		return reply_error(request, &error);
-	json_array_foreach (users, i, user) {
-		bool ready = json_is_string(json_object_get(user, "password"));
-		bool invited = json_integer_or(user, "setup_expires_us", 0) > clock_wall_us();
-
-		json_object_del(user, "password");
-		json_object_del(user, "setup_hash");
-		json_object_del(user, "setup_expires_us");
-		json_object_set_new(user, "state",
-			json_string(ready     ? "active"
-				    : invited ? "invited"
-					      : "invitation over"));
-	}
 	return reply_json(request, 200, json_pack("{s:o}", "items", users));
 }
 

@@ -32,15 +32,10 @@ enum outcome token_list_all(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	json_t *tokens = NULL, *token;
-	size_t i;
+	json_t *tokens = NULL;
 
 	if (store_read(app->store, read_tokens, &tokens, &error))
 		return reply_error(request, &error);
-	json_array_foreach (tokens, i, token) {
-		json_object_del(token, "hash");
-		json_object_del(token, "expires_us");
-	}
 	return reply_json(request, 200, json_pack("{s:o}", "items", tokens));
 }
 

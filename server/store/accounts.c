@@ -22,9 +22,15 @@ int user_insert(struct store_tx *tx, const char *name, const char *role, struct 
 int user_list(struct store_tx *tx, json_t **users, struct rounds_error *error)
 {
 	return db_rows(tx, error, users,
-		"SELECT name, role, password, setup_hash, setup_expires_us, created_us AS \"created:time\","
+		"SELECT name, role, CASE WHEN password IS NOT NULL THEN 'active' WHEN setup_expires_us > ?1 THEN"
+		" 'invited' ELSE 'invitation over' END AS state, created_us AS \"created:time\","
 		" signed_in_us AS \"signed_in:time\" FROM user ORDER BY name",
-		"");
+		"i", clock_wall_us());
+}
+
+int user_list_secrets(struct store_tx *tx, json_t **users, struct rounds_error *error)
+{
+	return db_rows(tx, error, users, "SELECT name, role, password FROM user", "");
 }
 
 int user_delete(struct store_tx *tx, const char *name, struct rounds_error *error)
@@ -51,13 +57,22 @@ int user_set_setup(
 	return changed_one(tx, name, error);
 }
 
-int user_set_password(struct store_tx *tx, const char *name, const char *password, struct rounds_error *error)
+static int check_proof(struct store_tx *tx, struct rounds_error *error)
+{
+	if (db_changes(tx))
+		return 0;
+	return error_set(error, ERROR_UNAUTHENTICATED, "the password was changed meanwhile; sign in again");
+}
+
+int user_set_password(
+	struct store_tx *tx, const char *name, const char *proven, const char *password, struct rounds_error *error)
 {
 	if (db_run(tx, error,
-		    "UPDATE user SET password = ?2, setup_hash = NULL, setup_expires_us = NULL WHERE name = ?1", "ss",
-		    name, password))
+		    "UPDATE user SET password = ?3, setup_hash = NULL, setup_expires_us = NULL"
+		    " WHERE name = ?1 AND password IS ?2",
+		    "sss", name, proven, password))
 		return -1;
-	return changed_one(tx, name, error);
+	return check_proof(tx, error);
 }
 
 int user_find_setup(struct store_tx *tx, const char *hash, int64_t now, char name[64], struct rounds_error *error)
@@ -74,15 +89,17 @@ int user_find_setup(struct store_tx *tx, const char *hash, int64_t now, char nam
 	return 0;
 }
 
-int session_insert(
-	struct store_tx *tx, const char *hash, const char *user, int64_t expires_us, struct rounds_error *error)
+int session_insert(struct store_tx *tx, const struct new_session *session, struct rounds_error *error)
 {
 	int64_t now = clock_wall_us();
 
-	if (db_run(tx, error, "INSERT INTO session(hash, user, created_us, expires_us) VALUES(?1, ?2, ?3, ?4)",
-		    "ssii", hash, user, now, expires_us))
+	if (db_run(tx, error,
+		    "INSERT INTO session(hash, user, created_us, expires_us)"
+		    " SELECT ?1, name, ?4, ?5 FROM user WHERE name = ?2 AND password = ?3",
+		    "sssii", session->hash, session->user, session->proven, now, session->expires_us) ||
+		check_proof(tx, error))
 		return -1;
-	return db_run(tx, error, "UPDATE user SET signed_in_us = ?2 WHERE name = ?1", "si", user, now);
+	return db_run(tx, error, "UPDATE user SET signed_in_us = ?2 WHERE name = ?1", "si", session->user, now);
 }
 
 int session_list(struct store_tx *tx, json_t **sessions, struct rounds_error *error)

@@ -5,6 +5,7 @@
 #include "server/store/db.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define SITE                                                                                                         \
 	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","           \
@@ -115,10 +116,14 @@ int token_insert(struct store_tx *tx, const struct new_token *token, struct roun
 int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error)
 {
 	return db_rows(tx, error, tokens,
-		"SELECT id, name, role, hash, created_us AS \"created:time\", expires_us AS \"expires:time\", "
-		"expires_us"
+		"SELECT id, name, role, created_us AS \"created:time\", expires_us AS \"expires:time\""
 		" FROM token ORDER BY id",
 		"");
+}
+
+int token_list_secrets(struct store_tx *tx, json_t **tokens, struct rounds_error *error)
+{
+	return db_rows(tx, error, tokens, "SELECT id, name, role, hash, expires_us FROM token", "");
 }
 
 int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error)
@@ -126,4 +131,29 @@ int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error
 	if (db_run(tx, error, "DELETE FROM token WHERE id = ?1", "s", id))
 		return -1;
 	return db_changes(tx) ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no token %.64s", id);
+}
+
+static const struct {
+	const char *kind, *sql;
+} credentials[] = {
+	{ "token", "SELECT 1 FROM token WHERE id = ?1 AND name = ?2 AND role = ?3" },
+	{ "session", "SELECT 1 FROM session JOIN user ON user.name = session.user"
+		     " WHERE hash = ?1 AND user = ?2 AND role = ?3" },
+	{ "certificate", "SELECT 1 FROM site WHERE (serial = ?1 OR old_serial = ?1) AND name = ?2"
+			 " AND state <> 'removed' AND ?3 = 'site'" },
+};
+
+int credential_check(struct store_tx *tx, const struct credential *credential, struct rounds_error *error)
+{
+	int64_t holds = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(credentials); i++)
+		if (!strcmp(credentials[i].kind, credential->kind) &&
+			db_integer(tx, error, 0, &holds, credentials[i].sql, "sss", credential->key, credential->name,
+				credential->role))
+			return -1;
+	if (holds)
+		return 0;
+	return error_set(error, ERROR_UNAUTHENTICATED, "this %s was taken back while the request was under way",
+		credential->kind);
 }

@@ -41,8 +41,17 @@ struct new_token {
 	int64_t expires_us; /* 0: never */
 };
 must_check int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error);
-must_check int token_list(
-	struct store_tx *tx, json_t **tokens, struct rounds_error *error); /* with hash and expires_us */
+must_check int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
+/* For auth alone: {"id", "name", "role", "hash", "expires_us"} of each. */
+must_check int token_list_secrets(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
 must_check int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
+
+/* What a caller has shown, as the store knows it: a token's id, the digest of a session, a certificate's serial number. */
+struct credential {
+	const char *kind; /* "token", "session" or "certificate" */
+	const char *key, *name, *role;
+};
+/* ERROR_UNAUTHENTICATED if it no longer gives that name that role. */
+must_check int credential_check(struct store_tx *tx, const struct credential *credential, struct rounds_error *error);
 
 #endif

@@ -22,6 +22,7 @@ struct write_request {
 	struct write_request *next;
 	store_fn *fn;
 	void *argument;
+	const struct store_witness *witness; /* of the thread that asks; may be NULL */
 	struct rounds_error *error;
 	struct after_commit *after;
 	int result;
@@ -111,6 +112,22 @@ int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct round
 	return execute(tx, "RELEASE nested", failed ? NULL : error) || failed ? -1 : 0;
 }
 
+static _Thread_local const struct store_witness *attending;
+
+void store_attend(const struct store_witness *witness)
+{
+	attending = witness;
+}
+
+static int run_attended(struct store_tx *tx, const struct write_request *request)
+{
+	const struct store_witness *witness = request->witness;
+
+	if (witness && witness->before(tx, witness->argument, request->error))
+		return -1;
+	return request->fn(tx, request->argument, request->error);
+}
+
 static void run_one(struct store *store, struct write_request *request)
 {
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
@@ -119,7 +136,7 @@ static void run_one(struct store *store, struct write_request *request)
 			request->error, ERROR_NO_SPACE, "the database could not be written; try again");
 		return;
 	}
-	request->result = request->fn(&store->tx, request->argument, request->error);
+	request->result = run_attended(&store->tx, request);
 	request->after = store->tx.after;
 	store->tx.after = NULL;
 	if (sqlite3_get_autocommit(store->tx.db)) {
@@ -209,7 +226,7 @@ static void *writer(void *argument)
 
 int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error)
 {
-	struct write_request request = { .fn = fn, .argument = argument, .error = error };
+	struct write_request request = { .fn = fn, .argument = argument, .witness = attending, .error = error };
 
 	pthread_cond_init(&request.finished, NULL);
 	pthread_mutex_lock(&store->lock);

@@ -35,6 +35,17 @@ must_check int store_read(struct store *store, store_fn *fn, void *argument, str
 /* Runs fn inside the transaction of `tx`, in a savepoint of its own: if it fails, only what it did is undone. */
 must_check int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error);
 
+/*
+ * What stands beside every write that this thread asks for, until it is told otherwise: runs in the write's transaction
+ * ahead of it, and may refuse it. So whoever asks is looked at again where nothing can come between the look and the deed.
+ */
+struct store_witness {
+	store_fn *before;
+	void *argument;
+};
+/* NULL: none. Borrowed until then. */
+void store_attend(const struct store_witness *witness);
+
 /* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
 must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
 	const char *key, struct rounds_error *error);

@@ -6,6 +6,11 @@
 #include "server/auth/auth.h"
 #include "server/auth/password.h"
 #include "server/auth/throttle.h"
+#include "server/store/accounts.h"
+#include "server/store/identities.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 static void roles(void **state)
 {
@@ -163,12 +168,140 @@ static void an_address_that_guesses_waits(void **state)
 	store_close(store);
 }
 
+struct churn {
+	struct auth *auth;
+	atomic_bool stop;
+};
+
+static void *make_tokens(void *argument)
+{
+	struct churn *churn = argument;
+	struct rounds_error error = { 0 };
+	char secret[80], id[37];
+
+	while (!atomic_load(&churn->stop))
+		assert_int_equal(auth_token_new(churn->auth, "churn", "viewer", 0, secret, id, &error), 0);
+	return NULL;
+}
+
+static int delete_token(struct store_tx *tx, void *id, struct rounds_error *error)
+{
+	return token_delete(tx, id, error);
+}
+
+/* Readings that began before a removal, by those who make tokens meanwhile, never bring it back. */
+static void what_is_removed_stays_removed(void **state)
+{
+	enum { TIMES = 150, CHURNS = 4 };
+	scoped(store_close) struct store *store = NULL;
+	scoped(auth_close) struct auth *auth = NULL;
+	struct rounds_error error = { 0 };
+	struct churn churn = { 0 };
+	struct bearer bearer;
+	pthread_t threads[CHURNS];
+	char secret[80], id[37];
+
+	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(auth_open(store, &auth, &error), 0);
+	churn.auth = auth;
+	for (int i = 0; i < CHURNS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, make_tokens, &churn), 0);
+	for (int i = 0; i < TIMES; i++) {
+		assert_int_equal(auth_token_new(auth, "victim", "admin", 0, secret, id, &error), 0);
+		assert_int_equal(auth_token(auth, secret, &bearer, &error), 0);
+		assert_string_equal(bearer.id, id);
+		assert_int_equal(store_write(store, delete_token, id, &error), 0);
+		assert_int_equal(auth_revoked(auth, &error), 0);
+		for (int looks = 0; looks < 20; looks++)
+			assert_int_equal(auth_token(auth, secret, &bearer, &error), -1);
+	}
+	atomic_store(&churn.stop, true);
+	for (int i = 0; i < CHURNS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static int open_late(struct store_tx *tx, void *proven, struct rounds_error *error)
+{
+	const struct new_session session = { "h", "ann", proven, INT64_MAX };
+
+	return session_insert(tx, &session, error);
+}
+
+static int set_late(struct store_tx *tx, void *proven, struct rounds_error *error)
+{
+	return user_set_password(tx, "ann", proven, "mine", error);
+}
+
+/* Somebody who proved to know the old password just before a reset neither comes in nor sets another. */
+static void a_proof_ends_with_the_password(void **state)
+{
+	scoped(store_close) struct store *store = NULL;
+	scoped(auth_close) struct auth *auth = NULL;
+	struct rounds_error error = { 0 };
+	struct session session;
+	struct setup setup;
+	char proven[] = "what was there before";
+
+	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(auth_open(store, &auth, &error), 0);
+	assert_int_equal(auth_user_add(auth, "ann", "admin", &setup, &error), 0);
+	assert_int_equal(auth_user_setup(auth, setup.secret, "correct horse", "2.2.2.2", &session, &error), 0);
+	assert_int_equal(store_write(store, open_late, proven, &error), -1);
+	assert_int_equal(error.kind, ERROR_UNAUTHENTICATED);
+	assert_int_equal(store_write(store, set_late, proven, &error), -1);
+	assert_int_equal(auth_user_reset(auth, "ann", &setup, &error), 0);
+	assert_int_equal(store_write(store, open_late, proven, &error), -1);
+	assert_int_equal(store_write(store, set_late, proven, &error), -1);
+	assert_int_equal(auth_user_setup(auth, setup.secret, "battery staple", "2.2.2.2", &session, &error), 0);
+}
+
+static int check(struct store_tx *tx, void *credential, struct rounds_error *error)
+{
+	return credential_check(tx, credential, error);
+}
+
+static int touch(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	(*(int *)argument)++;
+	return 0;
+}
+
+/* The look at who asks is in the transaction of what they do. */
+static void a_write_looks_at_who_asks(void **state)
+{
+	scoped(store_close) struct store *store = NULL;
+	scoped(auth_close) struct auth *auth = NULL;
+	struct rounds_error error = { 0 };
+	char secret[80], id[37];
+	struct credential credential = { "token", id, "t", "admin" };
+	const struct store_witness witness = { check, &credential };
+	int done = 0;
+
+	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(auth_open(store, &auth, &error), 0);
+	assert_int_equal(auth_token_new(auth, "t", "admin", 0, secret, id, &error), 0);
+	store_attend(&witness);
+	assert_int_equal(store_write(store, touch, &done, &error), 0);
+	credential.role = "viewer";
+	assert_int_equal(store_write(store, touch, &done, &error), -1);
+	assert_int_equal(error.kind, ERROR_UNAUTHENTICATED);
+	credential.role = "admin";
+	assert_int_equal(store_write(store, delete_token, id, &error), 0);
+	assert_int_equal(store_write(store, touch, &done, &error), -1);
+	assert_int_equal(done, 1);
+	store_attend(NULL);
+	assert_int_equal(store_write(store, touch, &done, &error), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(roles),
 		cmocka_unit_test(passwords),
 		cmocka_unit_test(guesses_are_slowed),
+		unit_test_in_directory(what_is_removed_stays_removed),
+		unit_test_in_directory(a_proof_ends_with_the_password),
+		unit_test_in_directory(a_write_looks_at_who_asks),
 		unit_test_in_directory(an_account_from_its_link_to_its_end),
 		unit_test_in_directory(an_address_that_guesses_waits),
 	};
