@@ -132,11 +132,14 @@ int save_tensorboard(const struct history *history, const char *folder, struct r
 	if (save_run(history, run, "", error))
 		return -1;
 	json_array_foreach (json_object_get(history->timeline, "sites"), i, site) {
-		scoped(text_free) char *own = text_new("%s/sites/%s", run, json_string_value(site));
+		const char *name = json_is_string(site) ? json_string_value(site) : "";
+		scoped(text_free) char *own = text_new("%s/sites/%s", run, name);
 
 		if (!own)
 			return error_no_memory(error);
-		if (save_run(history, own, json_string_value(site), error))
+		if (!name_is_valid(name)) /* it becomes a folder */
+			return error_set(error, ERROR_INVALID, "the server named a site what no site is called");
+		if (save_run(history, own, name, error))
 			return -1;
 	}
 	if (!history->cli->json)

@@ -1,6 +1,7 @@
 #include "client/site/site.h"
 
 #include "client/site/cache.h"
+#include "client/site/order.h"
 #include "client/site/renew.h"
 #include "client/site/settings.h"
 #include "common/file.h"
@@ -173,27 +174,42 @@ static void deliver_kept(struct site *site)
 	}
 }
 
-static void poll_once(struct site *site, struct connection *connection, struct slot *slot, struct backoff *backoff)
+/* Waits for a task: *task is a new reference to one that may be touched, or NULL. */
+static int ask(struct site *site, struct connection *connection, json_t **task, struct rounds_error *error)
 {
 	json_auto_t *body = claim_body(site), *answer = NULL;
-	struct rounds_error error = { 0 };
+	json_t *order;
 	char path[60];
-	json_t *task;
 
 	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%d", POLL_SECONDS);
-	if (connection_call(connection, "POST", path, body, POLL_SECONDS, &answer, &error)) {
+	if (connection_call(connection, "POST", path, body, POLL_SECONDS, &answer, error))
+		return -1;
+	order = json_object_get(answer, "task");
+	if (!order || json_is_null(order))
+		return 0;
+	if (order_check(order, error))
+		return error_prefix(error, "the server's order is not touched, since its \"%s\"", error->field);
+	*task = json_incref(order);
+	return 0;
+}
+
+static void poll_once(struct site *site, struct connection *connection, struct slot *slot, struct backoff *backoff)
+{
+	struct rounds_error error = { 0 };
+	json_t *task = NULL;
+
+	if (ask(site, connection, &task, &error)) {
 		if (site_stopping(site))
 			return;
-		log_warn("cannot ask for work; trying again", "reason", error.message, NULL);
+		log_warn("cannot get work; trying again", "reason", error.message, NULL);
 		backoff_wait(backoff, site);
 		return;
 	}
 	if (backoff->seconds > 0)
 		log_info("the server answers again", NULL);
 	backoff->seconds = 0;
-	task = json_object_get(answer, "task");
-	if (json_is_object(task))
-		give_order(slot, json_incref(task));
+	if (task)
+		give_order(slot, task);
 }
 
 static void poll_for_work(struct site *site, struct connection *connection)
