@@ -39,6 +39,11 @@ static const struct field settings[] = {
 		.min = 0, .max = 64 },
 	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736",
 		.min = 1024, .max = 1e15 },
+	{ "owner_uploads", FIELD_INTEGER,
+		"How many uploads and models that no job uses yet one site or person may have", .fallback = "100",
+		.min = 1, .max = 1000000 },
+	{ "owner_upload_bytes", FIELD_INTEGER, "The same in bytes; an upload counts whole from its beginning",
+		.fallback = "274877906944", .min = 1024, .max = 1e15 },
 	{ "drain_seconds", FIELD_INTEGER, "How long a stop waits for uploads", .fallback = "10", .min = 0,
 		.max = 3600 },
 	{ "port_file", FIELD_TEXT, "Where to write the port once the server listens", .min = 1, .max = 1000 },
@@ -163,7 +168,14 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 {
 	const char *directory = json_text_or(config, "data_dir", "");
 	struct app *app = &server->app;
-	struct engine_options options = { .wake = wake, .context = app, .threads = processors(config) };
+	struct engine_options options = {
+		.wake = wake,
+		.context = app,
+		.threads = processors(config),
+		.uploads = { .bytes = (uint64_t)json_integer_or(config, "upload_limit", 0),
+			.owner_bytes = (uint64_t)json_integer_or(config, "owner_upload_bytes", 0),
+			.owner_count = (uint64_t)json_integer_or(config, "owner_uploads", 0) },
+	};
 
 	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
 		directory_keep_private(directory, error) || open_lock(directory, &server->lock, error) ||
@@ -171,7 +183,6 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 		auth_open(app->store, &app->auth, error))
 		return -1;
 	app->authority = &server->authority;
-	app->upload_limit = (uint64_t)json_integer_or(config, "upload_limit", 0);
 	options.store = app->store;
 	options.blobs = app->blobs;
 	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) ||

@@ -75,6 +75,7 @@ command_fn job_submit, job_list, job_show, job_watch, job_abort, job_pause, job_
 command_fn site_list, site_invite, site_show, site_drain, site_activate, site_remove;
 command_fn user_add, user_list, user_role, user_reset, user_remove;
 command_fn webhook_add, webhook_list, webhook_ping, webhook_pause, webhook_resume, webhook_remove;
+command_fn upload_list;
 command_fn token_create, token_list, token_remove;
 command_fn verify, simulate;
 

@@ -34,6 +34,7 @@ const struct command commands[] = {
 	{ "site drain", "SITE", "Let a site take part in no new job", NULL, site_drain, 1, 1 },
 	{ "site activate", "SITE", "Let a site that drains take part again", NULL, site_activate, 1, 1 },
 	{ "site remove", "SITE", "Refuse a site's certificate from now on", remove_flags, site_remove, 1, 1 },
+	{ "upload list", "", "Who has uploaded what that no job uses yet", NULL, upload_list, 0, 0 },
 	{ "user add", "NAME", "Make an account; its set-up link is shown once", user_flags, user_add, 1, 1 },
 	{ "user list", "", "All accounts", NULL, user_list, 0, 0 },
 	{ "user role", "NAME ROLE", "Give an account the role admin or viewer", NULL, user_role, 2, 2 },

@@ -91,3 +91,15 @@ int site_activate(struct cli *cli, struct rounds_error *error)
 {
 	return set_state(cli, "active", error);
 }
+
+int upload_list(struct cli *cli, struct rounds_error *error)
+{
+	static const struct column columns[] = { { "OWNER", "owner" }, { "UNFINISHED", "uploads" },
+		{ "BYTES ANNOUNCED", "announced_bytes" }, { "NOT USED", "unused_blobs" }, { "BYTES", "unused_bytes" },
+		{ NULL, NULL } };
+	json_auto_t *answer = NULL;
+
+	if (cli_get(cli, "/api/v1/uploads", &answer, error))
+		return -1;
+	return show_table(cli, json_object_get(answer, "items"), columns);
+}

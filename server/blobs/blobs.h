@@ -47,16 +47,34 @@ void blob_remove(struct blobs *blobs, const struct digest *digest);
 /* Bytes free for new blobs. */
 uint64_t blobs_space(struct blobs *blobs);
 
-/* An upload: at most one writer at a time. */
+/*
+ * An upload: at most one request writes to it at a time. Between its requests it holds a name in memory and a file, but no
+ * descriptor: how many there may be is for its owner's limits to say, not for this process's.
+ */
 struct upload;
 
-must_check int upload_create(struct blobs *blobs, const char *id, struct rounds_error *error);
+struct upload_facts {
+	const char *id, *owner;
+	uint64_t length;
+	bool is_complete; /* has become a blob; known until it is removed, for a client that did not get the answer */
+};
+must_check int upload_create(struct blobs *blobs, const struct upload_facts *facts, struct rounds_error *error);
+/* One that an earlier process began: it goes on where its file ends. One whose file is gone stays unknown. */
+must_check int upload_find_again(struct blobs *blobs, const struct upload_facts *facts, struct rounds_error *error);
+/* After these, at start: removes files that belong to no upload, of requests that the server's end has cut. */
+must_check int uploads_clear(struct blobs *blobs, struct rounds_error *error);
 
 /* How much of it is stored; ERROR_NOT_FOUND if there is no such upload. */
 must_check int upload_offset(struct blobs *blobs, const char *id, uint64_t *offset, struct rounds_error *error);
 
-/* Begins writing at `offset`, which must be where the last writer stopped. ERROR_CONFLICT otherwise or if one writes. */
-must_check int upload_begin(struct blobs *blobs, const char *id, uint64_t offset, uint64_t length,
+/* Bytes that uploads have announced and that have not arrived: of all, and of this owner. */
+void uploads_promised(struct blobs *blobs, const char *owner, uint64_t *all, uint64_t *own);
+
+/*
+ * Begins writing at `offset`, which must be where the last writer stopped. ERROR_NOT_FOUND if it is not this owner's (NULL:
+ * anyone's), ERROR_CONFLICT if the offset is another, if one writes, or if it is complete.
+ */
+must_check int upload_begin(struct blobs *blobs, const char *id, const char *owner, uint64_t offset,
 	struct upload **upload, struct rounds_error *error);
 
 /* What this writer adds must have this digest (tus checksum: "sha1" or "sha256" and its bytes). */
@@ -66,16 +84,21 @@ must_check int upload_expect(
 /* ERROR_TOO_LARGE beyond the length. Waits for the page cache, or for a writer beside it. */
 must_check int upload_write(struct upload *upload, const void *bytes, size_t size, struct rounds_error *error);
 
-/* Ends writing; what arrived stays unless an expected sum does not match (ERROR_CHECKSUM). */
+/*
+ * Ends writing; what arrived stays unless an expected sum does not match (ERROR_CHECKSUM) or the upload was removed meanwhile
+ * (ERROR_NOT_FOUND). The upload may not be used again, whatever came of it.
+ */
 must_check int upload_end(struct upload *upload, uint64_t *offset, struct rounds_error *error);
 
 /* Makes a full upload a durable blob. With `expected`, ERROR_CHECKSUM (and the upload removed) if it differs. */
-must_check int upload_complete(struct blobs *blobs, const char *id, uint64_t length, const struct digest *expected,
+must_check int upload_complete(struct blobs *blobs, const char *id, const struct digest *expected,
 	struct digest *digest, struct rounds_error *error);
 
+/* One that is being written ends with the request that writes. */
 void upload_remove(struct blobs *blobs, const char *id);
 
-/* How many are being written right now. */
+/* How many are being written right now, and whether this one is. */
 int uploads_active(struct blobs *blobs);
+bool upload_is_active(struct blobs *blobs, const char *id);
 
 #endif

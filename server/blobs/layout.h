@@ -1,4 +1,4 @@
-/* What blobs.c and uploads.c share: the folder, and the uploads that this process has written to. */
+/* What blobs.c and uploads.c share: the folder, and the uploads under way. */
 #ifndef ROUNDS_SERVER_BLOBS_LAYOUT_H
 #define ROUNDS_SERVER_BLOBS_LAYOUT_H
 
@@ -6,13 +6,14 @@
 #include "server/blobs/flusher.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 struct blobs {
 	char *directory;
 	struct flusher *flusher;
-	pthread_mutex_t lock;   /* of the list below */
-	struct upload *uploads; /* that this process has written to and that are not complete */
-	int active;
+	pthread_mutex_t lock; /* of what is below */
+	LIST_HEAD(, upload) uploads;
+	int active; /* uploads that a request has taken */
 };
 
 /* The caller frees; NULL without memory. */

@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 #include "server/blobs/blobs.h"
+#include "server/store/blob_index.h"
 #include "server/store/store.h"
 
 #include <jansson.h>
@@ -32,6 +33,11 @@ struct engine_options {
 	void (*wake)(void *context, const char *key);
 	void *context;
 	unsigned threads; /* of an aggregation */
+	struct upload_limits {
+		uint64_t bytes;       /* of one upload */
+		uint64_t owner_bytes; /* of what one owner has announced or brought, and that no job uses yet */
+		uint64_t owner_count; /* of these uploads and blobs */
+	} uploads;
 };
 
 must_check int engine_open(const struct engine_options *options, struct engine **engine, struct rounds_error *error);
@@ -91,12 +97,20 @@ must_check int engine_failure(
 /* The site gives the task back without fault. */
 must_check int engine_release(struct engine *engine, const char *site, const char *task, struct rounds_error *error);
 
+/* Uploads: whose they are is durable, what has arrived of them is in blobs/. Owners are "site:NAME" and "person:NAME". */
+
 /*
- * A blob's bytes are in place: makes it known, as `owner`'s ("site:NAME", "person:NAME" or NULL), and finishes the
- * upload that brought it (may be NULL).
+ * A new one, if its owner has not too much under way (ERROR_TOO_MANY) and there is room for all that was announced
+ * (ERROR_NO_SPACE). One that has come `whole`, within one request, is over before anyone could ask for it and is not recorded.
  */
-must_check int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size,
-	const char *owner, const char *upload, struct rounds_error *error);
+must_check int engine_upload_new(
+	struct engine *engine, const struct new_upload *upload, bool whole, struct rounds_error *error);
+/* All bytes have arrived: makes them a blob. With `expected` (may be NULL), ERROR_CHECKSUM, and it is gone, if they differ. */
+must_check int engine_upload_complete(
+	struct engine *engine, const char *id, const char *owner, const char *expected, struct rounds_error *error);
+/* Whatever is there of it. */
+must_check int engine_upload_drop(struct engine *engine, const char *id, struct rounds_error *error);
+const struct upload_limits *engine_upload_limits(const struct engine *engine);
 
 /* A site has stopped or was removed: it is not there until it claims again. The tasks of one that was removed fail. */
 void engine_site_gone(struct engine *engine, const char *site);

@@ -95,6 +95,11 @@ must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const str
 	const char *owner, struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);
 
+/* uploads.c: those that an earlier process began go on. */
+must_check int uploads_recover(struct engine *engine, struct rounds_error *error);
+/* Removes those whose time is up, but for such as are being written just now. */
+must_check int uploads_expire(struct engine *engine, struct rounds_error *error);
+
 /* presence.c: who polls; in memory only. */
 struct presence *presence_new(void);
 void presence_free(struct presence *presence);

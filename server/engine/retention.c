@@ -39,43 +39,16 @@ int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest 
 	return blob_index_add(tx, text, size, owner, error);
 }
 
-struct stored {
-	struct engine *engine;
-	const struct digest *digest;
-	uint64_t size;
-	const char *owner, *upload;
-};
-
-static int blob_stored(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct stored *stored = argument;
-	char text[DIGEST_TEXT_SIZE];
-
-	digest_format(stored->digest, text);
-	if (blob_add_in(stored->engine, tx, stored->digest, stored->size, stored->owner, error))
-		return -1;
-	return stored->upload ? upload_finish(tx, stored->upload, text, error) : 0;
-}
-
-int engine_blob_stored(struct engine *engine, const struct digest *digest, uint64_t size, const char *owner,
-	const char *upload, struct rounds_error *error)
-{
-	struct stored stored = { engine, digest, size, owner, upload };
-
-	return store_write(engine->options.store, blob_stored, &stored, error);
-}
-
 static int sweep_in(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
-	json_auto_t *blobs = NULL, *uploads = NULL;
+	json_auto_t *blobs = NULL;
 	int64_t now = clock_wall_us();
 	struct digest digest;
 	size_t i;
 	json_t *row;
 
-	if (blob_index_unused(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, &blobs, error) ||
-		upload_list_expired(tx, now, &uploads, error))
+	if (blob_index_unused(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, &blobs, error))
 		return -1;
 	json_array_foreach (blobs, i, row) {
 		if (blob_index_forget(tx, json_text_or(row, "digest", ""), error))
@@ -83,15 +56,10 @@ static int sweep_in(struct store_tx *tx, void *argument, struct rounds_error *er
 		if (digest_parse(json_text_or(row, "digest", ""), &digest))
 			blob_remove(engine->options.blobs, &digest);
 	}
-	json_array_foreach (uploads, i, row) {
-		if (upload_delete(tx, json_text_or(row, "id", ""), error))
-			return -1;
-		upload_remove(engine->options.blobs, json_text_or(row, "id", ""));
-	}
 	return 0;
 }
 
 int sweep(struct engine *engine, struct rounds_error *error)
 {
-	return store_write(engine->options.store, sweep_in, engine, error);
+	return store_write(engine->options.store, sweep_in, engine, error) || uploads_expire(engine, error) ? -1 : 0;
 }

@@ -22,7 +22,6 @@ struct app {
 	struct webhooks *webhooks;
 	struct web *web;
 	const struct authority *authority;
-	uint64_t upload_limit; /* bytes of one blob */
 };
 
 extern const struct route routes[];
@@ -66,7 +65,7 @@ handler_fn session_open, session_setup, session_show, session_close, password_ch
 /* web.c */
 handler_fn web_index, web_asset;
 /* uploads.c */
-handler_fn upload_options, upload_post, upload_head, upload_patch, upload_remove_one;
+handler_fn upload_options, upload_loads, upload_post, upload_head, upload_patch, upload_remove_one;
 extern const struct body_sink upload_sink;
 /* blobs.c */
 handler_fn blob_get, blob_tensors;

@@ -5,6 +5,7 @@
 #include "common/json.h"
 #include "server/engine/states.h"
 #include "server/observe/prometheus.h"
+#include "server/store/blob_index.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
 #include "server/store/tasks.h"
@@ -77,7 +78,7 @@ static void put_one(FILE *out, const char *name, const char *type, const char *h
 }
 
 struct counts {
-	json_t *jobs, *tasks, *sites;
+	json_t *jobs, *tasks, *sites, *loads;
 };
 
 static int count(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -85,7 +86,7 @@ static int count(struct store_tx *tx, void *argument, struct rounds_error *error
 	struct counts *counts = argument;
 
 	return job_count_by_state(tx, &counts->jobs, error) || task_count_open(tx, &counts->tasks, error) ||
-			       site_list(tx, &counts->sites, error)
+			       site_list(tx, &counts->sites, error) || owner_loads(tx, NULL, &counts->loads, error)
 		       ? -1
 		       : 0;
 }
@@ -126,6 +127,21 @@ static void put_sites(FILE *out, struct app *app, const json_t *sites)
 		out, "rounds_sites", (double)connected, (const char *const[]){ "state", "connected", NULL });
 	prometheus_sample(out, "rounds_sites", (double)(json_array_size(sites) - connected),
 		(const char *const[]){ "state", "away", NULL });
+}
+
+static void put_loads(FILE *out, const json_t *loads)
+{
+	int64_t uploads = 0, bytes = 0;
+	size_t i;
+	json_t *load;
+
+	json_array_foreach (loads, i, load) {
+		uploads += json_integer_or(load, "uploads", 0);
+		bytes += json_integer_or(load, "announced_bytes", 0);
+	}
+	put_one(out, "rounds_uploads_unfinished", "gauge", "Uploads of which not all has arrived", (double)uploads);
+	put_one(out, "rounds_uploads_announced_bytes", "gauge",
+		"Their lengths, whether or not the bytes have arrived", (double)bytes);
 }
 
 static void put_webhooks(FILE *out, struct app *app)
@@ -173,6 +189,7 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 	put_sites(out, app, counts->sites);
 	put_one(out, "rounds_uploads_active", "gauge", "Uploads that are being written",
 		(double)uploads_active(app->blobs));
+	put_loads(out, counts->loads);
 	put_one(out, "rounds_blobs_free_bytes", "gauge", "Space for new weights", (double)blobs_space(app->blobs));
 	put_one(out, "rounds_aggregations_total", "counter", "Rounds that were aggregated",
 		(double)done.aggregations);
@@ -203,6 +220,7 @@ enum outcome metrics_show(struct request *request, void *context)
 	json_decref(counts.jobs);
 	json_decref(counts.tasks);
 	json_decref(counts.sites);
+	json_decref(counts.loads);
 	if (!failed && out)
 		return reply_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", text);
 	free(text);

@@ -35,6 +35,7 @@ const struct route routes[] = {
 	{ "POST", "/api/v1/tasks/leave", TASK_DO, task_leave, "Say that the site stops and waits for no more tasks" },
 
 	{ "OPTIONS", "/api/v1/uploads", ANYONE, upload_options, "What of tus this server speaks" },
+	{ "GET", "/api/v1/uploads", JOB_READ, upload_loads, "Who has brought what that no job uses yet" },
 	{ "POST", "/api/v1/uploads", BLOB_WRITE, upload_post, "Create an upload (tus)", .body_limit = TUS_BODY },
 	{ "HEAD", "/api/v1/uploads/{upload}", BLOB_WRITE, upload_head, "How much of an upload has arrived (tus)" },
 	{ "PATCH", "/api/v1/uploads/{upload}", BLOB_WRITE, upload_patch, "Send a part of an upload (tus)",

@@ -14,6 +14,8 @@
 #define TUS_VERSION "1.0.0"
 #define EXPIRES_US  (24 * 3600 * SECOND_US)
 
+enum { METADATA_LIMIT = 2000 };
+
 static void tus_headers(struct request *request)
 {
 	reply_header(request, "Tus-Resumable", TUS_VERSION);
@@ -101,83 +103,57 @@ enum outcome upload_options(struct request *request, void *context)
 	reply_header(request, "Tus-Version", TUS_VERSION);
 	reply_header(request, "Tus-Extension", "creation,creation-with-upload,checksum,expiration,termination");
 	reply_header(request, "Tus-Checksum-Algorithm", "sha1,sha256");
-	reply_header(request, "Tus-Max-Size", "%llu", (unsigned long long)app->upload_limit);
+	reply_header(request, "Tus-Max-Size", "%llu", (unsigned long long)engine_upload_limits(app->engine)->bytes);
 	return reply_empty(request, 204);
 }
 
-struct upload_call {
-	struct app *app;
-	struct new_upload row;
+struct lookup {
 	const char *id, *owner;
-	json_t *found;
-	struct upload *upload;
-	char digest[DIGEST_TEXT_SIZE];
+	json_t *row;
 };
-
-static int insert_upload(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct upload_call *call = argument;
-
-	return upload_insert(tx, &call->row, error);
-}
 
 static int find_upload(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	struct upload_call *call = argument;
+	struct lookup *lookup = argument;
 
-	return upload_find(tx, call->id, call->owner, &call->found, error);
+	return upload_find(tx, lookup->id, lookup->owner, &lookup->row, error);
 }
 
-static int delete_upload(struct store_tx *tx, void *argument, struct rounds_error *error)
+/* The row of the upload in the path. Ownership first: another's upload is as unknown as one that never was. */
+static int look_up(struct request *request, struct app *app, json_t **row, struct rounds_error *error)
 {
-	struct upload_call *call = argument;
+	char owner[80];
+	struct lookup lookup = { .id = request_parameter(request, "upload"), .owner = owner };
 
-	return upload_delete(tx, call->id, error);
+	caller_owner(request_caller(request), owner);
+	if (store_read(app->store, find_upload, &lookup, error))
+		return -1;
+	*row = lookup.row;
+	return 0;
 }
 
-/* All bytes are there: makes them a blob. */
-static int complete(struct app *app, const char *id, uint64_t length, const char *expected, const char *owner,
+static int check_creation(struct request *request, struct new_upload *row, char digest_text[DIGEST_TEXT_SIZE],
 	struct rounds_error *error)
-{
-	struct digest wanted, digest;
-	struct upload_call call = { .id = id };
-	struct rounds_error ignored;
-
-	if (!upload_complete(app->blobs, id, length, expected && digest_parse(expected, &wanted) ? &wanted : NULL,
-		    &digest, error))
-		return engine_blob_stored(app->engine, &digest, length, owner, id, error);
-	if (error->kind == ERROR_CHECKSUM && store_write(app->store, delete_upload, &call, &ignored))
-		*error = ignored;
-	return -1;
-}
-
-static int check_creation(
-	struct request *request, struct app *app, struct upload_call *call, struct rounds_error *error)
 {
 	struct digest digest;
 
-	if (check_version(request, error) || header_number(request, "Upload-Length", &call->row.length, error))
+	if (check_version(request, error) || header_number(request, "Upload-Length", &row->length, error))
 		return -1;
-	if (call->row.length > app->upload_limit)
-		return error_set(error, ERROR_TOO_LARGE, "an upload may have at most %llu bytes",
-			(unsigned long long)app->upload_limit);
-	if (call->row.length > blobs_space(app->blobs))
-		return error_set(error, ERROR_NO_SPACE, "the server has no room for %llu bytes now",
-			(unsigned long long)call->row.length);
-	call->row.metadata = request_header(request, "Upload-Metadata");
-	if (call->row.metadata && strlen(call->row.metadata) > 2000)
-		return error_set(error, ERROR_INVALID, "Upload-Metadata may have at most 2000 characters");
-	if (!metadata_value(call->row.metadata, "digest", call->digest, sizeof(call->digest)))
+	row->metadata = request_header(request, "Upload-Metadata");
+	if (row->metadata && strlen(row->metadata) > METADATA_LIMIT)
+		return error_set(
+			error, ERROR_INVALID, "Upload-Metadata may have at most %d characters", METADATA_LIMIT);
+	if (!metadata_value(row->metadata, "digest", digest_text, DIGEST_TEXT_SIZE))
 		return 0;
-	if (!digest_parse(call->digest, &digest))
+	if (!digest_parse(digest_text, &digest))
 		return error_set(error, ERROR_INVALID,
 			"the digest in Upload-Metadata must be sha256: and 64 hexadecimal digits");
-	call->row.digest = call->digest;
+	row->digest = digest_text;
 	return 0;
 }
 
 /* What came along with the creation. */
-static int take_first(struct app *app, struct upload_call *call, const char *bytes, size_t size, uint64_t *offset,
+static int take_first(struct app *app, const struct new_upload *row, const char *bytes, size_t size, uint64_t *offset,
 	struct rounds_error *error)
 {
 	struct upload *upload;
@@ -185,34 +161,22 @@ static int take_first(struct app *app, struct upload_call *call, const char *byt
 
 	*offset = 0;
 	if (size > 0) {
-		if (upload_begin(app->blobs, call->row.id, 0, call->row.length, &upload, error))
+		if (upload_begin(app->blobs, row->id, row->owner, 0, &upload, error))
 			return -1;
 		failed = upload_write(upload, bytes, size, error);
-		if (upload_end(upload, offset, error) || failed)
+		if (upload_end(upload, offset, failed ? NULL : error) || failed)
 			return -1;
 	}
-	return 0;
-}
-
-/* All of it came at once: the upload is over before anyone could ask for it, and needs no row. */
-static int take_whole(struct app *app, const struct upload_call *call, struct rounds_error *error)
-{
-	struct digest wanted, digest;
-
-	if (upload_complete(app->blobs, call->row.id, call->row.length,
-		    call->row.digest && digest_parse(call->row.digest, &wanted) ? &wanted : NULL, &digest, error))
-		return -1;
-	return engine_blob_stored(app->engine, &digest, call->row.length, call->row.owner, NULL, error);
+	return *offset < row->length ? 0
+				     : engine_upload_complete(app->engine, row->id, row->owner, row->digest, error);
 }
 
 enum outcome upload_post(struct request *request, void *context)
 {
 	struct app *app = context;
-	struct rounds_error error = { 0 };
-	char id[UUID_TEXT_SIZE], owner[80];
-	struct upload_call call = {
-		.row = { .id = id, .owner = owner, .expires_us = clock_wall_us() + EXPIRES_US },
-	};
+	struct rounds_error error = { 0 }, ignored;
+	char id[UUID_TEXT_SIZE], owner[80], digest[DIGEST_TEXT_SIZE];
+	struct new_upload row = { .id = id, .owner = owner, .expires_us = clock_wall_us() + EXPIRES_US };
 	uint64_t offset;
 	size_t size;
 	const char *bytes = request_body(request, &size);
@@ -220,48 +184,34 @@ enum outcome upload_post(struct request *request, void *context)
 	tus_headers(request);
 	caller_owner(request_caller(request), owner);
 	uuid_new(id);
-	if (check_creation(request, app, &call, &error) ||
-		(size < call.row.length && store_write(app->store, insert_upload, &call, &error)) ||
-		upload_create(app->blobs, id, &error) || take_first(app, &call, bytes, size, &offset, &error) ||
-		(offset == call.row.length && take_whole(app, &call, &error))) {
-		upload_remove(app->blobs, id);
+	if (check_creation(request, &row, digest, &error) ||
+		engine_upload_new(app->engine, &row, size >= row.length, &error))
+		return reply_error(request, &error);
+	if (take_first(app, &row, bytes, size, &offset, &error)) {
+		(void)!engine_upload_drop(app->engine, id, &ignored);
 		return reply_error(request, &error);
 	}
 	reply_header(request, "Location", "/api/v1/uploads/%s", id);
 	reply_header(request, "Upload-Offset", "%llu", (unsigned long long)offset);
-	if (offset < call.row.length)
-		expires_header(request, call.row.expires_us);
+	if (offset < row.length)
+		expires_header(request, row.expires_us);
 	return reply_empty(request, 201);
-}
-
-/* Ownership first: another's upload is as unknown as one that never was. */
-static int look_up(struct request *request, struct app *app, struct upload_call *call, struct rounds_error *error)
-{
-	call->id = request_parameter(request, "upload");
-	return check_version(request, error) || store_read(app->store, find_upload, call, error) ? -1 : 0;
 }
 
 enum outcome upload_head(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	char owner[80];
-	struct upload_call call = { .owner = owner };
 	json_auto_t *found = NULL;
 	uint64_t offset;
 
 	tus_headers(request);
-	caller_owner(request_caller(request), owner);
-	if (look_up(request, app, &call, &error))
+	if (check_version(request, &error) || look_up(request, app, &found, &error) ||
+		upload_offset(app->blobs, request_parameter(request, "upload"), &offset, &error))
 		return reply_error(request, &error);
-	found = call.found;
-	offset = (uint64_t)json_integer_or(found, "length", 0);
-	if (!json_text_or(found, "blob", NULL)) {
-		/* All bytes may have arrived without having been made a blob: an empty PATCH does it. */
-		if (upload_offset(app->blobs, call.id, &offset, &error))
-			return reply_error(request, &error);
+	/* All bytes may have arrived without having been made a blob: an empty PATCH does it. */
+	if (!json_text_or(found, "blob", NULL))
 		expires_header(request, json_integer_or(found, "expires_us", 0));
-	}
 	reply_header(request, "Upload-Offset", "%llu", (unsigned long long)offset);
 	reply_header(request, "Upload-Length", "%llu", (unsigned long long)json_integer_or(found, "length", 0));
 	if (json_text_or(found, "metadata", NULL))
@@ -286,69 +236,43 @@ static int expect_checksum(struct request *request, struct upload *upload, struc
 	return upload_expect(upload, algorithm, sum, size < 0 ? 0 : (size_t)size, error);
 }
 
-static void call_free(struct upload_call *call)
-{
-	if (!call)
-		return;
-	json_decref(call->found);
-	free(call);
-}
-
-static int begin(struct request *request, struct upload_call *call, struct rounds_error *error)
-{
-	const char *type = request_header(request, "Content-Type");
-	uint64_t offset, length;
-
-	if (!type || strcmp(type, "application/offset+octet-stream") != 0)
-		return error_set(error, ERROR_MEDIA_TYPE, "send application/offset+octet-stream");
-	if (header_number(request, "Upload-Offset", &offset, error) || look_up(request, call->app, call, error))
-		return -1;
-	if (json_text_or(call->found, "blob", NULL))
-		return error_set(error, ERROR_CONFLICT, "this upload is complete");
-	length = (uint64_t)json_integer_or(call->found, "length", 0);
-	if (upload_begin(call->app->blobs, call->id, offset, length, &call->upload, error))
-		return -1;
-	if (!expect_checksum(request, call->upload, error))
-		return 0;
-	(void)!upload_end(call->upload, &offset, NULL);
-	return -1;
-}
-
+/* On an I/O thread: what is needed of the upload is in memory. */
 static int sink_open(struct request *request, void *context, struct rounds_error *error)
 {
-	struct upload_call *call = calloc(1, sizeof(*call));
+	struct app *app = context;
+	const char *type = request_header(request, "Content-Type");
+	struct upload *upload;
 	char owner[80];
+	uint64_t offset;
 
-	if (!call)
-		return error_no_memory(error);
 	tus_headers(request);
 	caller_owner(request_caller(request), owner);
-	call->app = context;
-	call->owner = owner;
-	if (begin(request, call, error)) {
-		call_free(call);
+	if (!type || strcmp(type, "application/offset+octet-stream") != 0)
+		return error_set(error, ERROR_MEDIA_TYPE, "send application/offset+octet-stream");
+	if (check_version(request, error) || header_number(request, "Upload-Offset", &offset, error) ||
+		upload_begin(app->blobs, request_parameter(request, "upload"), owner, offset, &upload, error))
+		return -1;
+	if (expect_checksum(request, upload, error)) {
+		(void)!upload_end(upload, &offset, NULL);
 		return -1;
 	}
-	*request_stream(request) = call;
+	*request_stream(request) = upload;
 	return 0;
 }
 
 static int sink_write(struct request *request, const void *bytes, size_t size, struct rounds_error *error)
 {
-	struct upload_call *call = *request_stream(request);
-
-	return upload_write(call->upload, bytes, size, error);
+	return upload_write(*request_stream(request), bytes, size, error);
 }
 
-/* Also after an answered PATCH: what is still open is closed. */
+/* Also after an answered PATCH, which has ended it itself. */
 static void sink_abandon(struct request *request)
 {
-	struct upload_call *call = *request_stream(request);
+	struct upload *upload = *request_stream(request);
 	uint64_t offset;
 
-	if (call && call->upload)
-		(void)!upload_end(call->upload, &offset, NULL);
-	call_free(call);
+	if (upload)
+		(void)!upload_end(upload, &offset, NULL);
 	*request_stream(request) = NULL;
 }
 
@@ -358,21 +282,23 @@ enum outcome upload_patch(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	struct upload_call *call = *request_stream(request);
-	uint64_t offset, length = (uint64_t)json_integer_or(call->found, "length", 0);
-	struct upload *upload = call->upload;
+	struct upload *upload = *request_stream(request);
+	const char *id = request_parameter(request, "upload");
+	json_auto_t *found = NULL;
+	uint64_t offset, length;
 	char owner[80];
 
-	call->upload = NULL;
+	*request_stream(request) = NULL;
 	caller_owner(request_caller(request), owner);
-	if (upload_end(upload, &offset, &error))
+	if (upload_end(upload, &offset, &error) || look_up(request, app, &found, &error))
 		return reply_error(request, &error);
+	length = (uint64_t)json_integer_or(found, "length", 0);
 	if (offset == length &&
-		complete(app, call->id, length, json_text_or(call->found, "digest", NULL), owner, &error))
+		engine_upload_complete(app->engine, id, owner, json_text_or(found, "digest", NULL), &error))
 		return reply_error(request, &error);
 	reply_header(request, "Upload-Offset", "%llu", (unsigned long long)offset);
 	if (offset < length)
-		expires_header(request, json_integer_or(call->found, "expires_us", 0));
+		expires_header(request, json_integer_or(found, "expires_us", 0));
 	return reply_empty(request, 204);
 }
 
@@ -380,16 +306,31 @@ enum outcome upload_remove_one(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	char owner[80];
-	struct upload_call call = { .owner = owner };
+	json_auto_t *found = NULL;
 
 	tus_headers(request);
-	caller_owner(request_caller(request), owner);
-	if (look_up(request, app, &call, &error))
+	if (check_version(request, &error) || look_up(request, app, &found, &error) ||
+		engine_upload_drop(app->engine, request_parameter(request, "upload"), &error))
 		return reply_error(request, &error);
-	json_decref(call.found);
-	if (store_write(app->store, delete_upload, &call, &error))
-		return reply_error(request, &error);
-	upload_remove(app->blobs, call.id);
 	return reply_empty(request, 204);
+}
+
+static int list_loads(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	return owner_loads(tx, NULL, argument, error);
+}
+
+enum outcome upload_loads(struct request *request, void *context)
+{
+	struct app *app = context;
+	const struct upload_limits *limits = engine_upload_limits(app->engine);
+	struct rounds_error error = { 0 };
+	json_t *loads = NULL;
+
+	if (store_read(app->store, list_loads, &loads, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200,
+		json_pack("{s:o, s:{s:I, s:I, s:I}}", "items", loads, "limits", "upload_bytes",
+			(json_int_t)limits->bytes, "owner_bytes", (json_int_t)limits->owner_bytes, "owner_count",
+			(json_int_t)limits->owner_count));
 }

@@ -110,3 +110,20 @@ int upload_list_expired(struct store_tx *tx, int64_t now_us, json_t **uploads, s
 {
 	return db_rows(tx, error, uploads, "SELECT id FROM upload WHERE expires_us < ?1 LIMIT 500", "i", now_us);
 }
+
+int upload_list(struct store_tx *tx, json_t **uploads, struct rounds_error *error)
+{
+	return db_rows(tx, error, uploads, "SELECT id, owner, length, blob FROM upload", "");
+}
+
+int owner_loads(struct store_tx *tx, const char *owner, json_t **loads, struct rounds_error *error)
+{
+	return db_rows(tx, error, loads,
+		"SELECT owner, sum(open) AS uploads, sum(open * bytes) AS announced_bytes,"
+		" sum(1 - open) AS unused_blobs, sum((1 - open) * bytes) AS unused_bytes FROM"
+		" (SELECT owner, 1 AS open, length AS bytes FROM upload WHERE blob IS NULL"
+		" UNION ALL SELECT owner, 0, size FROM blob_owner JOIN blob USING(digest) WHERE used = 0"
+		" AND NOT EXISTS(SELECT 1 FROM blob_use WHERE blob_use.digest = blob.digest))"
+		" WHERE ?1 IS NULL OR owner = ?1 GROUP BY owner ORDER BY owner",
+		"s", owner);
+}

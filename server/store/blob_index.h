@@ -42,5 +42,14 @@ must_check int upload_find(
 must_check int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error);
 must_check int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
 must_check int upload_list_expired(struct store_tx *tx, int64_t now_us, json_t **uploads, struct rounds_error *error);
+/* All rows: {"id", "owner", "length", "blob"}. */
+must_check int upload_list(struct store_tx *tx, json_t **uploads, struct rounds_error *error);
+
+/*
+ * What an owner has brought that nothing uses yet: uploads that are not complete, with the bytes that they announced, and
+ * blobs that no job has named. With an owner it is one row, without (NULL) one for each owner who has any:
+ * {"owner", "uploads", "announced_bytes", "unused_blobs", "unused_bytes"}.
+ */
+must_check int owner_loads(struct store_tx *tx, const char *owner, json_t **loads, struct rounds_error *error);
 
 #endif

@@ -122,6 +122,9 @@ static const char *const migrations[] = {
 	" place INTEGER NOT NULL, deliveries INTEGER NOT NULL DEFAULT 0, delivered_us INTEGER,"
 	" failures INTEGER NOT NULL DEFAULT 0, failing_us INTEGER,"
 	" tried_us INTEGER, tried_status INTEGER, tried_fault TEXT) STRICT, WITHOUT ROWID;",
+
+	/* 4: what an owner has brought that nothing uses yet is counted with each upload */
+	"CREATE INDEX blob_unused ON blob(created_us) WHERE used = 0;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

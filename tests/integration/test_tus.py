@@ -3,11 +3,14 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
+import resource
 import subprocess
+import threading
 
 import pytest
 
-from harness.deployment import TOP
+from harness.deployment import TOP, SiteClient, wait_until
 from harness.weights import digest_of
 
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -37,8 +40,8 @@ def test_a_large_one_is_hashed_while_it_is_written(rounds):
     assert last.status_code == 204 and rounds.api.download(digest_of(data)) == data
 
 
-def create(rounds, length, **headers):
-    return rounds.api.raw("POST", "/api/v1/uploads", headers={**VERSION, "Upload-Length": str(length), **headers})
+def create(rounds, length, by=None, data=None, **headers):
+    return (by or rounds.api).raw("POST", "/api/v1/uploads", headers={**VERSION, "Upload-Length": str(length), **headers}, data=data)
 
 
 def test_what_it_speaks(rounds):
@@ -104,3 +107,83 @@ def test_anothers_upload_is_unknown(rounds, method):
     other = rounds.api.post("/tokens", {"name": "other", "role": "admin"})["token"]
     seen = rounds.api.raw(method, at, headers={**PART, "Upload-Offset": "0", "Authorization": f"Bearer {other}"})
     assert seen.status_code == 404
+
+
+def test_deleted_while_it_is_written(rounds):
+    """The one that writes is told; nothing is left, neither on disk nor open."""
+    size = 4 << 20
+    at = create(rounds, size).headers["Location"]
+    half = threading.Event()
+
+    def body():
+        yield b"\1" * (size // 2)
+        half.wait(20)
+        yield b"\1" * (size // 2)
+    answer = []
+    writer = threading.Thread(target=lambda: answer.append(
+        rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0"}, data=body())))
+    writer.start()
+    wait_until(lambda: any(path.stat().st_size for path in (rounds.data / "uploads").iterdir()), what="bytes to arrive")
+    assert rounds.api.raw("DELETE", at, headers=VERSION).status_code == 204
+    half.set()
+    writer.join()
+    assert answer[0].status_code == 404
+    assert rounds.api.raw("HEAD", at, headers=VERSION).status_code == 404
+    assert not list((rounds.data / "uploads").iterdir())
+    assert not [link for link in open_files(rounds) if "uploads/" in link]
+
+
+def open_files(rounds):
+    links = []
+    for path in pathlib.Path(f"/proc/{rounds.server.pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(path))
+        except FileNotFoundError:
+            pass
+    return links
+
+
+def test_a_thousand_unfinished_uploads_leave_everyone_else_served(rounds):
+    rounds.restart("--owner-uploads", "1000")
+    site, other = SiteClient(rounds, "a"), SiteClient(rounds, "b")
+    resource.prlimit(rounds.server.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    before = len(open_files(rounds))
+    for _ in range(1000):
+        assert create(rounds, 2, by=site, data=b"x", **PART).status_code == 201
+    assert len(open_files(rounds)) < before + 50
+    refused = create(rounds, 2, by=site)
+    assert refused.status_code == 429 and "DELETE" in refused.json()["detail"]
+    data = os.urandom(3 << 20)
+    assert other.upload(data) == digest_of(data) and other.claim(wait=0) is None
+    assert rounds.api.get("/version")
+    rounds.login()
+    loads = {row["owner"]: row for row in json.loads(rounds.rounds("upload", "list", "-o", "json").stdout)}
+    assert loads["site:a"] == {"owner": "site:a", "uploads": 1000, "announced_bytes": 2000, "unused_blobs": 0, "unused_bytes": 0}
+    assert loads["site:b"]["unused_blobs"] == 1 and loads["site:b"]["unused_bytes"] == len(data)
+    assert "rounds_uploads_unfinished 1000" in rounds.api.raw("GET", "/metrics").text
+
+
+def test_what_was_announced_counts(rounds):
+    rounds.restart("--owner-upload-bytes", "2000")
+    first = create(rounds, 1200)
+    assert first.status_code == 201
+    refused = create(rounds, 1200)
+    assert refused.status_code == 429 and "2000 bytes" in refused.json()["detail"]
+    assert create(rounds, 3, by=SiteClient(rounds, "a")).status_code == 201, "another's limit is its own"
+    assert rounds.api.raw("DELETE", first.headers["Location"], headers=VERSION).status_code == 204
+    assert create(rounds, 1200).status_code == 201
+
+
+def test_unfinished_uploads_outlive_a_restart(rounds):
+    data = os.urandom(5 << 20)
+    at = create(rounds, len(data)).headers["Location"]
+    sent = rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": "0"}, data=data[:3 << 20])
+    assert sent.status_code == 204
+    (rounds.data / "uploads" / "00000000-0000-7000-8000-000000000000").write_bytes(b"of a request that was cut")
+    rounds.server.kill()
+    rounds.start()
+    assert len(list((rounds.data / "uploads").iterdir())) == 1
+    head = rounds.api.raw("HEAD", at, headers=VERSION)
+    offset = int(head.headers["Upload-Offset"])
+    done = rounds.api.raw("PATCH", at, headers={**PART, "Upload-Offset": str(offset)}, data=data[offset:])
+    assert done.status_code == 204 and rounds.api.download(digest_of(data)) == data

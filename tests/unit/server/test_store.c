@@ -7,6 +7,7 @@
 #include "server/store/store.h"
 #include "server/store/tasks.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -161,6 +162,7 @@ static void a_newer_database_is_left_untouched(void **state)
 
 static void blobs_appear_whole_or_not_at_all(void **state)
 {
+	const struct upload_facts facts = { .id = "u", .owner = "site:a", .length = 6 };
 	struct blobs *blobs;
 	struct upload *upload;
 	struct digest digest, wrong = { { 1 } };
@@ -169,23 +171,25 @@ static void blobs_appear_whole_or_not_at_all(void **state)
 	int fd;
 
 	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
-	assert_int_equal(upload_create(blobs, "u", &error), 0);
-	assert_int_equal(upload_begin(blobs, "u", 0, 6, &upload, &error), 0);
+	assert_int_equal(upload_create(blobs, &facts, &error), 0);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 0, &upload, &error), 0);
 	struct upload *second;
-	assert_int_equal(upload_begin(blobs, "u", 0, 6, &second, &error), -1);
+	assert_int_equal(upload_begin(blobs, "u", "site:b", 0, &second, &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 0, &second, &error), -1);
 	assert_int_equal(error.kind, ERROR_CONFLICT);
 	assert_int_equal(upload_write(upload, "abc", 3, &error), 0);
 	assert_int_equal(upload_write(upload, "defg", 4, &error), -1);
 	assert_int_equal(error.kind, ERROR_TOO_LARGE);
 	assert_int_equal(upload_end(upload, &offset, &error), 0);
 	assert_int_equal(offset, 3);
-	assert_int_equal(upload_begin(blobs, "u", 2, 6, &upload, &error), -1);
-	assert_int_equal(upload_begin(blobs, "u", 3, 6, &upload, &error), 0);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 2, &upload, &error), -1);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 3, &upload, &error), 0);
 	assert_int_equal(upload_write(upload, "def", 3, &error), 0);
 	assert_int_equal(upload_end(upload, &offset, &error), 0);
 	digest_of("abcdef", 6, &digest);
 	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
-	assert_int_equal(upload_complete(blobs, "u", 6, &digest, &digest, &error), 0);
+	assert_int_equal(upload_complete(blobs, "u", &digest, &digest, &error), 0);
 	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), 0);
 	assert_int_equal(size, 6);
 	close(fd);
@@ -194,6 +198,98 @@ static void blobs_appear_whole_or_not_at_all(void **state)
 	blob_remove(blobs, &digest);
 	blob_remove(blobs, &digest);
 	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
+	blobs_close(blobs);
+}
+
+static int descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+static void an_idle_upload_keeps_no_descriptor(void **state)
+{
+	struct blobs *blobs;
+	struct upload *upload;
+	struct rounds_error error = { 0 };
+	uint64_t offset, all, own;
+	int before;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	before = descriptors();
+	for (int i = 0; i < 50; i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "u%d", i);
+		const struct upload_facts facts = { .id = id, .owner = i % 2 ? "site:a" : "site:b", .length = 10 };
+		assert_int_equal(upload_create(blobs, &facts, &error), 0);
+		assert_int_equal(upload_begin(blobs, id, facts.owner, 0, &upload, &error), 0);
+		assert_int_equal(upload_write(upload, "x", 1, &error), 0);
+		assert_int_equal(upload_end(upload, &offset, &error), 0);
+	}
+	assert_int_equal(descriptors(), before);
+	uploads_promised(blobs, "site:a", &all, &own);
+	assert_int_equal(all, 450);
+	assert_int_equal(own, 225);
+	blobs_close(blobs);
+}
+
+static void an_upload_that_is_removed_while_it_is_written_is_gone(void **state)
+{
+	const struct upload_facts facts = { .id = "u", .owner = "site:a", .length = 6 };
+	struct blobs *blobs;
+	struct upload *upload;
+	struct rounds_error error = { 0 };
+	uint64_t offset;
+	int before;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	before = descriptors();
+	assert_int_equal(upload_create(blobs, &facts, &error), 0);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 0, &upload, &error), 0);
+	assert_true(upload_is_active(blobs, "u"));
+	upload_remove(blobs, "u");
+	assert_int_equal(upload_offset(blobs, "u", &offset, &error), -1);
+	assert_int_equal(upload_write(upload, "abc", 3, &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
+	assert_int_equal(upload_end(upload, &offset, &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
+	assert_int_equal(access(in(state, "uploads/u"), F_OK), -1);
+	assert_int_equal(descriptors(), before);
+	assert_int_equal(uploads_active(blobs), 0);
+	blobs_close(blobs);
+}
+
+static void after_a_restart_uploads_go_on_and_strays_are_removed(void **state)
+{
+	const struct upload_facts kept = { .id = "u", .owner = "site:a", .length = 6 },
+				  lost = { .id = "v", .owner = "site:a", .length = 6 };
+	struct blobs *blobs;
+	struct upload *upload;
+	struct rounds_error error = { 0 };
+	struct digest digest;
+	uint64_t offset;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	write_file(in(state, "uploads/u"), "abc", 3);
+	write_file(in(state, "uploads/stray"), "abc", 3);
+	assert_int_equal(upload_find_again(blobs, &kept, &error), 0);
+	assert_int_equal(upload_find_again(blobs, &lost, &error), 0);
+	assert_int_equal(uploads_clear(blobs, &error), 0);
+	assert_int_equal(access(in(state, "uploads/stray"), F_OK), -1);
+	assert_int_equal(upload_offset(blobs, "v", &offset, &error), -1);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 3, &upload, &error), 0);
+	assert_int_equal(upload_write(upload, "def", 3, &error), 0);
+	assert_int_equal(upload_end(upload, &offset, &error), 0);
+	digest_of("abcdef", 6, &digest);
+	assert_int_equal(upload_complete(blobs, "u", &digest, &digest, &error), 0);
+	assert_int_equal(upload_begin(blobs, "u", "site:a", 6, &upload, &error), -1);
+	assert_says(error, "complete");
 	blobs_close(blobs);
 }
 
@@ -227,6 +323,9 @@ int main(void)
 		unit_test_in_directory(there_is_one_task_for_a_job_round_and_site),
 		unit_test_in_directory(a_newer_database_is_left_untouched),
 		unit_test_in_directory(blobs_appear_whole_or_not_at_all),
+		unit_test_in_directory(an_idle_upload_keeps_no_descriptor),
+		unit_test_in_directory(an_upload_that_is_removed_while_it_is_written_is_gone),
+		unit_test_in_directory(after_a_restart_uploads_go_on_and_strays_are_removed),
 		unit_test_in_directory(a_changed_bit_is_found),
 	};
 
