@@ -8,7 +8,7 @@ const struct field export_flags[] = {
 	{ "tensorboard", FIELD_TEXT, "A folder for event files: tensorboard --logdir FOLDER", .min = 1, .max = 1000 },
 	{ "mlflow", FIELD_TEXT, "An MLflow server, such as http://localhost:5000 (MLFLOW_TRACKING_TOKEN is honoured)",
 		.min = 1, .max = 1000 },
-	{ "experiment", FIELD_TEXT, "MLflow's experiment, made if needed", .fallback = "\"rounds\"", .min = 1,
+	{ "experiment", FIELD_TEXT, "MLflow's experiment, made if needed (rounds unless said)", .min = 1,
 		.max = 200 },
 	{ NULL },
 };
@@ -23,6 +23,8 @@ int job_export(struct cli *cli, struct rounds_error *error)
 	if (!csv && !tensorboard && !mlflow)
 		return error_set(
 			error, ERROR_INVALID, "say where to: --csv FOLDER, --tensorboard FOLDER, --mlflow URL");
+	if (!mlflow && json_object_get(cli->options, "experiment"))
+		return error_field(error, "--experiment", "is MLflow's: it does nothing without --mlflow URL");
 	if (history_read(cli, cli_word(cli, 0), &history, error))
 		return -1;
 	if (csv && save_csv(&history, csv, error))

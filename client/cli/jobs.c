@@ -268,6 +268,8 @@ static int choose_model(
 	size_t i;
 	json_t *item;
 
+	if (round && json_bool_or(cli->options, "best", false))
+		return error_field(error, "--best", "does nothing with --round: say one of them");
 	if (round) {
 		snprintf(path, sizeof(path), "/api/v1/jobs/%s/models", id);
 		if (cli_get(cli, path, &answer, error))

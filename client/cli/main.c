@@ -233,9 +233,9 @@ static int run(const struct command *command, int own, int argc, char **argv)
 	http_global_init();
 	if (!command->offline && context_connect(json_text_or(options, "context", ""), &connection, &error))
 		return say(&error);
-	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json") };
+	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json"), NULL };
 	code = command->run(&cli, &error);
-	return code < 0 ? say_all(&error, connection ? connection_faults(connection) : NULL) : code;
+	return code < 0 ? say_all(&error, cli.connection ? connection_faults(cli.connection) : NULL) : code;
 }
 
 static bool wants_help(int argc, char **argv)

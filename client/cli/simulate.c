@@ -4,6 +4,7 @@
  */
 #include "client/cli/cli.h"
 
+#include "client/cli/processes.h"
 #include "client/cli/split.h"
 #include "client/transfer.h"
 #include "common/clock.h"
@@ -12,14 +13,9 @@
 #include "common/text.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,8 +23,9 @@ const struct field simulate_flags[] = {
 	{ "data", FIELD_TEXT,
 		"A CSV file that is split, or a folder with a CSV file or a folder for each site, named by it",
 		.required = true, .min = 1, .max = 4096 },
-	{ "sites", FIELD_INTEGER, "How many sites, where a file is split", .fallback = "4", .min = 1, .max = 1000 },
-	{ "split", FIELD_TEXT, "even, dirichlet:ALPHA by the label, or column:NAME", .fallback = "\"even\"", .min = 1,
+	{ "sites", FIELD_INTEGER, "How many sites, where a file is split (4 unless said)", .min = 1,
+		.max = PROCESSES_MOST - 1 },
+	{ "split", FIELD_TEXT, "How: even (unless said), dirichlet:ALPHA by the label, or column:NAME", .min = 1,
 		.max = 200 },
 	{ "label", FIELD_TEXT, "The column to be predicted", .min = 1, .max = 200 },
 	{ "classes", FIELD_TEXT, "The label's values in order, with commas, where they are text", .min = 1,
@@ -36,26 +33,17 @@ const struct field simulate_flags[] = {
 	{ "dataset", FIELD_TEXT,
 		"A JSON file with more of the dataset's settings, as in site.json: categories, ignore...", .min = 1,
 		.max = 4096 },
-	{ "executor", FIELD_TEXT, "The program that trains, such as \"python3 train.py\"; else the built-in trainers",
+	{ "executor", FIELD_TEXT,
+		"The program that does the job's work, such as \"python3 train.py\"; else the built-in trainers",
 		.min = 1, .max = 4096 },
 	{ "to", FIELD_TEXT, "Where to write the model", .fallback = "\"model.safetensors\"", .min = 1, .max = 4096 },
 	{ "keep", FIELD_BOOL, "Leave the directory with logs, data and the server's state", .fallback = "false" },
 	{ NULL },
 };
 
-static atomic_bool interrupted;
-
-static void interrupt(int number)
-{
-	(void)number;
-	atomic_store(&interrupted, true);
-}
-
 struct simulation {
 	struct cli *cli;
 	char *home, *ca, *url;
-	pid_t *pids; /* the server's first */
-	size_t running;
 	json_t *spec, *sites; /* the job; names */
 	json_t *dataset;      /* what a site's settings say of its data, beside the path */
 };
@@ -79,45 +67,6 @@ static char *program(const char *name)
 	return strdup(name);
 }
 
-/* Starts a program with its log in a file; `input` (may be NULL) is what it reads. Dies with this one. */
-static pid_t start(char *const argv[], const char *log, const char *input)
-{
-	int pipes[2] = { -1, -1 };
-	pid_t pid;
-
-	if (input && pipe2(pipes, O_CLOEXEC))
-		return -1;
-	pid = fork();
-	if (pid == 0) {
-		int out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		if (setpgid(0, 0) || dup2(input ? pipes[0] : open("/dev/null", O_RDONLY | O_CLOEXEC), 0) < 0 ||
-			dup2(out, 1) < 0 || dup2(out, 2) < 0)
-			_exit(126);
-		execvp(argv[0], argv);
-		dprintf(2, "cannot run %s: %s\n", argv[0], strerror(errno));
-		_exit(127);
-	}
-	file_close(pipes[0]);
-	if (input && pid > 0 && write(pipes[1], input, strlen(input)) < 0)
-		kill(pid, SIGTERM);
-	file_close(pipes[1]);
-	return pid;
-}
-
-static int run(char *const argv[], const char *log, const char *input, struct rounds_error *error)
-{
-	pid_t pid = start(argv, log, input);
-	int status = 0;
-
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return error_errno(error, "cannot run %s", argv[0]);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	return error_set(error, ERROR_INTERNAL, "%s %s failed; see %s", argv[0], argv[1], log);
-}
-
 /* What a program writes into a file, once it does. */
 static int read_soon(const char *path, char **text, struct rounds_error *error)
 {
@@ -125,12 +74,14 @@ static int read_soon(const char *path, char **text, struct rounds_error *error)
 	size_t size;
 
 	while (file_read(path, 100000, text, &size, error) || size == 0) {
-		if (clock_steady_us() > until || atomic_load(&interrupted))
+		if (clock_steady_us() > until || atomic_load(processes_stop()))
 			return error_prefix(error, "the simulated server does not start");
 		nanosleep(&(struct timespec){ .tv_nsec = 5 * 1000 * 1000 }, NULL);
 	}
 	return 0;
 }
+
+enum { SITES_UNLESS_SAID = 4 };
 
 static int start_server(struct simulation *sim, struct rounds_error *error)
 {
@@ -141,19 +92,19 @@ static int start_server(struct simulation *sim, struct rounds_error *error)
 	scoped(text_free) char *token_path = text_new("%s/server/admin.token", sim->home);
 	scoped(text_free) char *token = NULL;
 	scoped(text_free) char *port = NULL;
-	struct connection_options options = { .stop = &interrupted };
+	struct connection_options options = { .stop = processes_stop() };
 	char word[4][20] = { "init", "--data-dir", "--port-file", "--address" };
 	char loopback[] = "127.0.0.1", any[] = "0", port_flag[] = "--port";
 
 	sim->ca = text_new("%s/server/ca.pem", sim->home);
 	if (!server || !data || !port_file || !log || !token_path || !sim->ca)
 		return error_no_memory(error);
-	if (run((char *[]){ server, word[0], word[1], data, NULL }, log, NULL, error))
+	if (processes_run((char *[]){ server, word[0], word[1], data, NULL }, log, NULL, error) ||
+		processes_start("server",
+			(char *[]){
+				server, word[1], data, word[2], port_file, word[3], loopback, port_flag, any, NULL },
+			log, error))
 		return -1;
-	sim->pids[0] = start(
-		(char *[]){ server, word[1], data, word[2], port_file, word[3], loopback, port_flag, any, NULL }, log,
-		NULL);
-	sim->running = 1;
 	if (read_soon(port_file, &port, error) || read_soon(token_path, &token, error))
 		return -1;
 	port[strcspn(port, "\n")] = token[strcspn(token, "\n")] = '\0';
@@ -229,10 +180,11 @@ static json_t *site_settings(const struct simulation *sim, const char *name)
 		}
 		json_object_set_new(dataset, "classes", list);
 	}
+	/* Whoever simulates is the administrator, too: what the program says may be told. */
 	if (executor)
 		json_object_set_new(settings, "executors",
-			json_pack("{s:{s:o, s:o}}", json_text_or(sim->spec, "executor", "script"), "command",
-				words_of(executor), "environment", environment()));
+			json_pack("{s:{s:o, s:o, s:b}}", json_text_or(sim->spec, "executor", ""), "command",
+				words_of(executor), "environment", environment(), "share_log", true));
 	return settings;
 }
 
@@ -242,21 +194,18 @@ static int start_site(struct simulation *sim, const char *name, struct rounds_er
 	scoped(text_free) char *config = text_new("%s/%s.json", sim->home, name);
 	scoped(text_free) char *log = text_new("%s/%s.log", sim->home, name);
 	json_auto_t *settings = site_settings(sim, name), *body = json_pack("{s:s}", "site", name), *answer = NULL;
-	char join_word[] = "join", config_flag[] = "--config";
+	char join_word[] = "join", config_flag[] = "--config", label[80];
 
+	snprintf(label, sizeof(label), "site %s", name);
 	if (!site || !config || !log || !settings)
 		return error_no_memory(error);
 	if (json_dump_file(settings, config, JSON_INDENT(2)))
 		return error_errno(error, "cannot write %s", config);
 	if (cli_post(sim->cli, "/api/v1/invitations", body, &answer, error) ||
-		run((char *[]){ site, join_word, sim->url, config_flag, config, NULL }, log,
+		processes_run((char *[]){ site, join_word, sim->url, config_flag, config, NULL }, log,
 			json_text_or(answer, "invitation", ""), error))
 		return -1;
-	sim->pids[sim->running] = start((char *[]){ site, config_flag, config, NULL }, log, NULL);
-	if (sim->pids[sim->running] < 0)
-		return error_errno(error, "cannot start a site");
-	sim->running++;
-	return 0;
+	return processes_start(label, (char *[]){ site, config_flag, config, NULL }, log, error);
 }
 
 /* A job that names its sites takes only theirs. */
@@ -310,6 +259,36 @@ static int take_folder(struct simulation *sim, const char *folder, struct rounds
 	return failed;
 }
 
+/* A flag that would do nothing is a misunderstanding: better said now than found out in the results. */
+static int check_flags(const json_t *options, bool folder, struct rounds_error *error)
+{
+	const char *split = json_text_or(options, "split", NULL);
+	bool sites = json_object_get(options, "sites") != NULL;
+
+	if (folder && (sites || split))
+		return error_field(error, sites ? "--sites" : "--split",
+			"is for a file: a folder has a file or a folder for each site");
+	if (sites && split && !strncmp(split, "column:", 7))
+		return error_field(
+			error, "--sites", "does nothing with --split %s, which makes a site of each value", split);
+	return 0;
+}
+
+/* The job names who does its work. One that names nobody has its work done by the program that was given. */
+static int choose_executor(struct simulation *sim, struct rounds_error *error)
+{
+	const char *named = json_text_or(sim->spec, "executor", NULL);
+
+	if (!json_is_object(sim->spec))
+		return error_set(error, ERROR_INVALID, "%s holds no job", cli_word(sim->cli, 0));
+	if (json_text_or(sim->cli->options, "executor", NULL))
+		return named ? 0 : json_object_set_new(sim->spec, "executor", json_string("script"));
+	if (named && strcmp(named, "trainer") != 0)
+		return error_field(error, "--executor",
+			"is missing: the job names \"%.63s\", and only you know which program that is", named);
+	return 0;
+}
+
 static int deal_data(struct simulation *sim, struct rounds_error *error)
 {
 	const json_t *options = sim->cli->options;
@@ -324,9 +303,11 @@ static int deal_data(struct simulation *sim, struct rounds_error *error)
 		return error_no_memory(error);
 	if (directory_make(folder, 0700, error))
 		return -1;
+	if (check_flags(options, S_ISDIR(status.st_mode), error))
+		return -1;
 	if (S_ISDIR(status.st_mode))
 		return take_folder(sim, data, error);
-	if (split_table(data, folder, (size_t)json_integer_or(options, "sites", 4),
+	if (split_table(data, folder, (size_t)json_integer_or(options, "sites", SITES_UNLESS_SAID),
 		    json_text_or(options, "split", "even"), json_text_or(options, "label", NULL),
 		    (uint64_t)json_integer_or(sim->spec, "seed", 1), &names, error))
 		return -1;
@@ -342,6 +323,7 @@ static int run_job(struct simulation *sim, struct rounds_error *error)
 	const char *to = json_text_or(sim->cli->options, "to", "");
 	scoped(text_free) char *path = NULL;
 	struct digest digest;
+	bool has_model;
 	int code;
 
 	json_object_set(sim->spec, "sites", sim->sites);
@@ -351,12 +333,12 @@ static int run_job(struct simulation *sim, struct rounds_error *error)
 	path = text_new("/api/v1/jobs/%s", json_text_or(job, "id", ""));
 	if (code != EXIT_DONE || !path || cli_get(sim->cli, path, &done, error))
 		return code ? code : -1;
-	if (digest_parse(json_text_or(done, "model", ""), &digest) &&
-		transfer_download(sim->cli->connection, &digest, to, &options, error))
+	has_model = digest_parse(json_text_or(done, "model", ""), &digest);
+	if (has_model && transfer_download(sim->cli->connection, &digest, to, &options, error))
 		return -1;
 	if (sim->cli->json)
 		print_json(done);
-	else
+	else if (has_model)
 		printf("The model: %s\n", to);
 	return EXIT_DONE;
 }
@@ -367,41 +349,22 @@ static int simulate_in(struct simulation *sim, struct rounds_error *error)
 	json_t *name;
 
 	sim->sites = json_array();
-	if (deal_data(sim, error))
+	if (choose_executor(sim, error) || deal_data(sim, error))
 		return -1;
-	sim->pids = calloc(json_array_size(sim->sites) + 1, sizeof(pid_t));
-	if (!sim->pids)
-		return error_no_memory(error);
 	if (!sim->cli->json)
 		printf("%zu sites in %s\n", json_array_size(sim->sites), sim->home);
 	if (start_server(sim, error))
 		return -1;
 	json_array_foreach (sim->sites, i, name)
-		if (atomic_load(&interrupted) || start_site(sim, json_string_value(name), error))
+		if (atomic_load(processes_stop()) || start_site(sim, json_string_value(name), error))
 			return -1;
 	return run_job(sim, error);
-}
-
-/* The sites first, all at once, then the server. */
-static void stop_all(struct simulation *sim)
-{
-	for (size_t i = 1; i < sim->running; i++)
-		kill(sim->pids[i], SIGTERM);
-	for (size_t i = 1; i < sim->running; i++)
-		waitpid(sim->pids[i], NULL, 0);
-	if (sim->running) {
-		kill(sim->pids[0], SIGTERM);
-		waitpid(sim->pids[0], NULL, 0);
-	}
-	connection_free(sim->cli->connection);
-	sim->cli->connection = NULL;
 }
 
 int simulate(struct cli *cli, struct rounds_error *error)
 {
 	const char *temporary = getenv("TMPDIR");
 	struct simulation sim = { .cli = cli };
-	struct sigaction on_signal = { .sa_handler = interrupt };
 	bool keep = json_bool_or(cli->options, "keep", false);
 	int code;
 
@@ -418,11 +381,13 @@ int simulate(struct cli *cli, struct rounds_error *error)
 		free(sim.home);
 		return error_errno(error, "cannot make a temporary directory");
 	}
-	sigaction(SIGINT, &on_signal, NULL);
-	sigaction(SIGTERM, &on_signal, NULL);
+	processes_begin();
+	cli->stop = processes_stop();
 	code = simulate_in(&sim, error);
-	stop_all(&sim);
-	if (keep || code < 0)
+	if (code < 0)
+		processes_explain(error);
+	processes_end();
+	if (keep || (code < 0 && !processes_interrupted()))
 		fprintf(stderr, "Logs, data and state are in %s\n", sim.home);
 	else
 		directory_remove(sim.home);
@@ -432,6 +397,5 @@ int simulate(struct cli *cli, struct rounds_error *error)
 	free(sim.home);
 	free(sim.ca);
 	free(sim.url);
-	free(sim.pids);
 	return code;
 }

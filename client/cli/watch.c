@@ -113,6 +113,8 @@ static void say_round(const struct view *view, int64_t round)
 	size_t i;
 	json_t *curve;
 
+	if (round == 0 && measured_round(view) < 0)
+		return; /* the model that it began with, of which nothing is known */
 	printf("round %3lld of %lld   ", (long long)round, (long long)json_integer_or(view->job, "rounds", 1));
 	json_array_foreach (json_object_get(view->curves, "series"), i, curve) {
 		scoped(text_free) char *name = value_text(json_object_get(curve, "name"));
@@ -121,13 +123,25 @@ static void say_round(const struct view *view, int64_t round)
 		if (isfinite(value) && shown < METRICS_SAID)
 			printf("%s%.30s %.4f", shown++ ? "  " : "", name ? name : "", value);
 	}
-	putchar('\n');
+	puts(shown ? "" : "done");
 }
 
-/* A round's metrics are known when the next one closes: its line comes then. */
+/*
+ * The last round of which all is known that will be: what was measured of its model comes with the round after it, and
+ * where nothing is measured, that round's own end says so.
+ */
+static int64_t known_round(const struct view *view)
+{
+	int64_t round = json_integer_or(view->job, "round", 0), measured = measured_round(view);
+	bool completed = !strcmp(json_text_or(view->job, "state", ""), "completed");
+	int64_t closed = completed ? round : round - 2;
+
+	return measured > closed ? measured : closed;
+}
+
 static void say_rounds(struct view *view)
 {
-	int64_t last = measured_round(view);
+	int64_t last = known_round(view);
 
 	for (; view->round_said < last; view->round_said++)
 		say_round(view, view->round_said + 1);
@@ -142,9 +156,11 @@ static void say_event(const json_t *event)
 }
 
 /* The outage of a server is waited out. */
-static int try_again(int tries, const struct rounds_error *error)
+static int try_again(const struct view *view, int tries, const struct rounds_error *error)
 {
-	if (error->kind != ERROR_UNAVAILABLE || tries == PATIENCE_SECONDS)
+	const atomic_bool *stop = view->cli->stop;
+
+	if (error->kind != ERROR_UNAVAILABLE || tries == PATIENCE_SECONDS || (stop && atomic_load(stop)))
 		return -1;
 	nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 	return 0;
@@ -158,7 +174,7 @@ static int next_events(struct view *view, json_t **events, struct rounds_error *
 
 	snprintf(path, sizeof(path), "/events?limit=1000&cursor=%lld&wait=%d", (long long)view->cursor, wait);
 	for (int tries = 0; fetch(view, path, events, error); tries++)
-		if (try_again(tries, error))
+		if (try_again(view, tries, error))
 			return -1;
 	view->cursor = json_integer_or(*events, "next", view->cursor);
 	return 0;
@@ -179,7 +195,7 @@ static int show(struct view *view, const json_t *events, struct rounds_error *er
 	json_t *event;
 
 	for (int tries = 0; refresh(view, error); tries++)
-		if (try_again(tries, error))
+		if (try_again(view, tries, error))
 			return -1;
 	if (!view->live)
 		say_rounds(view);

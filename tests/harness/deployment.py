@@ -12,7 +12,7 @@ import requests
 from harness.weights import digest_of
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("ROUNDS_BUILD", TOP / "build"))
+BUILD = pathlib.Path(os.environ.get("ROUNDS_BUILD", TOP / "build")).resolve()  # tests change directories
 # A sanitizer's allocator keeps what is freed: memory then says nothing.
 MEMORY_COUNTS = "ROUNDS_SANITIZE:STRING=\n" in (BUILD / "CMakeCache.txt").read_text()
 DATA = TOP / "tests/data"

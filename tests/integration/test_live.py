@@ -253,6 +253,9 @@ def test_traces_and_csv_say_what_the_server_says(rounds, tmp_path):
         (m["round"], m["site"], m["name"], m["value"]) for m in told)
     assert len(rows["tasks"]) == len(rounds.tasks(job)) and rows["rounds"][-1]["model"] == rounds.job(job)["model"]
     assert "--tensorboard" in rounds.rounds("job", "export", job, check=False).stderr
+    for words in (["export", job, "--csv", tmp_path / "out", "--experiment", "x"], ["download", job, "--round", "1", "--best"]):
+        done = rounds.rounds("job", *words, check=False)
+        assert done.returncode == 2 and "does nothing with" in done.stderr, "a flag without an effect is a mistake"
 
 
 def test_event_files_are_whole_records(rounds, tmp_path):
