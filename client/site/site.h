@@ -5,10 +5,9 @@
 #include "client/http.h"
 #include "client/site/executor.h"
 #include "client/site/spool.h"
+#include "common/protocol.h"
 
 #include <pthread.h>
-
-#define PROTOCOL_VERSION 1 /* between rounds-server and rounds-site */
 
 struct site {
 	const json_t *settings;

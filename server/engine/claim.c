@@ -2,8 +2,8 @@
 #include "server/engine/internal.h"
 
 #include "common/clock.h"
-#include "common/fields.h"
 #include "common/json.h"
+#include "server/engine/protocol.h"
 #include "server/engine/trace.h"
 #include "server/store/blob_index.h"
 #include "server/store/identities.h"
@@ -14,18 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct field facts_fields[] = {
-	{ "protocol", FIELD_INTEGER, "The version of the protocol that the site speaks", .required = true, .min = 0,
-		.max = 1e6 },
-	{ "version", FIELD_TEXT, "The site's own version", .fallback = "\"\"", .min = 0, .max = 63 },
-	{ "slots", FIELD_INTEGER, "How many jobs it takes part in at once", .fallback = "1", .min = 1, .max = 1024 },
-	{ "datasets", FIELD_NAMES, "What data it offers", .fallback = "[]", .min = 0, .max = 1000 },
-	{ "executors", FIELD_NAMES, "What programs it offers", .fallback = "[]", .min = 0, .max = 1000 },
-	{ "holding", FIELD_TEXTS, "Tasks that it works on or has results of", .fallback = "[]", .min = 0,
-		.max = 4096 },
-	{ NULL },
-};
-
 /* The claim with its facts checked and completed: what the files below need. */
 struct claiming {
 	struct engine *engine;
@@ -34,22 +22,6 @@ struct claiming {
 	json_t *task, *job;    /* rows */
 	json_t **answer;
 };
-
-static int check_facts(const json_t *given, json_t **facts, struct rounds_error *error)
-{
-	json_auto_t *faults = json_array();
-
-	*facts = fields_apply(facts_fields, given, "", faults);
-	if (!*facts)
-		return fields_error(faults, error);
-	if (json_integer_or(*facts, "protocol", 0) == PROTOCOL_VERSION)
-		return 0;
-	json_decref(*facts);
-	*facts = NULL;
-	return error_set(error, ERROR_UPGRADE,
-		"this server needs protocol version %d (rounds-site %s); this site speaks version %lld",
-		PROTOCOL_VERSION, ROUNDS_VERSION, (long long)json_integer_or(given, "protocol", 0));
-}
 
 static int read_site(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
@@ -67,7 +39,7 @@ static int write_site(struct store_tx *tx, void *argument, struct rounds_error *
 
 static bool same_facts(const json_t *known, const json_t *facts)
 {
-	static const char *const names[] = { "version", "slots", "datasets", "executors" };
+	static const char *const names[] = { "protocol", "version", "slots", "datasets", "executors", "tables" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!json_equal(json_object_get(known, names[i]), json_object_get(facts, names[i])))
@@ -82,7 +54,7 @@ int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds
 	char key[80];
 	bool is_new;
 
-	if (check_facts(claim->facts, &facts, error))
+	if (protocol_claim(claim->facts, &facts, error))
 		return -1;
 	claiming.facts = facts;
 	if (store_read(engine->options.store, read_site, &claiming, error))

@@ -19,8 +19,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1 /* between rounds-server and rounds-site */
-
 struct engine;
 
 struct engine_options {
@@ -75,7 +73,7 @@ must_check int engine_verify(struct engine *engine, const char *job, char id[37]
 
 struct claim {
 	const char *site;
-	const json_t *facts; /* version, slots, datasets, executors, holding: as sent, checked here */
+	const json_t *facts; /* as sent; what they may be is in protocol.c */
 	uint64_t ticket;     /* of this site's newest claim; see engine_claim_begin */
 };
 /* Notes that the site is there, and makes its older claims void. */

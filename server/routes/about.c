@@ -1,6 +1,7 @@
 #include "server/routes/app.h"
 
 #include "common/json.h"
+#include "common/protocol.h"
 #include "server/engine/spec.h"
 
 #include <string.h>

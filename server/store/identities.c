@@ -9,7 +9,8 @@
 
 #define SITE                                                                                                         \
 	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","           \
-	" seen_us AS \"seen:time\", version, slots, datasets AS \"datasets:json\", executors AS \"executors:json\"," \
+	" seen_us AS \"seen:time\", version, protocol, slots, datasets AS \"datasets:json\","                        \
+	" executors AS \"executors:json\", tables AS \"tables:json\","                                               \
 	" rtt_us / 1e6 AS rtt_seconds, received_bytes, sent_bytes"
 
 int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
@@ -52,10 +53,11 @@ int site_set_state(struct store_tx *tx, const char *name, const char *state, str
 int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6 WHERE name = "
-		"?1",
-		"ssijji", name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1),
-		json_object_get(facts, "datasets"), json_object_get(facts, "executors"), clock_wall_us());
+		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6, protocol = ?7,"
+		" tables = ?8 WHERE name = ?1",
+		"ssijjiij", name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1),
+		json_object_get(facts, "datasets"), json_object_get(facts, "executors"), clock_wall_us(),
+		json_integer_or(facts, "protocol", 0), json_object_get(facts, "tables"));
 }
 
 int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)

@@ -123,8 +123,12 @@ static const char *const migrations[] = {
 	" failures INTEGER NOT NULL DEFAULT 0, failing_us INTEGER,"
 	" tried_us INTEGER, tried_status INTEGER, tried_fault TEXT) STRICT, WITHOUT ROWID;",
 
-	/* 4: what an owner has brought that nothing uses yet is counted with each upload */
-	"CREATE INDEX blob_unused ON blob(created_us) WHERE used = 0;",
+	/* 4 */
+	/* What an owner has brought that nothing uses yet is counted with each upload. */
+	"CREATE INDEX blob_unused ON blob(created_us) WHERE used = 0;"
+	/* What a site speaks, and what it tells of its datasets. */
+	"ALTER TABLE site ADD COLUMN protocol INTEGER;"
+	"ALTER TABLE site ADD COLUMN tables TEXT;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

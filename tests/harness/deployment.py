@@ -162,14 +162,14 @@ class SiteClient(Api):
 class Site(Process):
     """The real daemon."""
 
-    def __init__(self, deployment, name, config, env=None, prefix=()):
+    def __init__(self, deployment, name, config, env=None, prefix=(), build=BUILD):
         self.name = name
         self.deployment = deployment
         self.config = config
         self.state = pathlib.Path(config["state_dir"])
         path = deployment.home / f"{name}.json"
         path.write_text(json.dumps(config))
-        super().__init__([*prefix, BUILD / "client/rounds-site", "--config", path], deployment.home / f"{name}.log", env)
+        super().__init__([*prefix, build / "client/rounds-site", "--config", path], deployment.home / f"{name}.log", env)
 
     def again(self, **changes):
         """The same site, started anew."""
@@ -231,10 +231,10 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return state
 
-    def start_site(self, name, env=None, url=None, prefix=(), **settings):
+    def start_site(self, name, env=None, url=None, prefix=(), build=BUILD, **settings):
         """The real daemon. By default it offers the puppet executor, and wdbc where there is data of its name.
 
-        `prefix` is a command that runs it, such as `ip netns exec NAME`.
+        `prefix` is a command that runs it, such as `ip netns exec NAME`; `build` may be that of an older release.
         """
         self.join(name)
         table = DATA / f"wdbc/{name}.csv"
@@ -246,7 +246,7 @@ class Deployment:
                          "wdbc": {"path": str(table if table.exists() else DATA / "wdbc/test.csv"), **WDBC}},
             **settings,
         }
-        site = Site(self, name, config, env, prefix)
+        site = Site(self, name, config, env, prefix, build)
         self.processes.append(site)
         return site
 

@@ -25,3 +25,13 @@ def save(tensors):
 
 def digest_of(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def load(data):
+    """The tensors of a float32 file."""
+    (length,) = struct.unpack("<Q", data[:8])
+    header, body = json.loads(data[8:8 + length]), data[8 + length:]
+    header.pop("__metadata__", None)
+    assert all(entry["dtype"] == "F32" for entry in header.values())
+    return {name: np.frombuffer(body[slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
+            for name, entry in header.items()}

@@ -1,0 +1,34 @@
+/*
+ * What sites of each version of the protocol say and are told. A hospital updates its program when it can, so a server
+ * answers every version from PROTOCOL_OLDEST to PROTOCOL_VERSION in its own words: an older site may not say what came
+ * later, and is told nothing that it would not understand.
+ */
+#ifndef ROUNDS_SERVER_ENGINE_PROTOCOL_H
+#define ROUNDS_SERVER_ENGINE_PROTOCOL_H
+
+#include "common/error.h"
+#include "common/fields.h"
+#include "common/protocol.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct protocol {
+	int version;
+	const struct field *claim; /* what a site says of itself when it asks for work */
+};
+
+/* In order of version, PROTOCOL_OLDEST first. */
+extern const struct protocol protocols[PROTOCOL_VERSION - PROTOCOL_OLDEST + 1];
+
+/* NULL for a version that this server does not speak. */
+const struct protocol *protocol_find(int64_t version);
+
+/*
+ * A claim's facts in the words of its version, checked, with defaults: a new reference. Beside what was said it has
+ * `tables`: {dataset: {"columns", "rows", "label"}}, each null where the site does not tell it; or null itself, from a
+ * site that tells of none. ERROR_UPGRADE for a version that is not spoken here.
+ */
+must_check int protocol_claim(const json_t *given, json_t **facts, struct rounds_error *error);
+
+#endif
