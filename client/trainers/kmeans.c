@@ -1,5 +1,6 @@
 #include "client/trainers/kmeans.h"
 
+#include "client/trainers/microaggregation.h"
 #include "client/trainers/sums.h"
 #include "common/fields.h"
 #include "common/json.h"
@@ -18,6 +19,7 @@ struct clustering {
 	size_t k, width;
 	struct tensor_file file; /* the model */
 	const double *centers, *mean, *scale;
+	struct groups groups; /* of the site's rows: they go to their centers whole */
 	struct sums sums;
 };
 
@@ -65,8 +67,11 @@ static int make_model(struct clustering *work, uint64_t seed, struct rounds_erro
 
 	if (!centers || !counts || !mean || !scale)
 		return -1;
-	for (size_t j = 0; j < work->width; j++)
-		measure_column(work->data, j, &mean[j], &scale[j]);
+	for (size_t j = 0; j < work->width; j++) {
+		scale[j] = 1;
+		if (work->groups.told[j])
+			measure_column(work->data, j, &mean[j], &scale[j]);
+	}
 	for (size_t i = 0; i < work->k * work->width; i++) {
 		double u = 1 - random_unit(&random), v = random_unit(&random);
 
@@ -85,15 +90,15 @@ static int read_model(struct clustering *work, const char *path, struct rounds_e
 		       : 0;
 }
 
-/* A scaled feature; where it is missing, whatever it is compared with. */
-static double scaled(const struct clustering *work, size_t row, size_t column, double otherwise)
+/* A scaled feature of a group; where it tells none, whatever it is compared with. */
+static double scaled(const struct clustering *work, size_t group, size_t column, double otherwise)
 {
-	double value = (double)work->data->features[row * work->width + column];
+	double value = work->groups.mean[group * work->width + column];
 
 	return isnan(value) ? otherwise : (value - work->mean[column]) / work->scale[column];
 }
 
-static size_t nearest(const struct clustering *work, size_t row, double *least)
+static size_t nearest(const struct clustering *work, size_t group, double *least)
 {
 	size_t best = 0;
 
@@ -103,7 +108,7 @@ static size_t nearest(const struct clustering *work, size_t row, double *least)
 
 		for (size_t j = 0; j < work->width; j++) {
 			double center = work->centers[i * work->width + j],
-			       away = scaled(work, row, j, center) - center;
+			       away = scaled(work, group, j, center) - center;
 
 			apart += away * away;
 		}
@@ -115,6 +120,16 @@ static size_t nearest(const struct clustering *work, size_t row, double *least)
 	return best;
 }
 
+/* The squared distances, summed, of a group's rows from its mean. */
+static double spread(const struct clustering *work, size_t group)
+{
+	double sum = 0;
+
+	for (size_t j = 0; j < work->width; j++)
+		sum += work->groups.deviations[group * work->width + j] / (work->scale[j] * work->scale[j]);
+	return sum;
+}
+
 static int assign(struct clustering *work, double *inertia, struct rounds_error *error)
 {
 	double *sums = add(work, work->k, work->width, "centers", error),
@@ -124,44 +139,55 @@ static int assign(struct clustering *work, double *inertia, struct rounds_error 
 	if (!sums || !counts || !mean || !scale)
 		return -1;
 	*inertia = 0;
-	for (size_t row = 0; row < work->data->rows; row++) {
-		double least;
-		size_t center = nearest(work, row, &least);
+	for (size_t group = 0; group < work->groups.count; group++) {
+		double least, rows = (double)(work->groups.starts[group + 1] - work->groups.starts[group]);
+		size_t center = nearest(work, group, &least);
 
-		*inertia += least / (double)work->data->rows;
-		counts[center]++;
+		*inertia += (rows * least + spread(work, group)) / (double)work->data->rows;
+		counts[center] += rows;
 		for (size_t j = 0; j < work->width; j++)
-			sums[center * work->width + j] += scaled(
-				work, row, j, work->centers[center * work->width + j]);
+			sums[center * work->width + j] += rows * scaled(work, group, j,
+									 work->centers[center * work->width + j]);
 	}
 	return 0;
 }
 
+static int do_kind(struct clustering *work, const json_t *task, double *inertia, struct rounds_error *error)
+{
+	const char *kind = json_text_or(task, "kind", "");
+	size_t least = (size_t)json_integer_or(json_object_get(task, "dataset"), "min_cell", 5);
+
+	if (groups_make(work->data, least, &work->groups, error))
+		return -1;
+	if (least > 1 && work->k > work->data->rows / least)
+		return error_set(error, ERROR_INVALID,
+			"this site's rows are too few for so many clusters: each needs min_cell of them; ask for fewer");
+	if (!strcmp(kind, "initialize")
+			? make_model(work, (uint64_t)json_integer_or(task, "seed", 1), error)
+			: read_model(work, json_text_or(task, "model", ""), error) || assign(work, inertia, error))
+		return -1;
+	return strcmp(kind, "evaluate") != 0 ? sums_write(&work->sums, json_text_or(task, "output", ""), error) : 0;
+}
+
 int kmeans_do(const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error)
 {
-	const char *model = json_text_or(task, "model", NULL), *kind = json_text_or(task, "kind", "");
 	json_auto_t *asked = NULL, *faults = json_array();
 	struct clustering work = { .data = dataset, .width = dataset->columns };
 	double inertia = (double)NAN;
-	bool first = !strcmp(kind, "initialize");
 	int failed;
 
 	asked = fields_apply(asked_fields, json_object_get(task, "algorithm"), "algorithm", faults);
 	if (!asked)
 		return fields_error(faults, error);
 	work.k = (size_t)json_integer_or(asked, "kmeans", 1);
-	if (first)
-		failed = make_model(&work, (uint64_t)json_integer_or(task, "seed", 1), error);
-	else
-		failed = read_model(&work, model ? model : "", error) || assign(&work, &inertia, error);
-	if (!failed && strcmp(kind, "evaluate") != 0)
-		failed = sums_write(&work.sums, json_text_or(task, "output", ""), error);
+	failed = do_kind(&work, task, &inertia, error);
+	groups_free(work.groups);
 	sums_free(work.sums);
 	tensor_file_close(work.file);
 	if (failed)
 		return -1;
-	*result = first ? json_pack("{s:I, s:{}}", "weight", (json_int_t)dataset->rows, "metrics")
-			: json_pack("{s:I, s:{s:o}}", "weight", (json_int_t)dataset->rows, "metrics", "inertia",
-				  json_number_or_null(inertia));
+	*result = json_pack("{s:I, s:{}}", "weight", (json_int_t)dataset->rows, "metrics");
+	if (*result && strcmp(json_text_or(task, "kind", ""), "initialize") != 0)
+		json_object_set_new(json_object_get(*result, "metrics"), "inertia", json_number_or_null(inertia));
 	return *result ? 0 : error_no_memory(error);
 }

@@ -1,13 +1,13 @@
 """Every number against an independent float64 reference in NumPy: aggregation bit by bit, training step by step."""
 import itertools
 import json
-import subprocess
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from harness.deployment import BUILD, DATA, WDBC, SiteClient
+from harness.trainer import Trainer
 from harness.weights import save
 
 
@@ -97,26 +97,6 @@ def test_what_the_safetensors_package_writes_and_reads(rounds):
 
 
 # The trainer
-
-
-class Trainer:
-    """rounds-trainer over its protocol."""
-
-    def __init__(self):
-        self.popen = subprocess.Popen([BUILD / "client/rounds-trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1, algorithm=None):
-        task = {"type": "task", "protocol": 1, "kind": kind, "round": round, "seed": seed, "params": params, "dataset": dataset,
-                "model": str(model) if model else None, "output": str(output) if output else "", "algorithm": algorithm}
-        self.popen.stdin.write(json.dumps(task) + "\n")
-        self.popen.stdin.flush()
-        while (line := json.loads(self.popen.stdout.readline()))["type"] not in ("result", "error"):
-            pass
-        return line
-
-    def close(self):
-        self.popen.stdin.close()
-        assert self.popen.wait(10) == 0
 
 
 @pytest.fixture

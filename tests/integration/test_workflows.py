@@ -304,7 +304,12 @@ def test_a_stored_model_is_only_measured(hospitals):
     assert refused.status_code == 400 and refused.json()["errors"][0]["field"] == "initial_model"
 
 
-def test_kmeans_is_that_of_the_pooled_rows(hospitals):
+def test_kmeans_is_that_of_the_pooled_rows(rounds):
+    """Where every administrator says that single rows may be told; test_small_cells.py has the others."""
+    hospitals = rounds
+    for name in HOSPITALS:
+        rounds.start_site(name, datasets={"wdbc": {"path": str(DATA / f"wdbc/{name}.csv"), **WDBC, "min_cell": 1}})
+    rounds.connected(*HOSPITALS)
     job = hospitals.submit(workflow="kmeans", executor="trainer", dataset="wdbc", sites=HOSPITALS,
                            params={"rounds": 15, "clusters": 5, "key_metric": "inertia", "key_metric_goal": "min"})
     first, last = models(hospitals, job)
