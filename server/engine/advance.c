@@ -105,30 +105,39 @@ static int record_task(struct advance *at, const json_t *action, struct rounds_e
 	return task_insert(at->tx, &task, error) || wake_site(at->engine, at->tx, task.site, error) ? -1 : 0;
 }
 
-static int record_cancel(struct advance *at, const json_t *action, struct rounds_error *error)
+/* The open tasks of a round, or of all (-1). */
+static int cancel_open(
+	struct store_tx *tx, const char *job, int64_t round, const char *reason, struct rounds_error *error)
 {
+	const struct task_change change = { .reason = reason };
 	json_auto_t *tasks = NULL;
 	size_t i;
 	json_t *task;
 
-	if (task_list_open(at->tx, at->id, json_integer_or(action, "round", -1), &tasks, error))
+	if (task_list_open(tx, job, round, &tasks, error))
 		return -1;
 	json_array_foreach (tasks, i, task)
-		if (task_close(at->tx, json_text_or(task, "id", ""), "cancelled",
-			    json_text_or(action, "reason", NULL), error))
+		if (task_move(tx, json_text_or(task, "id", ""), json_text_or(task, "state", ""), TASK_CANCELLED,
+			    &change, error))
 			return -1;
 	return 0;
+}
+
+static int record_cancel(struct advance *at, const json_t *action, struct rounds_error *error)
+{
+	return cancel_open(
+		at->tx, at->id, json_integer_or(action, "round", -1), json_text_or(action, "reason", NULL), error);
 }
 
 static int record_aggregate(struct advance *at, const json_t *action, struct rounds_error *error)
 {
 	int64_t round = json_integer_or(action, "round", 0);
+	const struct round_change change = { .how = action, .kind = json_text_or(action, "kind", "") };
 	json_auto_t *row = NULL;
 
-	if (round_find(at->tx, at->id, round, &row, error) ||
-		state_check(&round_machine, json_text_or(row, "state", ""), ROUND_AGGREGATING, error))
+	if (round_find(at->tx, at->id, round, &row, error))
 		return -1;
-	return round_aggregating(at->tx, at->id, round, action, json_text_or(action, "kind", ""), error) ||
+	return round_move(at->tx, at->id, round, json_text_or(row, "state", ""), ROUND_AGGREGATING, &change, error) ||
 			       note(at->engine, at->tx, at->id, round, "aggregating", NULL, "aggregating the updates",
 				       error) ||
 			       store_after_commit(at->tx, aggregate_soon, at->engine, "", error)
@@ -165,13 +174,16 @@ static int record_initial(struct advance *at, const char *model, struct rounds_e
 	scoped(text_free) char *text = json_canonical(manifest);
 	char digest_text[DIGEST_TEXT_SIZE];
 	struct digest digest;
-	struct round_result result = { model, manifest, digest_text };
+	const struct round_change change = { .model = model, .manifest = manifest, .manifest_digest = digest_text };
 
 	if (!text)
 		return error_no_memory(error);
 	digest_of(text, strlen(text), &digest);
 	digest_format(&digest, digest_text);
-	return round_begin(at->tx, at->id, 0, NULL, error) || round_done(at->tx, at->id, 0, &result, error) ? -1 : 0;
+	return round_begin(at->tx, at->id, 0, NULL, error) ||
+			       round_move(at->tx, at->id, 0, "collecting", ROUND_DONE, &change, error)
+		       ? -1
+		       : 0;
 }
 
 static int record_model(struct advance *at, const json_t *action, struct rounds_error *error)
@@ -339,19 +351,13 @@ int job_end(struct engine *engine, struct store_tx *tx, const json_t *job, enum 
 	struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", ""), *name = job_machine.states[state].name;
-	json_auto_t *tasks = NULL;
+	const struct job_change change = { .reason = reason };
 	char text[700];
-	size_t i;
-	json_t *task;
 
-	if (state_check(&job_machine, json_text_or(job, "state", ""), (int)state, error) ||
-		job_set_state(tx, id, name, reason, error) || timer_clear(tx, id, NULL, error) ||
-		job_free_sites(tx, id, error) || job_set_paused(tx, id, 0, false, error) ||
-		task_list_open(tx, id, -1, &tasks, error))
+	if (job_move(tx, id, json_text_or(job, "state", ""), state, &change, error) ||
+		timer_clear(tx, id, NULL, error) || job_free_sites(tx, id, error) ||
+		cancel_open(tx, id, -1, "the job has ended", error))
 		return -1;
-	json_array_foreach (tasks, i, task)
-		if (task_close(tx, json_text_or(task, "id", ""), "cancelled", "the job has ended", error))
-			return -1;
 	snprintf(text, sizeof(text), "%s%s%s", name, reason ? ": " : "", reason ? reason : "");
 	if (note(engine, tx, id, -1, name, NULL, text, error))
 		return -1;

@@ -100,10 +100,12 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	json_auto_t *now = NULL;
 	scoped(text_free) char *text = json_canonical(order->manifest);
 	struct digest digest;
-	struct round_result result = { json_text_or(order->manifest, "model", ""), order->manifest, manifest_digest };
+	const struct round_change change = { .model = json_text_or(order->manifest, "model", ""),
+		.manifest = order->manifest,
+		.manifest_digest = manifest_digest };
 	struct event event = { .kind = EVENT_AGGREGATED,
 		.round = number,
-		.model = result.model,
+		.model = change.model,
 		.control = json_text_or(order->manifest, "control", NULL) };
 
 	if (!text)
@@ -114,10 +116,9 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 		return 0;
 	digest_of(text, strlen(text), &digest);
 	digest_format(&digest, manifest_digest);
-	return state_check(&round_machine, "aggregating", ROUND_DONE, error) ||
+	return round_move(tx, job, number, "aggregating", ROUND_DONE, &change, error) ||
 			       blob_add_in(order->engine, tx, &order->model, order->model_size, NULL, error) ||
 			       store_control(tx, order, error) || store_outliers(tx, order, error) ||
-			       round_done(tx, job, number, &result, error) ||
 			       note(order->engine, tx, job, number, "aggregated", NULL, "the round's model is ready",
 				       error) ||
 			       advance(order->engine, tx, job, &event, error)

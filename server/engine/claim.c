@@ -133,6 +133,7 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 {
 	struct claiming *claiming = argument;
 	json_auto_t *blob = NULL;
+	struct task_change change = { 0 };
 	const char *model, *id;
 	int64_t round;
 	char text[120];
@@ -148,9 +149,10 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	model = json_text_or(claiming->task, "model", NULL);
 	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site,
 		json_text_or(claiming->task, "kind", ""));
+	change.lease_due = clock_steady_us() + json_integer_or(claiming->task, "lease_us", 0);
 	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
 		(model && blob_index_find(tx, model, &blob, error)) ||
-		task_lease(tx, id, clock_steady_us() + json_integer_or(claiming->task, "lease_us", 0), error) ||
+		task_move(tx, id, json_text_or(claiming->task, "state", ""), TASK_LEASED, &change, error) ||
 		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased",
 			claiming->claim->site, text, error) ||
 		kick_after(claiming->engine, tx, error))

@@ -4,8 +4,8 @@
 
 #include "server/aggregate/aggregate.h"
 #include "server/engine/engine.h"
-#include "server/engine/states.h"
 #include "server/engine/workflow.h"
+#include "server/store/states.h"
 
 #include <pthread.h>
 

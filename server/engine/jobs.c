@@ -41,6 +41,7 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	const json_t *params = json_object_get(submitting->spec, "params");
 	const struct workflow *workflow = workflow_find(json_text_or(submitting->spec, "workflow", ""));
 	const char *parent = submitting->asked->traceparent;
+	const struct job_change change = { 0 };
 	char id[UUID_TEXT_SIZE], trace[TRACE_SIZE];
 	struct new_job job = {
 		.id = id,
@@ -67,8 +68,7 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	if (!parent || !trace_parse(parent, trace))
 		trace_of_job(id, trace);
 	if (check_initial_model(submitting, tx, error) || job_insert(tx, &job, error) ||
-		state_check(&job_machine, "submitted", JOB_QUEUED, error) ||
-		job_set_state(tx, id, "queued", NULL, error))
+		job_move(tx, id, "submitted", JOB_QUEUED, &change, error))
 		return -1;
 	if (json_object_get(submitting->spec, "initial_model") &&
 		blob_use(tx, id, json_text_or(submitting->spec, "initial_model", ""), "initial", 0, error))
@@ -116,12 +116,11 @@ int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, 
 	struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
+	const struct job_change change = { .reason = reason, .paused_at = clock_steady_us(), .held = held };
 	char text[700];
 
 	snprintf(text, sizeof(text), "paused: %s", reason);
-	return state_check(&job_machine, json_text_or(job, "state", ""), JOB_PAUSED, error) ||
-			       job_set_state(tx, id, "paused", reason, error) ||
-			       job_set_paused(tx, id, clock_steady_us(), held, error) ||
+	return job_move(tx, id, json_text_or(job, "state", ""), JOB_PAUSED, &change, error) ||
 			       note(engine, tx, id, -1, "paused", NULL, text, error)
 		       ? -1
 		       : 0;
@@ -133,12 +132,12 @@ int job_resume_in(
 {
 	const char *id = json_text_or(job, "id", "");
 	int64_t now = clock_steady_us(), away = now - json_integer_or(job, "paused_at", now);
+	const struct job_change change = { 0 };
 	json_auto_t *tasks = NULL;
 	size_t i;
 	json_t *task;
 
-	if (state_check(&job_machine, json_text_or(job, "state", ""), JOB_RUNNING, error) ||
-		job_set_state(tx, id, "running", NULL, error) || job_set_paused(tx, id, 0, false, error) ||
+	if (job_move(tx, id, json_text_or(job, "state", ""), JOB_RUNNING, &change, error) ||
 		timer_shift(tx, id, away, error) || task_shift(tx, id, away, error) ||
 		note(engine, tx, id, -1, "resumed", NULL, why, error) || task_list_open(tx, id, -1, &tasks, error))
 		return -1;

@@ -91,13 +91,13 @@ static int start(struct engine *engine, struct store_tx *tx, const json_t *job, 
 {
 	const char *id = json_text_or(job, "id", "");
 	struct event event = { .kind = EVENT_STARTED };
+	const struct job_change change = { 0 };
 	char text[60];
 	size_t i;
 	json_t *site;
 
 	snprintf(text, sizeof(text), "started with %zu sites", json_array_size(sites));
-	if (state_check(&job_machine, json_text_or(job, "state", ""), JOB_RUNNING, error) ||
-		job_set_state(tx, id, "running", NULL, error) ||
+	if (job_move(tx, id, json_text_or(job, "state", ""), JOB_RUNNING, &change, error) ||
 		note(engine, tx, id, -1, "running", NULL, text, error))
 		return -1;
 	json_array_foreach (sites, i, site)

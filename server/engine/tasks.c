@@ -94,6 +94,7 @@ static int check_metrics(const json_t *metrics, struct rounds_error *error)
 static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct report *report = argument;
+	struct task_change again = { 0 };
 	const json_t *log = json_object_get(report->body, "log");
 	struct task_progress progress = {
 		.stage = json_text_or(report->body, "stage", NULL),
@@ -110,8 +111,9 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 	if (log && keep_log(report->engine, tx, report->task, log, error))
 		return -1;
 	/* Its lease had run out, but nobody else has begun: it goes on. */
+	again.lease_due = lease_end(report);
 	if (!strcmp(json_text_or(report->task, "state", ""), "pending") &&
-		task_lease(tx, report->id, lease_end(report), error))
+		task_move(tx, report->id, "pending", TASK_LEASED, &again, error))
 		return -1;
 	if (task_extend(tx, report->id, lease_end(report), &progress, error) ||
 		tell_progress(report->engine, tx, json_text_or(report->task, "job", ""), error))
@@ -292,6 +294,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 		.metrics = report->metrics,
 		.timings = report->timings,
 	};
+	struct task_change change = { 0 };
 	const char *job, *kind;
 	struct event event = { .kind = EVENT_RESULT, .site = report->site, .model = report->update };
 	char text[160];
@@ -315,10 +318,10 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	if (!answer)
 		return error_no_memory(error);
 	result.answer = answer;
+	change.result = &result;
 	snprintf(text, sizeof(text), "%s delivered (%s)", report->site, kind);
-	if (state_check(&task_machine, json_text_or(report->task, "state", ""), TASK_DONE, error) ||
-		task_done(tx, report->id, &result, error) || enter_small(report, tx, error) ||
-		keep_timings(report, tx, error) ||
+	if (task_move(tx, report->id, json_text_or(report->task, "state", ""), TASK_DONE, &change, error) ||
+		enter_small(report, tx, error) || keep_timings(report, tx, error) ||
 		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
 		(report->update && event.round > 0 && updates_of(report->job) == UPDATES_LIKE_MODEL &&
 			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||
@@ -395,6 +398,7 @@ int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *tas
 		.task = json_text_or(task, "kind", ""),
 		.site = site,
 		.reason = reason };
+	const struct task_change change = { .failed = true, .reason = reason };
 
 	if (job_find(tx, job_id, &job, error))
 		return -1;
@@ -402,16 +406,14 @@ int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *tas
 	if (!for_good && failures < most) {
 		snprintf(text, sizeof(text), "%s: try %lld of %lld failed: %s", site, (long long)failures,
 			(long long)most, reason);
-		return state_check(&task_machine, json_text_or(task, "state", ""), TASK_PENDING, error) ||
-				       task_release(tx, id, true, reason, error) ||
+		return task_move(tx, id, json_text_or(task, "state", ""), TASK_PENDING, &change, error) ||
 				       note(engine, tx, job_id, round, "task_retry", site, text, error) ||
 				       wake_site(engine, tx, site, error)
 			       ? -1
 			       : 0;
 	}
 	snprintf(text, sizeof(text), "%s failed: %s", site, reason);
-	return state_check(&task_machine, json_text_or(task, "state", ""), TASK_FAILED, error) ||
-			       task_close(tx, id, "failed", reason, error) ||
+	return task_move(tx, id, json_text_or(task, "state", ""), TASK_FAILED, &change, error) ||
 			       note(engine, tx, job_id, round, "task_failed", site, text, error) ||
 			       advance(engine, tx, job_id, &event, error)
 		       ? -1
@@ -451,10 +453,13 @@ int engine_failure(
 static int release(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct report *report = argument;
+	const struct task_change change = { .reason = "the site gave it back" };
 
 	if (find_own(tx, report, error) || check_open(report, error))
 		return -1;
-	return task_release(tx, report->id, false, "the site gave it back", error) ||
+	if (!strcmp(json_text_or(report->task, "state", ""), "pending"))
+		return 0; /* its lease ran out before */
+	return task_move(tx, report->id, json_text_or(report->task, "state", ""), TASK_PENDING, &change, error) ||
 			       note(report->engine, tx, json_text_or(report->job, "id", ""),
 				       json_integer_or(report->task, "round", -1), "task_released", report->site,
 				       "the site gave its task back", error)

@@ -3,12 +3,12 @@
 
 #include "common/clock.h"
 #include "common/json.h"
-#include "server/engine/states.h"
 #include "server/observe/prometheus.h"
 #include "server/store/blob_index.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
 #include "server/store/tasks.h"
+#include "server/store/states.h"
 
 #include <stdio.h>
 #include <string.h>

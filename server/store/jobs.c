@@ -112,21 +112,19 @@ int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error
 	return db_rows(tx, error, jobs, "SELECT " WHOLE " FROM job WHERE state = 'paused' AND held = 1", "");
 }
 
-int job_set_state(
-	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
+int job_move(struct store_tx *tx, const char *id, const char *from, enum job_state to,
+	const struct job_change *change, struct rounds_error *error)
 {
-	return db_run(tx, error,
-		"UPDATE job SET state = ?2, reason = ?3, version = version + 1,"
-		" started_us = CASE WHEN ?2 = 'running' THEN ifnull(started_us, ?4) ELSE started_us END,"
-		" finished_us = CASE WHEN ?2 IN ('completed', 'failed', 'aborted') THEN ?4 ELSE NULL END WHERE id = "
-		"?1",
-		"sssi", id, state, reason, clock_wall_us());
-}
-
-int job_set_paused(struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error)
-{
-	return db_run(tx, error, "UPDATE job SET paused_at = nullif(?2, 0), held = ?3 WHERE id = ?1", "sii", id,
-		paused_at, (int64_t)held);
+	if (state_check(&job_machine, from, (int)to, error) ||
+		db_run(tx, error,
+			"UPDATE job SET state = ?3, reason = ?4, paused_at = nullif(?5, 0), held = ?6, version = version + 1,"
+			" started_us = CASE WHEN ?3 = 'running' THEN ifnull(started_us, ?7) ELSE started_us END,"
+			" finished_us = CASE WHEN ?3 IN ('completed', 'failed', 'aborted') THEN ?7 END"
+			" WHERE id = ?1 AND state = ?2",
+			"ssssiii", id, from, job_machine.states[to].name, change->reason, change->paused_at,
+			(int64_t)change->held, clock_wall_us()))
+		return -1;
+	return state_moved(tx, &job_machine, from, error);
 }
 
 int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)

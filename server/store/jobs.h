@@ -5,6 +5,7 @@
 #ifndef ROUNDS_SERVER_STORE_JOBS_H
 #define ROUNDS_SERVER_STORE_JOBS_H
 
+#include "server/store/states.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
@@ -45,13 +46,17 @@ must_check int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds
 /* Jobs that paused by themselves for want of space. */
 must_check int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 
-must_check int job_set_state(
-	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error);
-/* When the job was paused (steady time; 0: it runs), and whether it goes on by itself once there is space. */
+/* What a move writes beside the state. */
+struct job_change {
+	const char *reason; /* may be NULL */
+	int64_t paused_at;  /* to paused: steady time */
+	bool held;          /* to paused: goes on by itself once there is space */
+};
+/* From the state that the row was read in: ERROR_CONFLICT if the table does not allow it, or the row has moved since. */
+must_check int job_move(struct store_tx *tx, const char *id, const char *from, enum job_state to,
+	const struct job_change *change, struct rounds_error *error);
 /* Why a queued job has not started yet; the version stays. */
 must_check int job_set_reason(struct store_tx *tx, const char *id, const char *reason, struct rounds_error *error);
-must_check int job_set_paused(
-	struct store_tx *tx, const char *id, int64_t paused_at, bool held, struct rounds_error *error);
 /* After the machine has booted anew, `paused_at` counts from `now`. */
 must_check int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
 must_check int job_set_progress(

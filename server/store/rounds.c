@@ -17,22 +17,32 @@ int round_begin(
 		"sisi", job, number, model_in, clock_wall_us());
 }
 
-int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const json_t *how, const char *kind,
-	struct rounds_error *error)
+static int to_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *from,
+	const struct round_change *change, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE round SET state = 'aggregating', how = ?3, kind = ?4, aggregating_us = ?5 WHERE job = ?1 "
-		"AND number = ?2",
-		"sijsi", job, number, how, kind, clock_wall_us());
+		"UPDATE round SET state = 'aggregating', how = ?4, kind = ?5, aggregating_us = ?6"
+		" WHERE job = ?1 AND number = ?2 AND state = ?3",
+		"sisjsi", job, number, from, change->how, change->kind, clock_wall_us());
 }
 
-int round_done(struct store_tx *tx, const char *job, int64_t number, const struct round_result *result,
-	struct rounds_error *error)
+static int to_done(struct store_tx *tx, const char *job, int64_t number, const char *from,
+	const struct round_change *change, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE round SET state = 'done', model = ?3, manifest = ?4, manifest_digest = ?5, finished_us = ?6"
-		" WHERE job = ?1 AND number = ?2",
-		"sisjsi", job, number, result->model, result->manifest, result->manifest_digest, clock_wall_us());
+		"UPDATE round SET state = 'done', model = ?4, manifest = ?5, manifest_digest = ?6, finished_us = ?7"
+		" WHERE job = ?1 AND number = ?2 AND state = ?3",
+		"sissjsi", job, number, from, change->model, change->manifest, change->manifest_digest,
+		clock_wall_us());
+}
+
+int round_move(struct store_tx *tx, const char *job, int64_t number, const char *from, enum round_state to,
+	const struct round_change *change, struct rounds_error *error)
+{
+	if (state_check(&round_machine, from, (int)to, error) ||
+		(to == ROUND_DONE ? to_done : to_aggregating)(tx, job, number, from, change, error))
+		return -1;
+	return state_moved(tx, &round_machine, from, error);
 }
 
 int round_find(struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error)

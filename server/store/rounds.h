@@ -2,6 +2,7 @@
 #ifndef ROUNDS_SERVER_STORE_ROUNDS_H
 #define ROUNDS_SERVER_STORE_ROUNDS_H
 
+#include "server/store/states.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
@@ -9,16 +10,17 @@
 /* Rounds. `number` 0 stands for the initial model. */
 must_check int round_begin(
 	struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error);
-/* `how` is the plan's action: method, params, weights, step. */
-must_check int round_aggregating(struct store_tx *tx, const char *job, int64_t number, const json_t *how,
-	const char *kind, struct rounds_error *error);
-struct round_result {
-	const char *model;      /* digest of the aggregate */
-	const json_t *manifest; /* what it was made of */
+/* What a move writes beside the state. */
+struct round_change {
+	const json_t *how;      /* to aggregating: the plan's action, with method, params, weights, step */
+	const char *kind;       /* to aggregating: of the tasks whose results are the inputs */
+	const char *model;      /* to done: digest of the aggregate */
+	const json_t *manifest; /* to done: what it was made of */
 	const char *manifest_digest;
 };
-must_check int round_done(struct store_tx *tx, const char *job, int64_t number, const struct round_result *result,
-	struct rounds_error *error);
+/* From the state that the row was read in: ERROR_CONFLICT if the table does not allow it, or the row has moved since. */
+must_check int round_move(struct store_tx *tx, const char *job, int64_t number, const char *from, enum round_state to,
+	const struct round_change *change, struct rounds_error *error);
 must_check int round_find(
 	struct store_tx *tx, const char *job, int64_t number, json_t **round, struct rounds_error *error);
 must_check int round_list(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **rounds,

@@ -126,15 +126,6 @@ int task_needs_model(
 	return 0;
 }
 
-int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error)
-{
-	return db_run(tx, error,
-		"UPDATE task SET state = 'leased', lease_due = ?2, attempts = attempts + 1, leased_us = ?3, stage = "
-		"'received',"
-		" fraction = 0 WHERE id = ?1",
-		"sii", id, due, clock_wall_us());
-}
-
 int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
 	struct rounds_error *error)
 {
@@ -145,30 +136,72 @@ int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct t
 		"sisdj", id, due, progress->stage, progress->fraction, progress->metrics);
 }
 
-int task_release(struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error)
+static int to_pending(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
+	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?2, reason = ?3, stage = "
-		"NULL,"
-		" fraction = NULL WHERE id = ?1",
-		"sis", id, (int64_t)failed, reason);
+		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?3, reason = ?4, stage = NULL,"
+		" fraction = NULL WHERE id = ?1 AND state = ?2",
+		"ssis", id, from, (int64_t)change->failed, change->reason);
 }
 
-int task_done(struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error)
+static int to_leased(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
+	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?2, weight = ?3, metrics = ?4, "
-		"result = ?5,"
-		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?6, timings = ?7 WHERE id = ?1",
-		"ssdjjij", id, result->update, result->weight, result->metrics, result->answer, clock_wall_us(),
-		result->timings);
+		"UPDATE task SET state = 'leased', lease_due = ?3, attempts = attempts + 1, leased_us = ?4,"
+		" stage = 'received', fraction = 0 WHERE id = ?1 AND state = ?2",
+		"ssii", id, from, change->lease_due, clock_wall_us());
 }
 
-int task_close(struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error)
+static int to_done(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
+	struct rounds_error *error)
+{
+	const struct task_result *result = change->result;
+
+	return db_run(tx, error,
+		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?3, weight = ?4, metrics = ?5, result = ?6,"
+		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?7, timings = ?8 WHERE id = ?1 AND state = ?2",
+		"sssdjjij", id, from, result->update, result->weight, result->metrics, result->answer,
+		clock_wall_us(), result->timings);
+}
+
+static int close_as(struct store_tx *tx, const char *id, const char *from, const char *to, const char *reason,
+	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = ?2, lease_due = NULL, reason = ?3, finished_us = ?4 WHERE id = ?1", "sssi",
-		id, state, reason, clock_wall_us());
+		"UPDATE task SET state = ?3, lease_due = NULL, reason = ?4, finished_us = ?5 WHERE id = ?1 AND state = ?2",
+		"ssssi", id, from, to, reason, clock_wall_us());
+}
+
+static int to_failed(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
+	struct rounds_error *error)
+{
+	return close_as(tx, id, from, "failed", change->reason, error);
+}
+
+static int to_cancelled(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
+	struct rounds_error *error)
+{
+	return close_as(tx, id, from, "cancelled", change->reason, error);
+}
+
+int task_move(struct store_tx *tx, const char *id, const char *from, enum task_state to,
+	const struct task_change *change, struct rounds_error *error)
+{
+	static int (*const set[TASK_STATES])(struct store_tx * tx, const char *id, const char *from,
+		const struct task_change *change, struct rounds_error *error) = {
+		[TASK_PENDING] = to_pending,
+		[TASK_LEASED] = to_leased,
+		[TASK_DONE] = to_done,
+		[TASK_FAILED] = to_failed,
+		[TASK_CANCELLED] = to_cancelled,
+	};
+
+	return state_check(&task_machine, from, (int)to, error) || set[to](tx, id, from, change, error) ||
+			       state_moved(tx, &task_machine, from, error)
+		       ? -1
+		       : 0;
 }
 
 int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)

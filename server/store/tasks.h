@@ -5,6 +5,7 @@
 #ifndef ROUNDS_SERVER_STORE_TASKS_H
 #define ROUNDS_SERVER_STORE_TASKS_H
 
+#include "server/store/states.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
@@ -43,7 +44,6 @@ must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds
 must_check int task_needs_model(
 	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
 
-must_check int task_lease(struct store_tx *tx, const char *id, int64_t due, struct rounds_error *error);
 /* What a site says of a task while it works; what is not given (NULL, NaN) stays as it was. */
 struct task_progress {
 	const char *stage;
@@ -52,20 +52,22 @@ struct task_progress {
 };
 must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
 	struct rounds_error *error);
-/* Back to pending; `failed` counts it as a failure. */
-must_check int task_release(
-	struct store_tx *tx, const char *id, bool failed, const char *reason, struct rounds_error *error);
 struct task_result {
 	const char *update; /* digest; NULL if the task makes none */
 	double weight;
 	const json_t *metrics, *answer;
 	const json_t *timings; /* what its time went into, as the site says; may be NULL */
 };
-must_check int task_done(
-	struct store_tx *tx, const char *id, const struct task_result *result, struct rounds_error *error);
-/* To `failed` or `cancelled`. */
-must_check int task_close(
-	struct store_tx *tx, const char *id, const char *state, const char *reason, struct rounds_error *error);
+/* What a move writes beside the state. */
+struct task_change {
+	int64_t lease_due;                /* to leased */
+	bool failed;                      /* to pending: counts as a failure */
+	const char *reason;               /* to pending, failed and cancelled; may be NULL */
+	const struct task_result *result; /* to done */
+};
+/* From the state that the row was read in: ERROR_CONFLICT if the table does not allow it, or the row has moved since. */
+must_check int task_move(struct store_tx *tx, const char *id, const char *from, enum task_state to,
+	const struct task_change *change, struct rounds_error *error);
 
 /* After the machine has booted anew: every lease is granted again from `now`. */
 must_check int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);

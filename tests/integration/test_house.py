@@ -67,6 +67,14 @@ def test_sql_stays_in_the_store():
             assert not words.search((TOP / path).read_text()), path
 
 
+def test_rows_of_jobs_tasks_and_rounds_move_only_by_comparing():
+    """A statement that sets a state names the state that it leaves, and stands in the file of its noun."""
+    setter = re.compile(r'UPDATE (job|task|round) SET state\b.*?(?=,\s*"[a-z]*",)', re.S)
+    for path in [p for p in SOURCES if p.startswith("server/")]:
+        for found in setter.finditer((TOP / path).read_text()):
+            assert path == f"server/store/{found[1]}s.c" and re.search(r"AND state = \?\d", found[0]), f"{path}: {found[0]}"
+
+
 def test_nothing_else_lies_at_the_top():
     allowed = {"CMakeLists.txt", "README.md", "LICENSE", "server", "client", "common", "api", "web", "tests", "deploy"}
     assert {path.split("/")[0] for path in FILES if not path.startswith(".")} <= allowed

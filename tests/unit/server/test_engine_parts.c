@@ -1,25 +1,10 @@
-/* States, weights, aggregation and the check of updates, without a server. */
+/* Weights, aggregation and the check of updates, without a server. */
 #include "tests/unit/test.h"
 
 #include "server/aggregate/aggregate.h"
 #include "server/aggregate/update_check.h"
-#include "server/engine/states.h"
 
 #include <math.h>
-
-static void moves_are_checked(void **state)
-{
-	struct rounds_error error = { 0 };
-
-	assert_int_equal(state_check(&job_machine, "queued", JOB_RUNNING, &error), 0);
-	assert_int_equal(state_check(&job_machine, "completed", JOB_RUNNING, &error), -1);
-	assert_string_equal(error.message, "the job is completed; it cannot become running");
-	assert_int_equal(state_check(&task_machine, "done", TASK_PENDING, &error), -1);
-	assert_int_equal(state_check(&task_machine, "pending", TASK_DONE, &error), 0);
-	assert_int_equal(state_check(&round_machine, "done", ROUND_AGGREGATING, &error), -1);
-	assert_int_equal(state_check(&job_machine, "unheard of", JOB_RUNNING, &error), -1);
-	assert_true(state_is_final(&job_machine, "aborted") && !state_is_final(&job_machine, "paused"));
-}
 
 static double sum(const double *weights, size_t count)
 {
@@ -205,7 +190,6 @@ static void an_updates_distance_is_measured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(moves_are_checked),
 		cmocka_unit_test(no_weight_is_more_than_its_share),
 		unit_test_in_directory(a_mean_is_the_same_with_any_threads),
 		unit_test_in_directory(every_element_is_the_plain_sum),

@@ -1,4 +1,6 @@
-#include "server/engine/states.h"
+#include "server/store/states.h"
+
+#include "server/store/db.h"
 
 #include <string.h>
 
@@ -18,10 +20,14 @@ static const struct state job_states[JOB_STATES] = {
 	[JOB_ABORTED] = { "aborted", FINAL },
 };
 
-/* From pending to done: a site delivers what it had trained before its lease ran out. */
+/*
+ * From pending to done: a site delivers what it had trained before its lease ran out. From leased to leased: the site does
+ * not know of its lease, since the answer was lost or it has started anew.
+ */
 static const struct state task_states[TASK_STATES] = {
 	[TASK_PENDING] = { "pending", MAY(TASK_LEASED) | MAY(TASK_DONE) | MAY(TASK_FAILED) | MAY(TASK_CANCELLED) },
-	[TASK_LEASED] = { "leased", MAY(TASK_PENDING) | MAY(TASK_DONE) | MAY(TASK_FAILED) | MAY(TASK_CANCELLED) },
+	[TASK_LEASED] = { "leased",
+		MAY(TASK_LEASED) | MAY(TASK_PENDING) | MAY(TASK_DONE) | MAY(TASK_FAILED) | MAY(TASK_CANCELLED) },
 	[TASK_DONE] = { "done", FINAL },
 	[TASK_FAILED] = { "failed", FINAL },
 	[TASK_CANCELLED] = { "cancelled", FINAL },
@@ -53,6 +59,14 @@ int state_check(const struct machine *machine, const char *from, int to, struct 
 		return 0;
 	return error_set(error, ERROR_CONFLICT, "the %s is %s; it cannot become %s", machine->noun, from,
 		machine->states[to].name);
+}
+
+int state_moved(
+	const struct store_tx *tx, const struct machine *machine, const char *from, struct rounds_error *error)
+{
+	if (db_changes(tx) == 1)
+		return 0;
+	return error_set(error, ERROR_CONFLICT, "the %s is no longer %s", machine->noun, from);
 }
 
 bool state_is_final(const struct machine *machine, const char *name)

@@ -1,8 +1,11 @@
-/* The states of jobs, tasks and rounds, and the moves that each allows. Every move is checked here first. */
-#ifndef ROUNDS_SERVER_ENGINE_STATES_H
-#define ROUNDS_SERVER_ENGINE_STATES_H
+/*
+ * The states of jobs, tasks and rounds, and the moves that each allows. A row moves only by job_move, task_move and
+ * round_move: they look here whether the move is allowed, and set the new state only where the row still has the old one.
+ */
+#ifndef ROUNDS_SERVER_STORE_STATES_H
+#define ROUNDS_SERVER_STORE_STATES_H
 
-#include "common/error.h"
+#include "server/store/store.h"
 
 #include <stdbool.h>
 
@@ -37,6 +40,10 @@ int state_find(const struct machine *machine, const char *name);
 
 /* ERROR_CONFLICT, in words for people, if the move is not allowed. */
 must_check int state_check(const struct machine *machine, const char *from, int to, struct rounds_error *error);
+
+/* After the statement that compared and set: ERROR_CONFLICT if no row was in the state `from`. */
+must_check int state_moved(
+	const struct store_tx *tx, const struct machine *machine, const char *from, struct rounds_error *error);
 
 /* Nothing follows it. */
 bool state_is_final(const struct machine *machine, const char *name);
