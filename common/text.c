@@ -140,6 +140,28 @@ char *text_new_repaired(const char *text, size_t size)
 	return copy;
 }
 
+size_t text_distance(const char *a, const char *b)
+{
+	enum { LONGEST = 63 };
+	size_t row[LONGEST + 1], rows = strnlen(a, LONGEST), columns = strnlen(b, LONGEST);
+
+	for (size_t j = 0; j <= columns; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= rows; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= columns; j++) {
+			size_t least = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			least = row[j] + 1 < least ? row[j] + 1 : least;
+			row[j] = row[j - 1] + 1 < least ? row[j - 1] + 1 : least;
+		}
+	}
+	return row[columns];
+}
+
 void text_print_from(char *text, size_t size, const char *format, va_list arguments)
 {
 	if (vsnprintf(text, size, format, arguments) < 0)

@@ -33,6 +33,12 @@ char *text_repair(char *text);
 /* A repaired copy, the caller's to free; NULL without memory. */
 must_check char *text_new_repaired(const char *text, size_t size);
 
+/*
+ * How many bytes must be put in, left out or replaced to make one of the other (Levenshtein 1966), to guess what a mistyped
+ * name was meant to be. Only the first 63 bytes of each are looked at.
+ */
+size_t text_distance(const char *a, const char *b);
+
 /* snprintf for text that people read: what does not fit is cut between characters, what is not UTF-8 is repaired. */
 void text_print(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void text_print_from(char *text, size_t size, const char *format, va_list arguments)

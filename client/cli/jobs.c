@@ -77,6 +77,7 @@ static int submit(struct cli *cli, const json_t *spec, struct rounds_error *erro
 			return -1;
 		nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
 	}
+	print_warnings(stderr, json_object_get(job, "warnings"));
 	if (cli->json)
 		print_json(job);
 	else

@@ -15,6 +15,7 @@ const struct command commands[] = {
 	{ "login", "URL < TOKEN", "Keep a server's address and a token; the token is read from standard input", login_flags,
 		login, 1, 1, true },
 	{ "whoami", "", "Say which server and whose token is used", NULL, whoami, 0, 0 },
+	{ "job check", "FILE.json", "What submitting a job would do, without submitting it", NULL, job_check, 1, 1 },
 	{ "job submit", "FILE.json", "Submit a job", submit_flags, job_submit, 1, 1 },
 	{ "job list", "", "Jobs, newest first", list_flags, job_list, 0, 0 },
 	{ "job show", "JOB", "One job", NULL, job_show, 1, 1 },

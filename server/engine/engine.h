@@ -63,6 +63,13 @@ struct submission {
 /* *job is the new row, or the first one's if the key was used before. Faults as in fields.h. */
 must_check int engine_submit(struct engine *engine, const struct submission *submission, json_t **job, json_t *faults,
 	struct rounds_error *error);
+/*
+ * What a submission of this spec would do, without it: {"valid", "faults": [{"field", "message"}], "warnings": [text],
+ * "min_sites_effective", "reason": why it would wait or null, "sites": [{"site", "state", "since", "table"}] (roster.h), "sent":
+ * what every site would be told, "spec": with all defaults}. A new reference.
+ */
+must_check int engine_check_job(
+	struct engine *engine, const json_t *spec, json_t **report, struct rounds_error *error);
 enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
 must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
 	struct rounds_error *error);

@@ -37,6 +37,9 @@ must_check int tell_progress(struct engine *engine, struct store_tx *tx, const c
 /* An `after commit` that sends the ticker to the queue. */
 must_check int kick_after(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
+/* job_check.c: [text], what is odd about a checked spec in the light of who has joined: a new reference. */
+json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *roster);
+
 /* jobs.c */
 must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason,
 	bool held, struct rounds_error *error);
@@ -108,6 +111,8 @@ uint64_t presence_claim(struct presence *presence, const char *site, bool *is_ne
 bool presence_is_newest(struct presence *presence, const char *site, uint64_t ticket);
 void presence_touch(struct presence *presence, const char *site);
 bool presence_has(struct presence *presence, const char *site);
+/* When it was last heard of, wall time in microseconds; 0: not since the start. */
+int64_t presence_heard(struct presence *presence, const char *site);
 void presence_forget(struct presence *presence, const char *site);
 
 #endif

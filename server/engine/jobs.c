@@ -5,9 +5,11 @@
 #include "common/json.h"
 #include "common/uuid.h"
 #include "server/aggregate/update_check.h"
+#include "server/engine/roster.h"
 #include "server/engine/spec.h"
 #include "server/engine/trace.h"
 #include "server/store/blob_index.h"
+#include "server/store/identities.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
@@ -43,6 +45,7 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	const char *parent = submitting->asked->traceparent;
 	const struct job_change change = { 0 };
 	char id[UUID_TEXT_SIZE], trace[TRACE_SIZE];
+	json_auto_t *sites = NULL, *roster = NULL, *warnings = NULL;
 	struct new_job job = {
 		.id = id,
 		.submitted_by = submitting->asked->caller,
@@ -67,6 +70,11 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	uuid_new(id);
 	if (!parent || !trace_parse(parent, trace))
 		trace_of_job(id, trace);
+	if (site_list(tx, &sites, error) ||
+		roster_of(submitting->engine, tx, submitting->spec, sites, &roster, error))
+		return -1;
+	job.min_sites = (int64_t)roster_least(submitting->spec, roster);
+	job.warnings = warnings = job_warnings(submitting->spec, sites, roster);
 	if (check_initial_model(submitting, tx, error) || job_insert(tx, &job, error) ||
 		job_move(tx, id, "submitted", JOB_QUEUED, &change, error))
 		return -1;

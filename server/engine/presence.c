@@ -10,7 +10,7 @@
 
 struct presence {
 	pthread_mutex_t lock;
-	json_t *sites; /* {name: {"seen", "ticket"}} */
+	json_t *sites; /* {name: {"seen", "heard", "ticket"}}: seen by the steady clock, heard by the wall's */
 	uint64_t tickets;
 };
 
@@ -47,7 +47,8 @@ uint64_t presence_claim(struct presence *presence, const char *site, bool *is_ne
 	*is_new = !is_recent(json_object_get(presence->sites, site));
 	ticket = ++presence->tickets;
 	if (json_object_set_new(presence->sites, site,
-		    json_pack("{s:I, s:I}", "seen", (json_int_t)clock_steady_us(), "ticket", (json_int_t)ticket)))
+		    json_pack("{s:I, s:I, s:I}", "seen", (json_int_t)clock_steady_us(), "heard",
+			    (json_int_t)clock_wall_us(), "ticket", (json_int_t)ticket)))
 		ticket = 0;
 	pthread_mutex_unlock(&presence->lock);
 	return ticket;
@@ -69,8 +70,10 @@ void presence_touch(struct presence *presence, const char *site)
 
 	pthread_mutex_lock(&presence->lock);
 	entry = json_object_get(presence->sites, site);
-	if (entry)
+	if (entry) {
 		json_integer_set(json_object_get(entry, "seen"), clock_steady_us());
+		json_integer_set(json_object_get(entry, "heard"), clock_wall_us());
+	}
 	pthread_mutex_unlock(&presence->lock);
 }
 
@@ -82,6 +85,16 @@ bool presence_has(struct presence *presence, const char *site)
 	recent = is_recent(json_object_get(presence->sites, site));
 	pthread_mutex_unlock(&presence->lock);
 	return recent;
+}
+
+int64_t presence_heard(struct presence *presence, const char *site)
+{
+	int64_t wall;
+
+	pthread_mutex_lock(&presence->lock);
+	wall = json_integer_or(json_object_get(presence->sites, site), "heard", 0);
+	pthread_mutex_unlock(&presence->lock);
+	return wall;
 }
 
 void presence_forget(struct presence *presence, const char *site)

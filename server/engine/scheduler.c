@@ -2,88 +2,21 @@
 #include "server/engine/internal.h"
 
 #include "common/json.h"
+#include "server/engine/roster.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct wait_reason {
-	char text[300];
-};
-
-/* Whether the site could begin now; otherwise why not, in words. */
-static int site_ready(struct engine *engine, struct store_tx *tx, const json_t *site, const json_t *spec, bool *ready,
-	struct wait_reason *why, struct rounds_error *error)
+/* Jobs of servers before 0.2 have not fixed it: all of `sites`, or one. */
+static size_t least_sites(const json_t *job)
 {
-	const char *name = json_text_or(site, "name", "");
-	const char *dataset = json_text_or(spec, "dataset", ""), *executor = json_text_or(spec, "executor", "");
-	int64_t slots;
+	const json_t *spec = json_object_get(job, "spec");
+	size_t named = json_array_size(json_object_get(spec, "sites")),
+	       given = (size_t)json_integer_or(spec, "min_sites", 0);
 
-	*ready = false;
-	if (!engine_site_present(engine, name)) {
-		snprintf(why->text, sizeof(why->text), "%s is not connected", name);
-		return 0;
-	}
-	if (!json_lists(json_object_get(site, "datasets"), dataset)) {
-		snprintf(why->text, sizeof(why->text), "%s does not offer the dataset \"%s\"", name, dataset);
-		return 0;
-	}
-	if (!json_lists(json_object_get(site, "executors"), executor)) {
-		snprintf(why->text, sizeof(why->text), "%s does not offer the executor \"%s\"", name, executor);
-		return 0;
-	}
-	if (site_free_slots(tx, name, &slots, error))
-		return -1;
-	*ready = slots > 0;
-	if (!*ready)
-		snprintf(why->text, sizeof(why->text), "%s is busy with other jobs", name);
-	return 0;
-}
-
-/* Those of the job's sites that could begin now. */
-static int candidates(struct engine *engine, struct store_tx *tx, const json_t *spec, const json_t *sites,
-	json_t *ready, struct wait_reason *why, struct rounds_error *error)
-{
-	const json_t *wanted = json_object_get(spec, "sites");
-	size_t i;
-	json_t *site;
-
-	json_array_foreach (sites, i, site) {
-		const char *name = json_text_or(site, "name", "");
-		bool is_ready;
-
-		if (strcmp(json_text_or(site, "state", ""), "active") != 0 ||
-			(json_array_size(wanted) && !json_lists(wanted, name)))
-			continue;
-		if (site_ready(engine, tx, site, spec, &is_ready, why, error))
-			return -1;
-		if (is_ready)
-			json_array_append_new(ready, json_string(name));
-	}
-	return 0;
-}
-
-static bool may_start(const json_t *spec, const json_t *ready, struct wait_reason *why)
-{
-	size_t wanted = json_array_size(json_object_get(spec, "sites")), i;
-	size_t least = (size_t)json_integer_or(spec, "min_sites", 0);
-	json_t *name;
-
-	if (least == 0)
-		least = wanted ? wanted : 1;
-	json_array_foreach (json_object_get(spec, "required_sites"), i, name) {
-		if (json_lists(ready, json_string_value(name)))
-			continue;
-		snprintf(why->text, sizeof(why->text), "the required site %s is not ready", json_string_value(name));
-		return false;
-	}
-	if (json_array_size(ready) >= least)
-		return true;
-	struct wait_reason last = *why;
-	snprintf(why->text, sizeof(why->text), "%zu of at least %zu sites are ready%s%s", json_array_size(ready),
-		least, last.text[0] ? ": " : "", last.text);
-	return false;
+	return (size_t)json_integer_or(job, "min_sites_effective", (int64_t)(given ? given : named ? named : 1));
 }
 
 static int start(struct engine *engine, struct store_tx *tx, const json_t *job, const json_t *sites,
@@ -106,6 +39,17 @@ static int start(struct engine *engine, struct store_tx *tx, const json_t *job, 
 	return advance(engine, tx, id, &event, error);
 }
 
+/* Says why it waits, if that is not what was said last. */
+static int wait_for_sites(
+	struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, struct rounds_error *error)
+{
+	const char *id = json_text_or(job, "id", "");
+
+	if (!strcmp(reason, json_text_or(job, "reason", "")))
+		return 0;
+	return job_set_reason(tx, id, reason, error) || wake_job(engine, tx, id, error) ? -1 : 0;
+}
+
 int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
 {
 	json_auto_t *jobs = NULL, *sites = NULL;
@@ -116,19 +60,15 @@ int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *er
 		return -1;
 	json_array_foreach (jobs, i, job) {
 		const json_t *spec = json_object_get(job, "spec");
-		json_auto_t *ready = json_array();
-		struct wait_reason why = { "" };
+		json_auto_t *roster = NULL, *ready = NULL;
+		scoped(text_free) char *reason = NULL;
 
-		if (candidates(engine, tx, spec, sites, ready, &why, error))
+		if (roster_of(engine, tx, spec, sites, &roster, error))
 			return -1;
-		if (may_start(spec, ready, &why)) {
-			if (start(engine, tx, job, ready, error))
-				return -1;
-		} else if (strcmp(why.text, json_text_or(job, "reason", "")) != 0) {
-			if (job_set_reason(tx, json_text_or(job, "id", ""), why.text, error) ||
-				wake_job(engine, tx, json_text_or(job, "id", ""), error))
-				return -1;
-		}
+		reason = roster_reason(spec, roster, least_sites(job));
+		ready = roster_ready(roster);
+		if (reason ? wait_for_sites(engine, tx, job, reason, error) : start(engine, tx, job, ready, error))
+			return -1;
 	}
 	return 0;
 }

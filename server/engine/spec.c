@@ -36,8 +36,9 @@ static const struct field fields[] = {
 	{ "required_sites", FIELD_NAMES, "Sites without which the job does not start", .fallback = "[]", .min = 0,
 		.max = 10000 },
 	{ "min_sites", FIELD_INTEGER,
-		"How many sites must be there to start; 0: all of `sites`, or one if that is empty", .fallback = "0",
-		.min = 0, .max = 10000 },
+		"How many sites must be there to start; 0: all of `sites`, or if that is empty all that offer dataset and "
+		"executor when the job is submitted, connected or not",
+		.fallback = "0", .min = 0, .max = 10000 },
 	{ "priority", FIELD_INTEGER, "Jobs of higher priority start first", .fallback = "0", .min = -100,
 		.max = 100 },
 	{ "seed", FIELD_INTEGER, "All randomness of the job follows from it", .fallback = "1", .min = 0,

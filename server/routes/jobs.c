@@ -54,6 +54,18 @@ enum outcome job_submit(struct request *request, void *context)
 	return reply_job(request, 201, job);
 }
 
+enum outcome job_check_only(struct request *request, void *context)
+{
+	struct app *app = context;
+	json_auto_t *spec = NULL;
+	json_t *report = NULL;
+	struct rounds_error error = { 0 };
+
+	if (request_json(request, &spec, &error) || engine_check_job(app->engine, spec, &report, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, report);
+}
+
 static int read_jobs(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct query *query = argument;

@@ -9,6 +9,7 @@ const struct route routes[] = {
 	/* method, path, who may, handler, what it is for */
 	{ "POST", "/api/v1/jobs", JOB_WRITE, job_submit, "Submit a job" },
 	{ "GET", "/api/v1/jobs", JOB_READ, job_list_page, "Jobs, newest first" },
+	{ "POST", "/api/v1/jobs/check", JOB_WRITE, job_check_only, "What submitting a job would do, without submitting it" },
 	{ "GET", "/api/v1/jobs/{job}", JOB_READ, job_show, "One job" },
 	{ "PATCH", "/api/v1/jobs/{job}", JOB_WRITE, job_edit_one, "Change a job's name or priority" },
 	{ "DELETE", "/api/v1/jobs/{job}", JOB_WRITE, job_delete_one, "Delete a job that has ended" },

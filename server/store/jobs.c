@@ -11,18 +11,20 @@
 	"round,"                                                                                                     \
 	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
 	" finished_us AS \"finished:time\""
-#define WHOLE SUMMARY ", trace, spec AS \"spec:json\", paused_at"
+#define WHOLE                                                                                                        \
+	SUMMARY ", min_sites AS min_sites_effective, warnings AS \"warnings:json\", trace, spec AS \"spec:json\", paused_at"
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, "
 		"idempotency_key,"
-		" created_us, trace) VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-		"ssssijissis", job->id, json_text_or(job->spec, "project", "default"),
+		" created_us, trace, min_sites, warnings)"
+		" VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+		"ssssijissisij", job->id, json_text_or(job->spec, "project", "default"),
 		json_text_or(job->spec, "name", ""), json_text_or(job->spec, "workflow", ""),
 		json_integer_or(job->spec, "priority", 0), job->spec, job->rounds, job->submitted_by,
-		job->idempotency_key, clock_wall_us(), job->trace);
+		job->idempotency_key, clock_wall_us(), job->trace, job->min_sites, job->warnings);
 }
 
 int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)

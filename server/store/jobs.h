@@ -21,7 +21,9 @@ struct new_job {
 	const char *id, *submitted_by, *idempotency_key; /* the key may be NULL */
 	const char *trace;                               /* of whoever submitted it; may be NULL */
 	const json_t *spec;
-	int64_t rounds; /* expected, for progress */
+	int64_t rounds;         /* expected, for progress */
+	int64_t min_sites;      /* how many sites must be there for it to start */
+	const json_t *warnings; /* [text]: what was odd about it when it was submitted */
 };
 
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);

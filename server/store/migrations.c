@@ -128,7 +128,10 @@ static const char *const migrations[] = {
 	"CREATE INDEX blob_unused ON blob(created_us) WHERE used = 0;"
 	/* What a site speaks, and what it tells of its datasets. */
 	"ALTER TABLE site ADD COLUMN protocol INTEGER;"
-	"ALTER TABLE site ADD COLUMN tables TEXT;",
+	"ALTER TABLE site ADD COLUMN tables TEXT;"
+	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
+	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
+	"ALTER TABLE job ADD COLUMN warnings TEXT;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

@@ -106,12 +106,22 @@ static void log_lines_stay_json(void **state)
 	log_setup(LOG_INFO, false);
 }
 
+static void distance_counts_edits(void **state)
+{
+	assert_int_equal(text_distance("wdbc", "wdbc"), 0);
+	assert_int_equal(text_distance("wdcb", "wdbc"), 2);
+	assert_int_equal(text_distance("kitten", "sitting"), 3);
+	assert_int_equal(text_distance("", "abc"), 3);
+	assert_int_equal(text_distance("abc", ""), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(utf8_is_recognized),
 		cmocka_unit_test(text_is_cut_between_characters),
 		cmocka_unit_test(text_is_repaired),
+		cmocka_unit_test(distance_counts_edits),
 		cmocka_unit_test(errors_are_text),
 		cmocka_unit_test(log_lines_stay_json),
 	};
