@@ -140,6 +140,20 @@ int json_get_integer(const json_t *object, const char *key, bool required, int64
 	return 0;
 }
 
+int json_get_bool(const json_t *object, const char *key, bool required, bool *out, struct rounds_error *error)
+{
+	const json_t *value = NULL;
+
+	if (member(object, key, required, &value, error))
+		return -1;
+	if (!value)
+		return 0;
+	if (!json_is_boolean(value))
+		return error_field(error, key, "must be true or false");
+	*out = json_is_true(value);
+	return 0;
+}
+
 int json_get_number(const json_t *object, const char *key, bool required, double *out, struct rounds_error *error)
 {
 	const json_t *value = NULL;

@@ -25,6 +25,8 @@ must_check int json_get_text(
 	const json_t *object, const char *key, bool required, const char **out, struct rounds_error *error);
 must_check int json_get_integer(const json_t *object, const char *key, bool required, int64_t min, int64_t max,
 	int64_t *out, struct rounds_error *error);
+must_check int json_get_bool(
+	const json_t *object, const char *key, bool required, bool *out, struct rounds_error *error);
 must_check int json_get_number(
 	const json_t *object, const char *key, bool required, double *out, struct rounds_error *error);
 

@@ -73,7 +73,7 @@ must_check int context_connect(const char *name, struct connection **connection,
 command_fn login, version, completion, whoami;
 command_fn job_check, job_submit, job_list, job_show, job_watch, job_abort, job_pause, job_resume, job_clone,
 	job_delete, job_download, job_events, job_trace, job_export;
-command_fn site_list, site_invite, site_show, site_drain, site_activate, site_remove;
+command_fn site_list, site_invite, site_invitations, site_uninvite, site_show, site_drain, site_activate, site_remove;
 command_fn user_add, user_list, user_role, user_reset, user_remove;
 command_fn webhook_add, webhook_list, webhook_ping, webhook_pause, webhook_resume, webhook_remove;
 command_fn upload_list;
@@ -81,7 +81,8 @@ command_fn token_create, token_list, token_remove;
 command_fn verify, simulate;
 
 extern const struct field login_flags[], submit_flags[], list_flags[], download_flags[], token_flags[], clone_flags[],
-	remove_flags[], simulate_flags[], user_flags[], webhook_flags[], trace_flags[], export_flags[];
+	invite_flags[], remove_flags[], simulate_flags[], user_flags[], webhook_flags[], trace_flags[],
+	export_flags[];
 
 /* check.c: what was odd about a job when it was submitted. */
 void print_warnings(FILE *to, const json_t *warnings);

@@ -3,9 +3,18 @@
 #include "common/json.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const struct field remove_flags[] = {
 	{ "yes", FIELD_BOOL, "Do not ask", .fallback = "false" },
+	{ NULL },
+};
+
+const struct field invite_flags[] = {
+	{ "replace", FIELD_BOOL,
+		"Let another machine take the place of the site of this name that is there; its certificate is then "
+		"refused",
+		.fallback = "false" },
 	{ NULL },
 };
 
@@ -43,7 +52,8 @@ int site_show(struct cli *cli, struct rounds_error *error)
 
 int site_invite(struct cli *cli, struct rounds_error *error)
 {
-	json_auto_t *answer = NULL, *body = json_pack("{s:s}", "site", cli_word(cli, 0));
+	json_auto_t *answer = NULL, *body = json_pack("{s:s, s:O}", "site", cli_word(cli, 0), "replace",
+					    json_object_get(cli->options, "replace"));
 
 	if (cli_post(cli, "/api/v1/invitations", body, &answer, error))
 		return -1;
@@ -58,6 +68,39 @@ int site_invite(struct cli *cli, struct rounds_error *error)
 		json_text_or(answer, "expires", ""));
 	printf("%s\n", json_text_or(answer, "invitation", ""));
 	return EXIT_DONE;
+}
+
+int site_invitations(struct cli *cli, struct rounds_error *error)
+{
+	static const struct column columns[] = { { "SITE", "site" }, { "STATE", "state" }, { "REPLACES", "replaces" },
+		{ "BY", "by" }, { "MADE", "created" }, { "UNTIL", "expires" }, { "USED", "used" }, { "ID", "id" },
+		{ NULL, NULL } };
+	json_auto_t *answer = NULL;
+
+	if (cli_get(cli, "/api/v1/invitations", &answer, error))
+		return -1;
+	return show_table(cli, json_object_get(answer, "items"), columns);
+}
+
+/* A site has at most one that is open. */
+int site_uninvite(struct cli *cli, struct rounds_error *error)
+{
+	json_auto_t *answer = NULL;
+	const char *site = cli_word(cli, 0);
+	char path[120];
+	size_t i;
+	json_t *row;
+
+	if (cli_get(cli, "/api/v1/invitations", &answer, error))
+		return -1;
+	json_array_foreach (json_object_get(answer, "items"), i, row) {
+		if (strcmp(json_text_or(row, "state", ""), "open") != 0 ||
+			strcmp(json_text_or(row, "site", ""), site) != 0)
+			continue;
+		snprintf(path, sizeof(path), "/api/v1/invitations/%.60s", json_text_or(row, "id", ""));
+		return connection_call(cli->connection, "DELETE", path, NULL, 30, NULL, error) ? -1 : EXIT_DONE;
+	}
+	return error_set(error, ERROR_NOT_FOUND, "%.63s has no open invitation; see rounds site invitations", site);
 }
 
 int site_remove(struct cli *cli, struct rounds_error *error)

@@ -211,29 +211,3 @@ int auth_token_new(struct auth *auth, const char *name, const char *role, int64_
 		return -1;
 	return auth_refresh(auth, error);
 }
-
-struct new_invitation {
-	const char *hash, *site;
-	int64_t expires_us;
-};
-
-static int insert_invitation(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct new_invitation *invitation = argument;
-
-	return invitation_insert(tx, invitation->hash, invitation->site, invitation->expires_us, error);
-}
-
-int auth_invite(struct auth *auth, const char *site, const char *fingerprint, int64_t expires_us,
-	char invitation[INVITATION_SIZE], struct rounds_error *error)
-{
-	char secret[65], hash[65];
-	struct new_invitation row = { hash, site, expires_us };
-
-	if (!name_is_valid(site))
-		return error_field(error, "site", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
-	hex_random(32, secret);
-	snprintf(invitation, INVITATION_SIZE, "%s.%s", secret, fingerprint + 7); /* without "sha256:" */
-	auth_hash(invitation, hash);
-	return store_write(auth->store, insert_invitation, &row, error);
-}

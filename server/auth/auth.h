@@ -49,10 +49,6 @@ must_check int auth_site(struct auth *auth, const char *site, const char *serial
 must_check int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us,
 	char secret[80], char id[37], struct rounds_error *error);
 
-/* A one-time invitation: a secret and the authority's fingerprint, so that a site knows whom it joins. */
-#define INVITATION_SIZE 160
-must_check int auth_invite(struct auth *auth, const char *site, const char *fingerprint, int64_t expires_us,
-	char invitation[INVITATION_SIZE], struct rounds_error *error);
 /* The form under which an invitation, or any other secret of ours, is known to the store. */
 void auth_hash(const char *secret, char hash[65]);
 

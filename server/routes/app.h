@@ -55,7 +55,8 @@ handler_fn job_timeline, job_curves;
 /* tasks.c */
 handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back, task_leave;
 /* sites.c */
-handler_fn site_list_all, site_show, site_edit, site_invite, site_join, site_renew_own, site_delete, authority_show;
+handler_fn site_list_all, site_show, site_edit, site_invite, invitation_list_all, invitation_remove, site_join,
+	site_renew_own, site_delete, authority_show;
 /* tokens.c */
 handler_fn token_create, token_list_all, token_remove;
 /* webhooks.c */

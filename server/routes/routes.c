@@ -50,6 +50,8 @@ const struct route routes[] = {
 	{ "PATCH", "/api/v1/sites/{site}", SITE_MANAGE, site_edit, "Drain a site, or let it take part again" },
 	{ "DELETE", "/api/v1/sites/{site}", SITE_MANAGE, site_delete, "Remove a site: its certificate is refused from now on" },
 	{ "POST", "/api/v1/invitations", SITE_MANAGE, site_invite, "Invite a site" },
+	{ "GET", "/api/v1/invitations", SITE_MANAGE, invitation_list_all, "All invitations, without their secrets" },
+	{ "DELETE", "/api/v1/invitations/{invitation}", SITE_MANAGE, invitation_remove, "Take an invitation back" },
 	{ "POST", "/api/v1/join", ANYONE, site_join, "Turn an invitation into a certificate" },
 	{ "POST", "/api/v1/certificate", TASK_DO, site_renew_own, "A new certificate in place of one that nears its end" },
 	{ "GET", "/api/v1/authority", ANYONE, authority_show, "The certificate authority of this server" },

@@ -3,12 +3,12 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "server/auth/sites.h"
 #include "server/store/identities.h"
+#include "server/store/invitations.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define INVITATION_US (24 * 3600 * SECOND_US)
 
 struct site_query {
 	const char *name;
@@ -61,29 +61,59 @@ enum outcome site_invite(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	const char *site = "";
-	char invitation[INVITATION_SIZE], until[TIME_TEXT_SIZE];
-	int64_t expires = clock_wall_us() + INVITATION_US;
+	const char *by = request_caller(request)->name;
+	struct invitation invitation = { .site = "" };
+	char until[TIME_TEXT_SIZE];
 
-	if (request_json(request, &body, &error) || json_get_text(body, "site", true, &site, &error) ||
-		auth_invite(app->auth, site, app->authority->fingerprint, expires, invitation, &error))
+	if (request_json(request, &body, &error) || json_get_text(body, "site", true, &invitation.site, &error) ||
+		json_get_bool(body, "replace", false, &invitation.replaces, &error) ||
+		auth_invite(app->auth, app->authority, by, &invitation, &error))
 		return reply_error(request, &error);
-	time_format(expires, until);
-	log_info("site invited", "site", site, "by", request_caller(request)->name, NULL);
-	return reply_json(
-		request, 201, json_pack("{s:s, s:s, s:s}", "site", site, "invitation", invitation, "expires", until));
+	time_format(invitation.expires_us, until);
+	log_info("site invited", "site", invitation.site, "by", by, "replaces", invitation.replaces ? "yes" : NULL,
+		NULL);
+	return reply_json(request, 201,
+		json_pack("{s:s, s:s, s:s, s:s}", "id", invitation.id, "site", invitation.site, "invitation",
+			invitation.text, "expires", until));
 }
 
-struct renewing {
-	const char *with; /* serial of the certificate that asks */
-	struct new_site site;
-};
-
-static int renew(struct store_tx *tx, void *argument, struct rounds_error *error)
+static int read_invitations(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	const struct renewing *renewing = argument;
+	return invitation_list(tx, argument, error);
+}
 
-	return site_renew(tx, &renewing->site, renewing->with, error);
+enum outcome invitation_list_all(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	json_t *invitations = NULL;
+
+	if (store_read(app->store, read_invitations, &invitations, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, json_pack("{s:o}", "items", invitations));
+}
+
+static int take_back(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	return invitation_void(tx, argument, error);
+}
+
+enum outcome invitation_remove(struct request *request, void *context)
+{
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	const char *id = request_parameter(request, "invitation");
+
+	if (store_write(app->store, take_back, (void *)(uintptr_t)id, &error))
+		return reply_error(request, &error);
+	log_info("invitation taken back", "invitation", id, "by", request_caller(request)->name, NULL);
+	return reply_empty(request, 204);
+}
+
+static enum outcome reply_admission(struct request *request, const struct admission *admission)
+{
+	return reply_json(request, 201,
+		json_pack("{s:s, s:s}", "site", admission->site, "certificate", admission->certificate));
 }
 
 /* The old certificate serves until its own end: connections that are open with it, and a site that loses the answer. */
@@ -92,47 +122,33 @@ enum outcome site_renew_own(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	scoped(text_free) char *certificate = NULL;
-	struct certificate_facts facts;
-	struct renewing renewing = { .site = { .serial = facts.serial } };
-	const char *request_pem = "";
+	struct admission admission = { 0 };
+	const char *request_pem = "", *site, *serial;
+	enum outcome outcome;
 
-	if (!request_peer(request, &renewing.site.name, &renewing.with))
+	if (!request_peer(request, &site, &serial))
 		error_set(&error, ERROR_FORBIDDEN, "only a site, with its certificate, may do this");
 	if (error.kind || request_json(request, &body, &error) ||
 		json_get_text(body, "request", true, &request_pem, &error) ||
-		authority_certify(app->authority, renewing.site.name, request_pem, &certificate, &facts, &error))
-		return reply_error(request, &error);
-	renewing.site.expires_us = facts.not_after_us;
-	if (store_write(app->store, renew, &renewing, &error) || auth_refresh(app->auth, &error))
-		return reply_error(request, &error);
-	log_info("certificate renewed", "site", renewing.site.name, NULL);
-	return reply_json(
-		request, 201, json_pack("{s:s, s:s}", "site", renewing.site.name, "certificate", certificate));
+		auth_site_renew(app->auth, app->authority, site, serial, request_pem, &admission, &error)) {
+		outcome = reply_error(request, &error);
+	} else {
+		log_info("certificate renewed", "site", admission.site, NULL);
+		outcome = reply_admission(request, &admission);
+	}
+	free(admission.certificate);
+	return outcome;
 }
 
-struct joining {
-	struct app *app;
-	const char *invitation, *request_pem;
-	char name[64];
-	char *certificate;
-};
-
-/* The invitation is used up and the site admitted together, or neither. */
-static int join(struct store_tx *tx, void *argument, struct rounds_error *error)
+static enum outcome refuse_join(struct request *request, struct app *app, const struct rounds_error *error)
 {
-	struct joining *joining = argument;
-	struct certificate_facts facts;
-	struct new_site site = { .name = joining->name, .serial = facts.serial };
-	char hash[65];
+	const char *address = request_address(request);
 
-	auth_hash(joining->invitation, hash);
-	if (invitation_use(tx, hash, joining->name, error) ||
-		authority_certify(joining->app->authority, joining->name, joining->request_pem, &joining->certificate,
-			&facts, error))
-		return -1;
-	site.expires_us = facts.not_after_us;
-	return site_admit(tx, &site, error);
+	if (error->kind == ERROR_UNAUTHENTICATED) {
+		auth_tried(app->auth, address, false);
+		log_warn("invitation refused", "address", address, "reason", error->message, NULL);
+	}
+	return reply_error(request, error);
 }
 
 enum outcome site_join(struct request *request, void *context)
@@ -140,27 +156,25 @@ enum outcome site_join(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	struct joining joining = { .app = app };
-	const char *address = request_address(request);
-	json_t *answer;
+	struct admission admission = { 0 };
+	const char *address = request_address(request), *invitation = "", *request_pem = "";
+	enum outcome outcome;
 
 	if (auth_may_try(app->auth, address, &error) || request_json(request, &body, &error) ||
-		json_get_text(body, "invitation", true, &joining.invitation, &error) ||
-		json_get_text(body, "request", true, &joining.request_pem, &error) ||
-		store_write(app->store, join, &joining, &error) || auth_refresh(app->auth, &error)) {
-		free(joining.certificate);
-		if (error.kind == ERROR_UNAUTHENTICATED) {
-			auth_tried(app->auth, address, false);
-			log_warn("invitation refused", "address", address, "reason", error.message, NULL);
-		}
-		return reply_error(request, &error);
+		json_get_text(body, "invitation", true, &invitation, &error) ||
+		json_get_text(body, "request", true, &request_pem, &error) ||
+		auth_join(app->auth, app->authority, invitation, request_pem, &admission, &error)) {
+		free(admission.certificate);
+		return refuse_join(request, app, &error);
 	}
 	auth_tried(app->auth, address, true);
-	log_info("site joined", "site", joining.name, "address", address, NULL);
-	answer = json_pack("{s:s, s:s, s:s}", "site", joining.name, "certificate", joining.certificate, "authority",
-		app->authority->ca_pem);
-	free(joining.certificate);
-	return reply_json(request, 201, answer);
+	if (admission.replaced)
+		engine_site_gone(app->engine, admission.site);
+	log_info(admission.replaced ? "site joined in the place of another" : "site joined", "site", admission.site,
+		"address", address, NULL);
+	outcome = reply_admission(request, &admission);
+	free(admission.certificate);
+	return outcome;
 }
 
 struct site_change {
@@ -205,28 +219,16 @@ enum outcome site_edit(struct request *request, void *context)
 	return reply_json(request, 200, change.row);
 }
 
-static int remove_site(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct site_query *query = argument;
-
-	return site_find(tx, query->name, &query->rows, error) || site_set_state(tx, query->name, "removed", error)
-		       ? -1
-		       : 0;
-}
-
 enum outcome site_delete(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	struct site_query query = { .name = request_parameter(request, "site") };
-	int failed;
+	const char *site = request_parameter(request, "site");
 
-	failed = store_write(app->store, remove_site, &query, &error) || auth_revoked(app->auth, &error);
-	json_decref(query.rows);
-	if (failed)
+	if (auth_site_remove(app->auth, site, &error))
 		return reply_error(request, &error);
-	engine_site_gone(app->engine, query.name);
-	log_info("site removed", "site", query.name, "by", request_caller(request)->name, NULL);
+	engine_site_gone(app->engine, site);
+	log_info("site removed", "site", site, "by", request_caller(request)->name, NULL);
 	return reply_empty(request, 204);
 }
 

@@ -17,7 +17,7 @@ int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_e
 {
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET state = 'active', serial = excluded.serial, expires_us = "
+		" ON CONFLICT DO UPDATE SET state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
 		"excluded.expires_us, old_serial = NULL",
 		"ssii", site->name, site->serial, clock_wall_us(), site->expires_us);
 }
@@ -80,31 +80,6 @@ int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struc
 		"SELECT slots - (SELECT count(*) FROM job_site WHERE site = ?1) FROM site WHERE name = ?1 AND state "
 		"= 'active'",
 		"s", name);
-}
-
-int invitation_insert(
-	struct store_tx *tx, const char *hash, const char *site, int64_t expires_us, struct rounds_error *error)
-{
-	return db_run(tx, error, "INSERT INTO invitation(hash, site, created_us, expires_us) VALUES(?1, ?2, ?3, ?4)",
-		"ssii", hash, site, clock_wall_us(), expires_us);
-}
-
-int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error)
-{
-	json_auto_t *row = NULL;
-	int64_t now = clock_wall_us();
-
-	if (db_run(tx, error,
-		    "UPDATE invitation SET used_us = ?2 WHERE hash = ?1 AND used_us IS NULL AND expires_us > ?2",
-		    "si", hash, now))
-		return -1;
-	if (db_changes(tx) == 0)
-		return error_set(error, ERROR_UNAUTHENTICATED,
-			"the invitation is unknown, used or expired; ask the operator for a new one");
-	if (db_first(tx, error, &row, "SELECT site FROM invitation WHERE hash = ?1", "s", hash))
-		return -1;
-	snprintf(name, 64, "%s", json_text_or(row, "site", ""));
-	return 0;
 }
 
 int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error)

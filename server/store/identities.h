@@ -1,4 +1,4 @@
-/* Who may speak: sites and their certificates, one-time invitations, tokens of people and scripts. */
+/* Who may speak: sites and their certificates, tokens of people and scripts. */
 #ifndef ROUNDS_SERVER_STORE_IDENTITIES_H
 #define ROUNDS_SERVER_STORE_IDENTITIES_H
 
@@ -6,7 +6,10 @@
 
 #include <stdbool.h>
 
-/* Sites. A site that was removed may be invited again under its old name. */
+/*
+ * Sites. One that was removed, and is admitted again, takes part again; one that is there is another machine from now on,
+ * and drains on if it did.
+ */
 struct new_site {
 	const char *name, *serial;
 	int64_t expires_us; /* of its certificate, wall time */
@@ -30,12 +33,7 @@ must_check int site_moved(struct store_tx *tx, const char *name, int64_t receive
 /* Slots that running jobs do not take. */
 must_check int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error);
 
-/* Invitations and tokens are known by the digest of their secret alone. */
-must_check int invitation_insert(
-	struct store_tx *tx, const char *hash, const char *site, int64_t expires_us, struct rounds_error *error);
-/* The invited site's name, once: ERROR_UNAUTHENTICATED if it is unknown, used or over. */
-must_check int invitation_use(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error);
-
+/* Tokens are known by the digest of their secret alone. */
 struct new_token {
 	const char *id, *name, *role, *hash;
 	int64_t expires_us; /* 0: never */

@@ -198,6 +198,11 @@ int job_sites(struct store_tx *tx, const char *id, json_t **sites, struct rounds
 	return db_rows(tx, error, sites, "SELECT site FROM job_site WHERE job = ?1 ORDER BY site", "s", id);
 }
 
+int job_list_at_site(struct store_tx *tx, const char *site, json_t **jobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, jobs, "SELECT job FROM job_site WHERE site = ?1 ORDER BY job", "s", site);
+}
+
 int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)
 {
 	return db_rows(tx, error, counts,

@@ -77,5 +77,7 @@ must_check int job_delete(struct store_tx *tx, const char *id, struct rounds_err
 must_check int job_take_site(struct store_tx *tx, const char *id, const char *site, struct rounds_error *error);
 must_check int job_free_sites(struct store_tx *tx, const char *id, struct rounds_error *error);
 must_check int job_sites(struct store_tx *tx, const char *id, json_t **sites, struct rounds_error *error);
+/* {"job"} of each job that takes a slot of the site. */
+must_check int job_list_at_site(struct store_tx *tx, const char *site, json_t **jobs, struct rounds_error *error);
 
 #endif

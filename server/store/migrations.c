@@ -131,7 +131,13 @@ static const char *const migrations[] = {
 	"ALTER TABLE site ADD COLUMN tables TEXT;"
 	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
-	"ALTER TABLE job ADD COLUMN warnings TEXT;",
+	"ALTER TABLE job ADD COLUMN warnings TEXT;"
+	/* Invitations that can be listed and taken back. */
+	"ALTER TABLE invitation ADD COLUMN id TEXT; UPDATE invitation SET id = lower(hex(randomblob(16)));"
+	"CREATE UNIQUE INDEX invitation_by_id ON invitation(id);"
+	"ALTER TABLE invitation ADD COLUMN made_by TEXT;"
+	"ALTER TABLE invitation ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE invitation ADD COLUMN voided_us INTEGER;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

@@ -1,5 +1,6 @@
 """What the dashboard is fed with: Server-Sent Events, columns for plots, summaries of tensors."""
 import json
+import re
 import threading
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import EXECUTOR, Problem, SiteClient, wait_until
+from harness.deployment import EXECUTOR, TOP, Problem, SiteClient, wait_until
 
 
 class Stream(threading.Thread):
@@ -361,6 +362,22 @@ def every_event(rounds, job):
     return events
 
 
+def version_1():
+    """A database as the first release made it."""
+    import sqlite3
+    text = (TOP / "server/store/migrations.c").read_text()
+    first = text[text.index("/* 1 */"):text.index("/* 2")]
+    db = sqlite3.connect(":memory:")
+    db.executescript("".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', re.sub(r"/\*.*?\*/", "", first, flags=re.S))))
+    return db
+
+
+def schema_of(db):
+    tables = [name for name, in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
+    indexes = [name for name, in db.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")]
+    return {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables}, indexes
+
+
 def test_a_data_directory_of_version_1_goes_on(rounds):
     """What later migrations brought is taken out again: the server brings it back, and the job's history is as it was."""
     import sqlite3
@@ -370,9 +387,11 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     before = rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
     assert rounds.server.stop() == 0
     db = sqlite3.connect(rounds.data / "rounds.db")
-    db.executescript("""DROP TABLE webhook; DROP TABLE user; DROP TABLE session; DROP INDEX event_notable; DROP INDEX event_log; ALTER TABLE task DROP COLUMN timings;
-        ALTER TABLE job DROP COLUMN trace; ALTER TABLE site DROP COLUMN rtt_us; ALTER TABLE site DROP COLUMN received_bytes;
-        ALTER TABLE site DROP COLUMN sent_bytes; ALTER TABLE site DROP COLUMN old_serial; PRAGMA user_version = 1;""")
+    (old, old_indexes), (new, new_indexes) = schema_of(version_1()), schema_of(db)
+    later = [f"DROP INDEX {index}" for index in new_indexes if index not in old_indexes]
+    later += [f"DROP TABLE {table}" for table in ("session", *new) if table in new and table not in old]
+    later += [f"ALTER TABLE {table} DROP COLUMN {column}" for table in old for column in new[table] if column not in old[table]]
+    db.executescript("; ".join(dict.fromkeys(later)) + "; PRAGMA user_version = 1;")
     db.close()
     rounds.start()
     assert before == (rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics"))

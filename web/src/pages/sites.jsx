@@ -24,10 +24,11 @@ const Invite = ({ name: given = "", onClose }) => {
   const [name, setName] = useState(given);
   const [made, setMade] = useState(null);
   const [problem, setProblem] = useState(null);
+  const [replace, setReplace] = useState(false);
   const invite = async (event) => {
     event.preventDefault();
     try {
-      setMade(await post("/invitations", { site: name }));
+      setMade(await post("/invitations", { site: name, replace }));
     } catch (failure) {
       setProblem(failure);
     }
@@ -47,6 +48,9 @@ const Invite = ({ name: given = "", onClose }) => {
           <Field label="The site’s name" help="1 to 63 letters, digits, “.”, “_” or “-”" problem={problem?.message}>
             {(props) => <input {...props} autofocus required value={name} onInput={(e) => setName(e.target.value)} />}
           </Field>
+          {(problem?.status === 409 || replace) && (
+            <label><input type="checkbox" checked={replace} onChange={(e) => setReplace(e.target.checked)} /> Another machine takes its place: the present certificate is refused once that one has joined</label>
+          )}
           <footer>
             <button type="button" onClick={onClose}>Cancel</button>
             <button class="primary">Make an invitation</button>
