@@ -36,14 +36,22 @@ static void message_set(struct rounds_error *error, const char *format, va_list 
 	text_print_from(error->message, sizeof(error->message), format, arguments);
 }
 
+/* What an earlier error has left, but for the texts, of which the new one may be made. */
+static void begin(struct rounds_error *error, enum error_kind kind)
+{
+	error->kind = kind;
+	error->retry_seconds = 0;
+	error->cause = 0;
+	error->row = error->column = 0;
+}
+
 int error_set(struct rounds_error *error, enum error_kind kind, const char *format, ...)
 {
 	va_list arguments;
 
 	if (!error)
 		return -1;
-	error->kind = kind;
-	error->retry_seconds = 0;
+	begin(error, kind);
 	error->field[0] = '\0';
 	va_start(arguments, format);
 	message_set(error, format, arguments);
@@ -57,8 +65,7 @@ int error_field(struct rounds_error *error, const char *field, const char *forma
 
 	if (!error)
 		return -1;
-	error->kind = ERROR_INVALID;
-	error->retry_seconds = 0;
+	begin(error, ERROR_INVALID);
 	text_print(error->field, sizeof(error->field), "%s", field);
 	va_start(arguments, format);
 	message_set(error, format, arguments);

@@ -10,6 +10,8 @@
 
 #include "common/scope.h"
 
+#include <stdint.h>
+
 enum error_kind {
 	ERROR_NONE,
 	ERROR_INVALID,         /* the caller's input is wrong */
@@ -40,6 +42,9 @@ struct rounds_error {
 	int retry_seconds; /* when another try makes sense; 0: not known */
 	char field[160];   /* the field at fault, as a JSON path such as `params.rounds`; empty if none */
 	char message[600];
+	/* Where a task's work went wrong, so that it can be told without the message (failure.h). */
+	unsigned cause;      /* the kind of failure, plus one; 0: not said */
+	int64_t row, column; /* of the dataset's file that `field` names, from 1; 0: not said */
 };
 
 /* Fills `error` (which may be NULL) and returns -1, so that a caller can write `return error_set(...)`. */

@@ -1,6 +1,7 @@
 #include "common/failure.h"
 
 #include "common/json.h"
+#include "common/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,7 @@ static const struct {
 	[FAILURE_DOWNLOAD] = { "download", "the model could not be fetched" },
 	[FAILURE_NO_SPACE] = { "no_space", "the site's disk is full" },
 	[FAILURE_NO_MEMORY] = { "no_memory", "the site has not enough memory for this" },
+	[FAILURE_PARAMS] = { "params", "a parameter of the job is not what the executor takes" },
 	[FAILURE_POLICY] = { "policy", "the site's own rules do not allow this" },
 	[FAILURE_INTERNAL] = { "internal", "something went wrong at the site that should not" },
 };
@@ -177,4 +179,55 @@ void failure_sentence(const struct failure *failure, char *sentence, size_t size
 	snprintf(whole, sizeof(whole), "%s%s%s%s%s%s", kinds[failure->kind].sentence, place, place[0] ? ")" : "", ref,
 		failure->text[0] ? ": " : "", failure->text);
 	copy_cut(sentence, size, whole);
+}
+
+int failure_error(struct rounds_error *error, enum failure_kind kind, const char *role, size_t row, size_t column,
+	const char *format, ...)
+{
+	va_list arguments;
+
+	if (!error)
+		return -1;
+	error_field(error, role, "%s", "");
+	va_start(arguments, format);
+	text_print_from(error->message, sizeof(error->message), format, arguments);
+	va_end(arguments);
+	error->cause = 1 + (unsigned)kind;
+	error->row = (int64_t)row;
+	error->column = (int64_t)column;
+	return -1;
+}
+
+/* Of an error that says no cause: what its kind lets one know. */
+static enum failure_kind kind_of(const struct rounds_error *error)
+{
+	switch (error->kind) {
+	case ERROR_NO_MEMORY:
+		return FAILURE_NO_MEMORY;
+	case ERROR_NO_SPACE:
+		return FAILURE_NO_SPACE;
+	case ERROR_UNPROCESSABLE:
+		return FAILURE_MODEL;
+	case ERROR_INVALID:
+		return strncmp(error->field, "trainer", 7) ? FAILURE_DATASET : FAILURE_PARAMS;
+	default:
+		return FAILURE_INTERNAL;
+	}
+}
+
+void failure_of_error(const struct rounds_error *error, struct failure *failure)
+{
+	bool of_tensor;
+
+	*failure = (struct failure){ .kind = error->cause ? (enum failure_kind)(error->cause - 1) : kind_of(error) };
+	failure->retry = !error->cause &&
+			 (error->kind == ERROR_NO_MEMORY || error->kind == ERROR_NO_SPACE || error->kind == ERROR_IO);
+	failure->row = error->row;
+	failure->column = error->column;
+	of_tensor = failure->kind == FAILURE_TENSOR || failure->kind == FAILURE_NOT_FINITE ||
+		    failure->kind == FAILURE_MODEL;
+	if (of_tensor && strlen(error->field) < sizeof(failure->tensor) && is_tensor_name(error->field))
+		snprintf(failure->tensor, sizeof(failure->tensor), "%s", error->field);
+	else if (!of_tensor && name_is_valid(error->field))
+		snprintf(failure->role, sizeof(failure->role), "%s", error->field);
 }

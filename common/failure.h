@@ -48,6 +48,7 @@ enum failure_kind {
 	FAILURE_DOWNLOAD,
 	FAILURE_NO_SPACE,
 	FAILURE_NO_MEMORY,
+	FAILURE_PARAMS,
 	FAILURE_POLICY,
 	FAILURE_INTERNAL,
 	FAILURE_KIND_COUNT
@@ -62,7 +63,9 @@ struct failure {
 	enum failure_kind kind;
 	bool retry;          /* another try may succeed */
 	int64_t row, column; /* 1-based; the header is row 1; 0: not told */
-	char role[64]; /* which of the dataset's files: the member of site.json that names it; empty: not told */
+	char role
+		[64]; /* which of the dataset's files: the member of site.json that names it; of FAILURE_PARAMS: which
+			  parameter; empty: not told */
 	char tensor[FAILURE_TENSOR_SIZE]; /* empty: not told */
 	char ref[FAILURE_REF_SIZE];       /* finds the program's own words in the site's log; empty: there are none */
 	char text[FAILURE_TEXT_SIZE];     /* the program's own words, where they may be told; empty: they may not */
@@ -90,6 +93,16 @@ void failure_set_text(struct failure *failure, const char *words);
  * there is text it follows behind a colon. Cut between characters if `size` is less than it needs.
  */
 void failure_sentence(const struct failure *failure, char *sentence, size_t size);
+
+/*
+ * An error that knows its place: its field is `role`, or the tensor's name; the message is for who looks after the data, and
+ * stays at the site. Returns -1.
+ */
+int failure_error(struct rounds_error *error, enum failure_kind kind, const char *role, size_t row, size_t column,
+	const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* What of an error may be told: kind and place, never the message. Errors that name no cause are put where they belong by kind. */
+void failure_of_error(const struct rounds_error *error, struct failure *failure);
 
 /* What each member of the JSON may be, for schemas. */
 extern const struct field failure_fields[];

@@ -6,6 +6,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.deployment import HOSPITALS, Deployment  # noqa: E402
+from harness.trainer import Trainer  # noqa: E402
 
 
 @pytest.fixture
@@ -48,3 +49,10 @@ def stopped(tmp_path):
     deployment = Deployment(tmp_path)
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def trainer():
+    program = Trainer()
+    yield program
+    program.close()

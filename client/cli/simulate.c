@@ -307,12 +307,15 @@ static int deal_data(struct simulation *sim, struct rounds_error *error)
 		return -1;
 	if (S_ISDIR(status.st_mode))
 		return take_folder(sim, data, error);
-	if (split_table(data, folder, (size_t)json_integer_or(options, "sites", SITES_UNLESS_SAID),
+	if (split_table(data, sim->dataset, folder, (size_t)json_integer_or(options, "sites", SITES_UNLESS_SAID),
 		    json_text_or(options, "split", "even"), json_text_or(options, "label", NULL),
 		    (uint64_t)json_integer_or(sim->spec, "seed", 1), &names, error))
 		return -1;
 	json_decref(sim->sites);
 	sim->sites = names;
+	/* The parts are written in one way, however the whole was. */
+	json_object_del(sim->dataset, "encoding");
+	json_object_del(sim->dataset, "delimiter");
 	return 0;
 }
 

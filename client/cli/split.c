@@ -1,5 +1,6 @@
 #include "client/cli/split.h"
 
+#include "client/tables/records.h"
 #include "common/fields.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -15,51 +16,28 @@
 enum { DRAWS = 1000 };
 
 /* The table in memory: a JSON array of rows, each an array of text; the first is the header. */
-struct table {
-	json_t *rows, *row;
-	bool failed;
-};
-
-static void take_field(void *field, size_t size, void *context)
+static int read_table(const char *path, const json_t *dataset, json_t **rows, struct rounds_error *error)
 {
-	struct table *table = context;
-	json_t *text = json_stringn(field ? field : "", size);
+	scoped(records_free) struct records *records = NULL;
+	struct record record = { .count = 1 };
 
-	if (!table->row)
-		table->row = json_array();
-	if (!text || json_array_append_new(table->row, text))
-		table->failed = true;
-}
-
-static void take_end(int end, void *context)
-{
-	struct table *table = context;
-
-	(void)end;
-	if (table->row && json_array_append_new(table->rows, table->row))
-		table->failed = true;
-	table->row = NULL;
-}
-
-static int read_table(const char *path, json_t **rows, struct rounds_error *error)
-{
-	scoped(file_view_close) struct file_view view = { 0 };
-	struct table table = { .rows = json_array() };
-	struct csv_parser parser;
-	bool good;
-
-	*rows = table.rows;
-	if (file_view_open(path, &view, error))
+	*rows = json_array();
+	if (records_open(path, json_text_or(dataset, "encoding", NULL), json_text_or(dataset, "delimiter", NULL),
+		    &records, error))
 		return -1;
-	if (!table.rows || csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI))
-		return error_no_memory(error);
-	good = csv_parse(&parser, view.bytes, view.size, take_field, take_end, &table) == view.size &&
-	       csv_fini(&parser, take_field, take_end, &table) == 0;
-	csv_free(&parser);
-	json_decref(table.row);
-	if (!good || table.failed)
-		return error_set(error, ERROR_INVALID, "%s is not a CSV file in UTF-8", path);
-	if (json_array_size(table.rows) < 2)
+	while (record.count > 0) {
+		json_t *row = json_array();
+
+		if (records_next(records, &record, error))
+			return error_prefix(error, "%s, row %lld, field %lld", path, (long long)error->row,
+				(long long)error->column);
+		for (size_t i = 0; i < record.count; i++)
+			json_array_append_new(row, json_string(record.fields[i]));
+		if (json_array_append_new(*rows, row))
+			return error_no_memory(error);
+	}
+	json_array_remove(*rows, json_array_size(*rows) - 1); /* what said the end */
+	if (json_array_size(*rows) < 2)
 		return error_set(error, ERROR_INVALID, "%s has no rows", path);
 	return 0;
 }
@@ -282,14 +260,15 @@ static int choose_parts(const json_t *rows, size_t count, const char *how, const
 	return draw(groups, count, alpha, seed, parts, error);
 }
 
-int split_table(const char *path, const char *folder, size_t count, const char *how, const char *label, uint64_t seed,
-	json_t **sites, struct rounds_error *error)
+int split_table(const char *path, const json_t *dataset, const char *folder, size_t count, const char *how,
+	const char *label, uint64_t seed, json_t **sites, struct rounds_error *error)
 {
 	json_auto_t *rows = NULL, *parts = NULL, *names = json_array();
 	size_t i;
 	json_t *name;
 
-	if (read_table(path, &rows, error) || choose_parts(rows, count, how, label, seed, &parts, names, error))
+	if (read_table(path, dataset, &rows, error) ||
+		choose_parts(rows, count, how, label, seed, &parts, names, error))
 		return -1;
 	json_array_foreach (names, i, name) {
 		scoped(text_free) char *file = text_new("%s/%s.csv", folder, json_string_value(name));

@@ -8,9 +8,20 @@
 #include <unistd.h>
 
 static const struct field dataset_fields[] = {
-	{ "path", FIELD_TEXT, "The file: CSV with a header, or NPY", .required = true, .min = 1, .max = 4096 },
+	{ "path", FIELD_TEXT, "The file: CSV with a header, packed with gzip or not; or NPY", .required = true,
+		.min = 1, .max = 4096 },
 	{ "label", FIELD_TEXT, "CSV: the column to be predicted", .min = 1, .max = 200 },
 	{ "labels", FIELD_TEXT, "NPY: the file of labels", .min = 1, .max = 4096 },
+	{ "encoding", FIELD_TEXT,
+		"CSV: how characters are written, a name of `iconv -l` such as windows-1252; a byte order mark and UTF-16 are "
+		"known without it, all else is UTF-8",
+		.min = 1, .max = 60 },
+	{ "delimiter", FIELD_TEXT,
+		"CSV: what stands between columns; comma, semicolon, tab and | are known without it", .min = 1,
+		.max = 1 },
+	{ "decimal", FIELD_TEXT,
+		"CSV: the sign before a number's fraction; where it is said, the other one groups digits by thousands",
+		.choices = { ".", "," } },
 	{ "ignore", FIELD_TEXTS, "CSV: columns that are no features, such as a patient's number", .fallback = "[]",
 		.min = 0, .max = 10000 },
 	{ "categories", FIELD_OBJECT,

@@ -1,195 +1,132 @@
-#include "client/trainers/dataset.h"
-
+#include "client/trainers/cell.h"
+#include "client/trainers/columns.h"
+#include "common/failure.h"
 #include "common/json.h"
 
-#include <csv.h>
-#include <errno.h>
+#include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-/* What a column of the file is. */
-struct column {
-	char *name;
-	enum { COLUMN_FEATURE, COLUMN_LABEL, COLUMN_IGNORED } role;
-	const json_t *values; /* of a category: one feature each; NULL: a number */
-};
 
 struct reading {
 	struct dataset *dataset;
 	const json_t *description;
-	struct column *columns;
-	size_t column_count, column_room;
-	size_t line, at; /* the record being read, from 1; the field in it */
-	float *row;      /* features of the record */
-	size_t filled, row_room;
+	char decimal; /* 0: not said */
+	struct record record;
+	float *row; /* features of the record */
+	size_t filled;
 	float label;
 	bool has_label;
 	size_t rows_room;
-	bool failed;
-	struct rounds_error *error;
 };
 
-static void fail(struct reading *reading, const char *what, const char *field)
+static int refuse(const struct reading *reading, enum failure_kind kind, size_t at, const char *what,
+	struct rounds_error *error)
 {
-	const char *column = reading->at < reading->column_count ? reading->columns[reading->at].name : "";
+	const char *name = at < reading->dataset->header_count ? reading->dataset->header[at].name : "";
 
-	if (reading->failed)
-		return;
-	reading->failed = true;
-	error_set(reading->error, ERROR_INVALID, "record %zu, column \"%.80s\": %s%s%.80s%s", reading->line, column,
-		what, field ? " \"" : "", field ? field : "", field ? "\"" : "");
+	return failure_error(error, kind, "path", reading->record.row, at + 1, "\"%.80s\" %s", name, what);
 }
 
-static void name_features(struct dataset *dataset, const struct column *column)
+static int refuse_number(const struct reading *reading, size_t at, struct rounds_error *error)
 {
+	return refuse(reading, FAILURE_CELL, at,
+		strchr(reading->record.fields[at], ',') || strchr(reading->record.fields[at], '.')
+			? "is not a number as this table writes them: say the dataset's `decimal` in site.json, \",\" or "
+			  "\".\", or `ignore` the column"
+			: "is not a number: name the column's values in the dataset's `categories`, or `ignore` it",
+		error);
+}
+
+static int take_category(
+	struct reading *reading, const struct dataset_column *column, size_t at, struct rounds_error *error)
+{
+	const char *text = reading->record.fields[at];
+	bool listed = json_lists(column->values, text);
 	size_t i;
 	json_t *value;
 
-	if (column->role != COLUMN_FEATURE)
-		return;
-	if (!column->values)
-		json_array_append_new(dataset->names, json_string(column->name));
+	if (!listed && !cell_is_missing(text))
+		return refuse(reading, FAILURE_CATEGORY, at,
+			"holds a value that is not among the dataset's `categories`: list it there, or correct the table",
+			error);
 	json_array_foreach (column->values, i, value)
-		json_array_append_new(dataset->names, json_sprintf("%s=%s", column->name, json_string_value(value)));
+		reading->row[reading->filled++] = !listed                                  ? NAN
+						  : strcmp(json_string_value(value), text) ? 0.0f
+											   : 1.0f;
+	return 0;
 }
 
-static void take_heading(struct reading *reading, const char *name)
-{
-	struct column *columns = reading->columns, *column;
-
-	if (reading->column_count == reading->column_room) {
-		reading->column_room = reading->column_room ? 2 * reading->column_room : 64;
-		columns = realloc(columns, reading->column_room * sizeof(*columns));
-		if (!columns) {
-			fail(reading, "out of memory", NULL);
-			return;
-		}
-		reading->columns = columns;
-	}
-	for (size_t i = 0; i < reading->column_count; i++)
-		if (!strcmp(columns[i].name, name))
-			fail(reading, "there are two columns named", name);
-	column = &columns[reading->column_count++];
-	*column = (struct column){ .name = strdup(name), .role = COLUMN_FEATURE };
-	if (!strcmp(name, json_text_or(reading->description, "label", "")))
-		column->role = COLUMN_LABEL;
-	else if (json_lists(json_object_get(reading->description, "ignore"), name))
-		column->role = COLUMN_IGNORED;
-	else
-		column->values = json_object_get(json_object_get(reading->description, "categories"), name);
-	name_features(reading->dataset, column);
-}
-
-static bool is_missing(const char *field)
-{
-	static const char *const words[] = { "", "?", "NA", "NaN", "nan", "null", "NULL" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(field, words[i]))
-			return true;
-	return false;
-}
-
-static bool parse_number(const char *field, float *number)
-{
-	char *end;
-
-	errno = 0;
-	*number = strtof(field, &end);
-	while (*end == ' ')
-		end++;
-	return end != field && !*end && isfinite(*number);
-}
-
-static void add_feature(struct reading *reading, float value)
-{
-	if (reading->filled == reading->row_room) {
-		float *more = realloc(reading->row, (reading->row_room = 2 * reading->row_room + 64) * sizeof(float));
-
-		if (!more) {
-			fail(reading, "out of memory", NULL);
-			return;
-		}
-		reading->row = more;
-	}
-	reading->row[reading->filled++] = value;
-}
-
-static void take_category(struct reading *reading, const json_t *values, const char *field)
-{
-	bool missing = is_missing(field);
-	size_t i;
-	json_t *value;
-
-	if (!missing && !json_lists(values, field)) {
-		fail(reading, "is not among the dataset's categories:", field);
-		return;
-	}
-	json_array_foreach (values, i, value)
-		add_feature(reading, missing ? NAN : strcmp(json_string_value(value), field) ? 0.0f : 1.0f);
-}
-
-static void take_label(struct reading *reading, const char *field)
+static int take_label(struct reading *reading, size_t at, struct rounds_error *error)
 {
 	const json_t *classes = json_object_get(reading->description, "classes");
+	const char *text = reading->record.fields[at];
 	size_t i;
 	json_t *name;
 
-	if (is_missing(field))
-		return;
-	reading->has_label = true;
-	if (json_array_size(classes) == 0) {
-		if (!parse_number(field, &reading->label))
-			fail(reading, "the label is not a number (name its `classes` in the dataset):", field);
-		return;
-	}
 	json_array_foreach (classes, i, name) {
-		if (json_is_string(name) && !strcmp(json_string_value(name), field)) {
-			reading->label = (float)i;
-			return;
-		}
+		if (strcmp(json_string_value(name), text) != 0)
+			continue;
+		reading->label = (float)i;
+		reading->has_label = true;
+		return 0;
 	}
-	fail(reading, "is not among the dataset's classes:", field);
+	if (cell_is_missing(text))
+		return 0;
+	reading->has_label = true;
+	if (json_array_size(classes) > 0)
+		return refuse(reading, FAILURE_LABEL, at,
+			"holds a value that is not among the dataset's `classes`: list it there, or correct the table",
+			error);
+	if (!cell_number(text, reading->decimal, &reading->label))
+		return refuse(reading, FAILURE_LABEL, at,
+			"is to be predicted and not a number: name its values in the dataset's `classes`", error);
+	return 0;
 }
 
-static void take_field(void *bytes, size_t size, void *context)
+static int take_number(struct reading *reading, size_t at, struct rounds_error *error)
 {
-	struct reading *reading = context;
-	const char *field = bytes ? bytes : "";
-	const struct column *column;
-	float number;
+	float number = NAN;
 
-	if (reading->failed)
-		return;
-	if (strlen(field) != size) {
-		fail(reading, "holds a NUL byte", NULL);
-		return;
-	}
-	if (reading->line == 1) {
-		take_heading(reading, field);
-		reading->at++;
-		return;
-	}
-	if (reading->at >= reading->column_count) {
-		fail(reading, "the record has more fields than the header", NULL);
-		return;
-	}
-	column = &reading->columns[reading->at];
-	if (column->role == COLUMN_LABEL)
-		take_label(reading, field);
-	else if (column->role == COLUMN_FEATURE && column->values)
-		take_category(reading, column->values, field);
-	else if (column->role == COLUMN_FEATURE && is_missing(field))
-		add_feature(reading, NAN);
-	else if (column->role == COLUMN_FEATURE && parse_number(field, &number))
-		add_feature(reading, number);
-	else if (column->role == COLUMN_FEATURE)
-		fail(reading, "is not a number (give the column's `categories`, or `ignore` it):", field);
-	reading->at++;
+	if (!cell_is_missing(reading->record.fields[at]) &&
+		!cell_number(reading->record.fields[at], reading->decimal, &number))
+		return refuse_number(reading, at, error);
+	reading->row[reading->filled++] = number;
+	return 0;
 }
 
-static void keep_row(struct reading *reading)
+static bool is_whole_number(const char *text)
+{
+	return *text && !text[strspn(text, "0123456789")];
+}
+
+static int take_cell(struct reading *reading, size_t at, struct rounds_error *error)
+{
+	const struct dataset_column *column = &reading->dataset->header[at];
+
+	switch (column->role) {
+	case COLUMN_NUMBER:
+		return take_number(reading, at, error);
+	case COLUMN_CATEGORY:
+		return take_category(reading, column, at, error);
+	case COLUMN_LABEL:
+		return take_label(reading, at, error);
+	case COLUMN_INDEX:
+		if (!is_whole_number(reading->record.fields[at]))
+			return refuse(reading, FAILURE_HEADER, at,
+				"has no name and does not number the rows: give the column a name", error);
+		break;
+	case COLUMN_EMPTY:
+		if (*reading->record.fields[at])
+			return refuse(reading, FAILURE_HEADER, at,
+				"has a value but no name: give the column a name, or remove it", error);
+		break;
+	case COLUMN_IGNORED:
+		break;
+	}
+	return 0;
+}
+
+static int keep_row(struct reading *reading, struct rounds_error *error)
 {
 	struct dataset *dataset = reading->dataset;
 
@@ -201,89 +138,95 @@ static void keep_row(struct reading *reading)
 
 		dataset->features = features ? features : dataset->features;
 		dataset->labels = labels ? labels : dataset->labels;
-		if (!labels) {
-			fail(reading, "out of memory", NULL);
-			return;
-		}
+		if (!labels)
+			return error_no_memory(error);
 		reading->rows_room = room;
 	}
 	if (dataset->columns > 0)
 		memcpy(dataset->features + dataset->rows * dataset->columns, reading->row,
 			dataset->columns * sizeof(float));
 	dataset->labels[dataset->rows++] = reading->label;
+	return 0;
 }
 
-static bool has_label_column(const struct reading *reading)
+/* Separators alone: what spreadsheets write of rows that once were filled. */
+static bool is_empty(const struct record *record)
 {
-	for (size_t i = 0; i < reading->column_count; i++)
-		if (reading->columns[i].role == COLUMN_LABEL)
-			return true;
-	return false;
+	for (size_t i = 0; i < record->count; i++)
+		if (*record->fields[i])
+			return false;
+	return true;
 }
 
-static void take_end_of_record(int terminator, void *context)
+static int check_width(const struct reading *reading, struct rounds_error *error)
 {
-	struct reading *reading = context;
+	const struct record *record = &reading->record;
+	size_t width = reading->dataset->header_count;
 
-	(void)terminator;
-	if (reading->failed)
-		return;
-	if (reading->line == 1) {
-		const char *label = json_text_or(reading->description, "label", "");
+	if (record->count < width)
+		return failure_error(error, FAILURE_CELL, "path", record->row, record->count,
+			"the record ends here, it has fewer fields than the header: write each column of each row");
+	for (size_t i = width; i < record->count; i++)
+		if (*record->fields[i])
+			return failure_error(error, FAILURE_CELL, "path", record->row, i + 1,
+				"the record has more fields than the header: put a field that holds the separator into "
+				"quotation marks, or say the dataset's `delimiter` in site.json");
+	return 0;
+}
 
-		reading->at = reading->column_count;
-		if (!has_label_column(reading))
-			fail(reading, *label ? "there is no label column" : "the dataset names no label column",
-				*label ? label : NULL);
-	} else if (reading->at != reading->column_count) {
-		fail(reading, "the record has fewer fields than the header", NULL);
-	} else if (!reading->has_label) {
-		reading->dataset->skipped++;
-	} else {
-		reading->dataset->columns = reading->filled;
-		keep_row(reading);
-	}
-	reading->line++;
-	reading->at = reading->filled = 0;
+static int take_record(struct reading *reading, struct rounds_error *error)
+{
+	if (is_empty(&reading->record))
+		return 0;
+	if (check_width(reading, error))
+		return -1;
+	reading->filled = 0;
 	reading->has_label = false;
+	for (size_t at = 0; at < reading->dataset->header_count; at++)
+		if (take_cell(reading, at, error))
+			return -1;
+	if (reading->has_label)
+		return keep_row(reading, error);
+	reading->dataset->skipped++;
+	return 0;
 }
 
-static int parse(FILE *file, struct csv_parser *parser, struct reading *reading, struct rounds_error *error)
+static int read_records(struct reading *reading, struct records *records, struct rounds_error *error)
 {
-	char block[65536];
-	size_t got;
+	struct dataset *dataset = reading->dataset;
+	const char delimiter[2] = { records_delimiter(records), '\0' };
 
-	while (!reading->failed && (got = fread(block, 1, sizeof(block), file)) > 0)
-		if (csv_parse(parser, block, got, take_field, take_end_of_record, reading) != got)
-			return error_set(error, ERROR_INVALID, "record %zu: %s", reading->line,
-				csv_strerror(csv_error(parser)));
-	if (ferror(file))
-		return error_errno(error, "cannot be read");
-	if (!reading->failed && csv_fini(parser, take_field, take_end_of_record, reading))
-		return error_set(
-			error, ERROR_INVALID, "record %zu: %s", reading->line, csv_strerror(csv_error(parser)));
-	return reading->failed ? -1 : 0;
+	if (records_next(records, &reading->record, error) ||
+		columns_read(reading->description, &reading->record, dataset, error))
+		return -1;
+	dataset->format = json_pack("{s:s, s:s, s:b}", "encoding", records_encoding(records), "delimiter", delimiter,
+		"packed", records_packed(records));
+	dataset->columns = json_array_size(dataset->names);
+	reading->row = calloc(dataset->columns + 1, sizeof(float));
+	if (!reading->row)
+		return error_no_memory(error);
+	for (;;) {
+		if (records_next(records, &reading->record, error))
+			return -1;
+		if (reading->record.count == 0)
+			return 0;
+		if (take_record(reading, error))
+			return -1;
+	}
 }
 
 int csv_load(const json_t *description, struct dataset *dataset, struct rounds_error *error)
 {
-	struct reading reading = { .dataset = dataset, .description = description, .line = 1, .error = error };
-	FILE *file = fopen(json_text_or(description, "path", ""), "re");
-	struct csv_parser parser;
+	struct reading reading = {
+		.dataset = dataset, .description = description, .decimal = json_text_or(description, "decimal", "")[0]
+	};
+	scoped(records_free) struct records *records = NULL;
 	int failed;
 
-	if (!file)
-		return error_errno(error, "cannot be opened");
-	if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL)) {
-		fclose(file);
-		return error_no_memory(error);
-	}
-	failed = parse(file, &parser, &reading, error);
-	csv_free(&parser);
-	fclose(file);
-	for (size_t i = 0; i < reading.column_count; i++)
-		free(reading.columns[i].name);
-	free(reading.columns);
+	if (records_open(json_text_or(description, "path", ""), json_text_or(description, "encoding", NULL),
+		    json_text_or(description, "delimiter", NULL), &records, error))
+		return -1;
+	failed = read_records(&reading, records, error);
 	free(reading.row);
 	return failed;
 }

@@ -1,5 +1,7 @@
 #include "client/trainers/dataset.h"
 
+#include "client/trainers/columns.h"
+#include "common/failure.h"
 #include "common/json.h"
 
 #include <string.h>
@@ -20,11 +22,11 @@ int dataset_load(const json_t *description, struct dataset **out, struct rounds_
 		return error_no_memory(error);
 	dataset->classes = json_array_size(json_object_get(description, "classes"));
 	if (ends_with(path, ".npy") ? npy_load(description, dataset, error) : csv_load(description, dataset, error))
-		return error_prefix(error, "%s", path);
+		return -1;
 	if (dataset->rows == 0)
-		return error_set(error, ERROR_INVALID, "%s has no rows", path);
+		return failure_error(error, FAILURE_DATASET, "path", 0, 0, "the table has no rows");
 	if (dataset->columns == 0)
-		return error_set(error, ERROR_INVALID, "%s has no features", path);
+		return failure_error(error, FAILURE_DATASET, "path", 0, 0, "the table has no features");
 	*out = dataset;
 	dataset = NULL;
 	return 0;
@@ -40,7 +42,7 @@ int dataset_column(const struct dataset *dataset, const char *name, size_t *colu
 			*column = i;
 			return 0;
 		}
-	return error_set(error, ERROR_INVALID, "the dataset has no column \"%.100s\"", name);
+	return failure_error(error, FAILURE_COLUMN, "path", 0, 0, "the dataset has no column \"%.100s\"", name);
 }
 
 void dataset_free(struct dataset *dataset)
@@ -50,5 +52,7 @@ void dataset_free(struct dataset *dataset)
 	free(dataset->features);
 	free(dataset->labels);
 	json_decref(dataset->names);
+	json_decref(dataset->format);
+	columns_free(dataset->header, dataset->header_count);
 	free(dataset);
 }

@@ -8,6 +8,7 @@
 #include "client/trainers/training.h"
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/failure.h"
 #include "common/json.h"
 
 #include <cblas.h>
@@ -32,9 +33,18 @@ static void say(json_t *line)
 
 static void say_error(const struct rounds_error *error)
 {
+	struct failure failure;
+	char row[32] = "", column[32] = "";
+
+	failure_of_error(error, &failure);
+	if (error->row)
+		snprintf(row, sizeof(row), " row %lld", (long long)error->row);
+	if (error->column)
+		snprintf(column, sizeof(column), " column %lld", (long long)error->column);
 	say(json_pack("{s:s, s:o, s:b}", "type", "error", "message",
-		json_sprintf("%s%s%s", error->field, error->field[0] ? " " : "", error->message), "retry",
-		error->kind == ERROR_NO_MEMORY || error->kind == ERROR_NO_SPACE || error->kind == ERROR_IO));
+		json_sprintf("%s%s%s%s%s", error->field, row, column, error->field[0] || error->row ? ": " : "",
+			error->message),
+		"retry", failure.retry));
 }
 
 /* At most four times a second. */

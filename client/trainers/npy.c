@@ -1,6 +1,7 @@
 #include "client/trainers/dataset.h"
 
 #include "common/dtype.h"
+#include "common/failure.h"
 #include "common/file.h"
 #include "common/json.h"
 
@@ -31,7 +32,7 @@ static const struct {
 
 static int refuse(struct rounds_error *error, const char *what)
 {
-	return error_set(error, ERROR_INVALID, "not an NPY file that can be used: %s", what);
+	return failure_error(error, FAILURE_DATASET, "", 0, 0, "not an NPY file that can be used: %s", what);
 }
 
 /* The text behind 'key': in the header's Python dictionary, or NULL. */
@@ -69,13 +70,13 @@ static int parse_header(const char *header, struct npy *npy, struct rounds_error
 	return 0;
 }
 
-static int open_npy(const char *path, struct file_view *view, struct npy *npy, struct rounds_error *error)
+static int read_npy(const char *path, struct file_view *view, struct npy *npy, struct rounds_error *error)
 {
 	scoped(text_free) char *header = NULL;
 	size_t start, length, count, size;
 
-	if (file_view_open(path, view, error))
-		return -1;
+	if (file_view_open(path, view, NULL))
+		return refuse(error, "it cannot be opened");
 	if (view->size < 12 || memcmp(view->bytes, "\x93NUMPY", 6) != 0 || view->bytes[6] < 1 || view->bytes[6] > 2)
 		return refuse(error, "it does not begin as one");
 	start = view->bytes[6] == 1 ? 10 : 12;
@@ -96,6 +97,16 @@ static int open_npy(const char *path, struct file_view *view, struct npy *npy, s
 	return 0;
 }
 
+/* `role` says which member of the dataset's description names the file. */
+static int open_npy(const json_t *description, const char *role, struct file_view *view, struct npy *npy,
+	struct rounds_error *error)
+{
+	if (!read_npy(json_text_or(description, role, ""), view, npy, error))
+		return 0;
+	snprintf(error->field, sizeof(error->field), "%s", role);
+	return -1;
+}
+
 /* All elements as floats: the caller frees; NULL without memory. */
 static float *to_floats(const struct npy *npy)
 {
@@ -114,18 +125,17 @@ int npy_load(const json_t *description, struct dataset *dataset, struct rounds_e
 {
 	scoped(file_view_close) struct file_view features_view = { 0 };
 	scoped(file_view_close) struct file_view labels_view = { 0 };
-	const char *labels_path = json_text_or(description, "labels", NULL);
 	struct npy features, labels;
 
-	if (!labels_path)
-		return error_set(error, ERROR_INVALID, "the dataset names no file of `labels`");
-	if (open_npy(json_text_or(description, "path", ""), &features_view, &features, error))
+	if (!json_text_or(description, "labels", NULL))
+		return failure_error(error, FAILURE_LABEL, "labels", 0, 0, "the dataset names no file of `labels`");
+	if (open_npy(description, "path", &features_view, &features, error) ||
+		open_npy(description, "labels", &labels_view, &labels, error))
 		return -1;
-	if (open_npy(labels_path, &labels_view, &labels, error))
-		return error_prefix(error, "%s", labels_path);
 	if (labels.columns != 1 || labels.rows != features.rows)
-		return error_set(error, ERROR_INVALID, "there are %zu rows of features but %zu x %zu labels",
-			features.rows, labels.rows, labels.columns);
+		return failure_error(error, FAILURE_LABEL, "labels", 0, 0,
+			"there are %zu rows of features but %zu x %zu labels", features.rows, labels.rows,
+			labels.columns);
 	dataset->rows = features.rows;
 	dataset->columns = features.columns;
 	dataset->features = to_floats(&features);
@@ -136,6 +146,6 @@ int npy_load(const json_t *description, struct dataset *dataset, struct rounds_e
 		json_array_append_new(dataset->names, json_sprintf("x%zu", i));
 	for (size_t i = 0; i < dataset->rows; i++)
 		if (!isfinite(dataset->labels[i]))
-			return error_set(error, ERROR_INVALID, "the label of row %zu is not finite", i + 1);
+			return failure_error(error, FAILURE_LABEL, "labels", i + 1, 0, "this label is not finite");
 	return 0;
 }

@@ -25,8 +25,9 @@ ARROWS = {
     "server/main.c": ["common", "server"],
     "client": ["common"],
     "client/site": ["common", "client/http.h", "client/transfer.h", "client/authority.h"],
-    "client/cli": ["common", "client/http.h", "client/transfer.h", "client/authority.h"],
-    "client/trainers": ["common"],
+    "client/tables": ["common"],
+    "client/cli": ["common", "client/tables", "client/http.h", "client/transfer.h", "client/authority.h"],
+    "client/trainers": ["common", "client/tables"],
 }
 
 # A library stays in its room.
@@ -36,7 +37,8 @@ LIBRARIES = {
     r"<gnutls/": "server/http/",
     r"<curl/": ("client/http.c", "server/observe/webhook"),
     r"<cblas\.h>": ("client/trainers/", "server/aggregate/"),
-    r"<csv\.h>": ("client/trainers/", "client/cli/split.c"),
+    r"<csv\.h>": ("client/tables/", "client/cli/split.c"),
+    r"<(zlib|iconv)\.h>": "client/tables/",
 }
 
 

@@ -10,17 +10,9 @@ import pytest
 import safetensors.numpy
 
 from harness.deployment import DATA, HOSPITALS, WDBC
-from harness.trainer import Trainer
 from reference import federated
 
 LEAST = 5
-
-
-@pytest.fixture
-def trainer():
-    program = Trainer()
-    yield program
-    program.close()
 
 
 def write(path, columns):

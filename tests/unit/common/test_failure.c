@@ -115,10 +115,60 @@ static void words_are_cut_between_characters(void **state)
 	}
 }
 
+static void an_error_tells_kind_and_place_but_not_its_words(void **state)
+{
+	static const struct {
+		enum error_kind error;
+		enum failure_kind failure;
+		bool retry;
+	} known[] = {
+		{ ERROR_NO_MEMORY, FAILURE_NO_MEMORY, true },
+		{ ERROR_NO_SPACE, FAILURE_NO_SPACE, true },
+		{ ERROR_IO, FAILURE_INTERNAL, true },
+		{ ERROR_UNPROCESSABLE, FAILURE_MODEL, false },
+		{ ERROR_INVALID, FAILURE_DATASET, false },
+	};
+	struct rounds_error error = { 0 };
+	struct failure failure;
+
+	assert_int_equal(failure_error(&error, FAILURE_CELL, "path", 18, 3, "%s", "words"), -1);
+	assert_string_equal(error.message, "words");
+	failure_of_error(&error, &failure);
+	assert_int_equal(failure.kind, FAILURE_CELL);
+	assert_string_equal(failure.role, "path");
+	assert_int_equal(failure.row, 18);
+	assert_int_equal(failure.column, 3);
+	assert_string_equal(failure.text, "");
+	assert_false(failure.retry);
+
+	(void)failure_error(&error, FAILURE_TENSOR, "layer0.weight", 0, 0, "%s", "words");
+	failure_of_error(&error, &failure);
+	assert_string_equal(failure.tensor, "layer0.weight");
+	assert_string_equal(failure.role, "");
+
+	(void)error_field(&error, "trainer.epochs", "must be greater");
+	assert_int_equal(error.cause + error.row + error.column, 0);
+	failure_of_error(&error, &failure);
+	assert_int_equal(failure.kind, FAILURE_PARAMS);
+	assert_string_equal(failure.role, "trainer.epochs");
+	(void)error_field(&error, "trainer.no name at all", "is not known");
+	failure_of_error(&error, &failure);
+	assert_string_equal(failure.role, "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		(void)error_set(&error, known[i].error, "%s", "words");
+		failure_of_error(&error, &failure);
+		assert_int_equal(failure.kind, known[i].failure);
+		assert_int_equal(failure.retry, known[i].retry);
+	}
+	assert_int_equal(failure_error(NULL, FAILURE_CELL, "", 0, 0, "%s", "words"), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_has_a_name_and_a_sentence),
+		cmocka_unit_test(an_error_tells_kind_and_place_but_not_its_words),
 		cmocka_unit_test(what_was_written_is_read),
 		cmocka_unit_test(null_is_absent),
 		cmocka_unit_test(what_is_refused_names_its_field),
