@@ -18,6 +18,7 @@ static const struct error_kind_info kinds[ERROR_KIND_COUNT] = {
 	[ERROR_GONE] = { "gone", "No longer available", 410 },
 	[ERROR_PRECONDITION] = { "precondition-failed", "It has changed since it was read", 412 },
 	[ERROR_TOO_LARGE] = { "too-large", "The request is too large", 413 },
+	[ERROR_HEAD_TOO_LARGE] = { "head-too-large", "The request's path or header fields are too large", 431 },
 	[ERROR_MEDIA_TYPE] = { "media-type", "Content type not supported", 415 },
 	[ERROR_CHECKSUM] = { "checksum-mismatch", "Checksum mismatch", 460 },
 	[ERROR_BLOB_MISSING] = { "blob-missing", "The blob is not on this server", 424 },

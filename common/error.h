@@ -23,6 +23,7 @@ enum error_kind {
 	ERROR_GONE,         /* it was here and has expired */
 	ERROR_PRECONDITION, /* If-Match did not match */
 	ERROR_TOO_LARGE,
+	ERROR_HEAD_TOO_LARGE, /* of a request: its path and header fields */
 	ERROR_MEDIA_TYPE,
 	ERROR_CHECKSUM,      /* bytes do not have the digest that was announced */
 	ERROR_BLOB_MISSING,  /* names a blob that has not been uploaded, or no longer is there */

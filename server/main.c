@@ -9,6 +9,7 @@
 #include "server/engine/spec.h"
 #include "server/routes/app.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -33,8 +34,13 @@ static const struct field settings[] = {
 		.max = 1000 },
 	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
 	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
-	{ "connections", FIELD_INTEGER, "How many connections may be open", .fallback = "20000", .min = 16,
-		.max = 1000000 },
+	{ "connections", FIELD_INTEGER, "How many connections may be open; fewer where descriptors are few",
+		.fallback = "20000", .min = 16, .max = 1000000 },
+	{ "anonymous_connections", FIELD_INTEGER,
+		"How many of them one address may hold that has not shown a certificate, a token or a session",
+		.fallback = "256", .min = 8, .max = 1000000 },
+	{ "proxies", FIELD_TEXTS, "Addresses of proxies that pass TLS through and begin with a PROXY v2 header",
+		.fallback = "[]", .min = 0, .max = 100 },
 	{ "aggregation_threads", FIELD_INTEGER, "Threads of an aggregation; 0: one per processor", .fallback = "0",
 		.min = 0, .max = 64 },
 	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736",
@@ -68,6 +74,7 @@ struct server {
 	struct app app;
 	struct authority authority;
 	struct engine *engine;
+	struct in6_addr *proxies;
 	int lock;
 	int64_t drain_us;
 };
@@ -143,6 +150,42 @@ static unsigned processors(const json_t *config)
 	return count < 1 ? 1 : (unsigned)count;
 }
 
+/* The rest is for the engine: the database, models, aggregates, uploads and webhooks go on however many connect. */
+static unsigned connections(const json_t *config)
+{
+	unsigned long files = process_raise_file_limit(), room = files - files / 4;
+	unsigned long wanted = (unsigned long)json_integer_or(config, "connections", 20000);
+	char number[24];
+
+	if (wanted <= room)
+		return (unsigned)wanted;
+	snprintf(number, sizeof(number), "%lu", room);
+	log_warn("the limit of open files leaves room for fewer connections; raise it (LimitNOFILE=)", "connections",
+		number, NULL);
+	return (unsigned)room;
+}
+
+static int read_proxies(const json_t *config, struct server *server, struct rounds_error *error)
+{
+	const json_t *list = json_object_get(config, "proxies");
+	size_t i;
+	json_t *item;
+
+	server->proxies = calloc(json_array_size(list) + 1, sizeof(*server->proxies));
+	if (!server->proxies)
+		return error_no_memory(error);
+	json_array_foreach (list, i, item) {
+		char text[80];
+		bool v6 = strchr(json_string_value(item), ':') != NULL;
+
+		snprintf(text, sizeof(text), "%s%.70s", v6 ? "" : "::ffff:", json_string_value(item));
+		if (inet_pton(AF_INET6, text, &server->proxies[i]) != 1)
+			return error_field(
+				error, "proxies", "%.60s is no IPv4 or IPv6 address", json_string_value(item));
+	}
+	return 0;
+}
+
 static int make_http(struct server *server, const json_t *config, struct rounds_error *error)
 {
 	struct http_options options = {
@@ -151,7 +194,10 @@ static int make_http(struct server *server, const json_t *config, struct rounds_
 		.authority_pem = server->authority.ca_pem,
 		.io_threads = (unsigned)json_integer_or(config, "io_threads", 2),
 		.workers = (unsigned)json_integer_or(config, "workers", 8),
-		.connections = (unsigned)json_integer_or(config, "connections", 20000),
+		.connections = connections(config),
+		.anonymous = (unsigned)json_integer_or(config, "anonymous_connections", 256),
+		.proxies = server->proxies,
+		.proxy_count = json_array_size(json_object_get(config, "proxies")),
 		.routes = routes,
 		.guard = guard,
 		.door = door,
@@ -187,7 +233,8 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	options.blobs = app->blobs;
 	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) ||
 		webhooks_new(app->store, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks, error) ||
-		make_http(server, config, error) || engine_open(&options, &app->engine, error))
+		read_proxies(config, server, error) || make_http(server, config, error) ||
+		engine_open(&options, &app->engine, error))
 		return -1;
 	return open_feed(app, error);
 }
@@ -238,6 +285,7 @@ static void close_rooms(struct server *server)
 	auth_close(server->app.auth);
 	blobs_close(server->app.blobs);
 	authority_free(&server->authority);
+	free(server->proxies);
 	file_close(server->lock);
 }
 
@@ -287,7 +335,6 @@ static int serve(const json_t *config)
 	sigset_t blocked;
 	int failed;
 
-	process_raise_file_limit();
 	webhooks_global_init();
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);

@@ -6,6 +6,10 @@
  * handler may block on the store as it likes. A handler that has nothing to say yet returns WAIT: the request
  * then costs no thread until someone wakes its key or its time is up, and the handler runs again.
  *
+ * Before a request is parsed its framing is checked (framing.h): what could be read as two different requests is answered
+ * with 400, and the connection closed. Whoever has not said who they are has deadlines, a limit per address (wires.h) and 16
+ * KB for a body.
+ *
  * libmicrohttpd and GnuTLS stay inside this folder.
  */
 #ifndef ROUNDS_SERVER_HTTP_HTTP_H
@@ -15,6 +19,7 @@
 #include "common/uuid.h"
 
 #include <jansson.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,7 +71,12 @@ struct http_options {
 	const char *address;       /* numeric, IPv4 or IPv6; `::` is both families */
 	uint16_t port;             /* 0: any free one */
 	const char *authority_pem; /* whose clients' certificates are good */
-	unsigned io_threads, workers, connections;
+	unsigned io_threads, workers;
+	unsigned connections; /* open at once */
+	unsigned anonymous;   /* of one address, of those who have not said who they are; see wires.h */
+	/* Proxies whose connections begin with a PROXY v2 header; IPv4 as mapped addresses. They must live as long. */
+	const struct in6_addr *proxies;
+	size_t proxy_count;
 	const struct route *routes; /* method NULL ends the table */
 	/* Runs before every handler, on an I/O thread: fills request_caller() or fails. */
 	int (*guard)(struct request *request, void *app, struct rounds_error *error);

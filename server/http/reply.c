@@ -12,18 +12,35 @@
 
 enum { FILE_BLOCK = 256 * 1024, RETRY_SECONDS = 5 };
 
+/* Without memory for one of its fields there is no answer, rather than one that says something else. */
 void reply_header(struct request *request, const char *name, const char *format, ...)
 {
+	struct reply_field *field = &request->fields[request->field_count];
 	va_list arguments;
-	int at = request->header_count;
 
-	if (at == REPLY_HEADERS)
+	if (request->field_count == REPLY_FIELDS)
 		return;
-	snprintf(request->headers[at].name, sizeof(request->headers[at].name), "%s", name);
+	snprintf(field->name, sizeof(field->name), "%s", name);
 	va_start(arguments, format);
-	if (vsnprintf(request->headers[at].value, sizeof(request->headers[at].value), format, arguments) >= 0)
-		request->header_count++;
+	if (vasprintf(&field->value, format, arguments) < 0)
+		field->value = NULL;
 	va_end(arguments);
+	request->field_count++;
+}
+
+void reply_forget_fields(struct request *request)
+{
+	while (request->field_count)
+		free(request->fields[--request->field_count].value);
+}
+
+static bool add_fields(const struct request *request, struct MHD_Response *response)
+{
+	for (int i = 0; i < request->field_count; i++)
+		if (!request->fields[i].value || MHD_add_response_header(response, request->fields[i].name,
+							 request->fields[i].value) != MHD_YES)
+			return false;
+	return true;
 }
 
 enum outcome reply_finish(struct request *request, int status, struct MHD_Response *response)
@@ -32,8 +49,13 @@ enum outcome reply_finish(struct request *request, int status, struct MHD_Respon
 	request->response = response;
 	if (!response)
 		return REPLIED; /* the connection is then cut: out of memory */
-	for (int i = 0; i < request->header_count; i++)
-		MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);
+	if (!add_fields(request, response)) {
+		log_error("an answer was cut: no memory for its header, or a value that is none", "request",
+			request->id, NULL);
+		MHD_destroy_response(response);
+		request->response = NULL;
+		return REPLIED;
+	}
 	MHD_add_response_header(response, "Request-Id", request->id);
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	return REPLIED;

@@ -3,21 +3,14 @@
 #define ROUNDS_SERVER_HTTP_REQUEST_H
 
 #include "server/http/http.h"
+#include "server/http/wires.h"
 
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <pthread.h>
 
-#define REPLY_HEADERS 12
-#define WAIT_BUCKETS  4096
-
-/* Of a connection: the certificate is checked once, not for every request. */
-struct peer {
-	bool looked, verified;
-	char name[64];
-	char serial[64];
-	char address[48];
-};
+#define REPLY_FIELDS 12
+#define WAIT_BUCKETS 4096
 
 enum request_stage {
 	STAGE_BODY,    /* the body is coming in */
@@ -28,7 +21,7 @@ enum request_stage {
 struct request {
 	struct http *http;
 	struct MHD_Connection *connection;
-	struct peer *peer;
+	struct wire *wire;
 	const struct route *route;
 	char *path;
 	char *values[ROUTE_PARAMETERS]; /* of the path's {names}, in their order; point into path_copy */
@@ -38,7 +31,7 @@ struct request {
 	struct caller caller;
 
 	char *body;
-	size_t body_size, body_room;
+	size_t body_size, body_room, dropped;
 	void *stream;
 	bool stream_open, refused;
 	struct rounds_error refusal;
@@ -54,11 +47,11 @@ struct request {
 	int64_t started;
 	int status;
 	struct MHD_Response *response;
-	struct {
+	struct reply_field {
 		char name[40];
-		char value[512];
-	} headers[REPLY_HEADERS];
-	int header_count;
+		char *value;
+	} fields[REPLY_FIELDS];
+	int field_count;
 };
 
 struct http {
@@ -68,6 +61,7 @@ struct http {
 	pthread_t *workers;
 	unsigned worker_count;
 	pthread_t timer;
+	struct wires wires;
 	bool timer_runs, draining, stopping;
 	pthread_mutex_t lock;
 	pthread_cond_t work, time;
@@ -103,12 +97,17 @@ bool workers_hand(struct http *http, struct request *request);
 must_check int listen_open(
 	const struct http_options *options, int *listener, uint16_t *port, struct rounds_error *error);
 
+/* tap.c: from then on the library reads through the framing; which connection a session is. */
+must_check int tap_start(struct rounds_error *error);
+void tap_session(gnutls_session_t session, struct wire *wire);
+
 /* peer.c */
 void peer_address(const struct sockaddr *address, struct peer *peer);
 void peer_look(struct peer *peer, struct MHD_Connection *connection);
 
 /* reply.c */
 enum outcome reply_finish(struct request *request, int status, struct MHD_Response *response);
+void reply_forget_fields(struct request *request);
 void reply_log(const struct request *request);
 
 /* certificate.c: the library's callback, and the end of what was shown. */

@@ -4,7 +4,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 
-#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Compares a path with a pattern segment by segment; cuts the values of {names} out of `path`, which it changes. */
@@ -34,6 +34,21 @@ static bool path_matches(const char *pattern, char *path, char **values)
 		}
 	}
 	return *path == '\0';
+}
+
+/* The methods of a path, as Allow lists them. */
+static void allow(struct http *http, const char *url, struct request *request)
+{
+	char methods[200] = "";
+	size_t used = 0;
+
+	for (const struct route *route = http->options.routes; route->method; route++) {
+		strcpy(request->path_copy, url);
+		if (path_matches(route->path, request->path_copy, request->values) && used < sizeof(methods))
+			used += (size_t)snprintf(methods + used, sizeof(methods) - used, "%s%s%s", used ? ", " : "",
+				route->method, strcmp(route->method, "GET") ? "" : ", HEAD");
+	}
+	reply_header(request, "Allow", "%s", methods);
 }
 
 static const struct route *find(
@@ -68,10 +83,12 @@ struct request *request_new(struct http *http, struct MHD_Connection *connection
 	request->started = clock_steady_us();
 	uuid_new(request->id);
 	request->route = find(http, method, url, request, &path_known);
-	if (!request->route && path_known)
-		error_set(error, ERROR_METHOD, "%s is not possible on this path", method);
-	else if (!request->route)
+	if (!request->route && path_known) {
+		allow(http, url, request);
+		error_set(error, ERROR_METHOD, "%.40s is not possible on this path", method);
+	} else if (!request->route) {
 		error_set(error, ERROR_NOT_FOUND, "there is nothing at this path; see /api/v1/openapi.json");
+	}
 	return request;
 }
 
@@ -81,6 +98,7 @@ void request_free(struct request *request)
 		request->route->sink->abandon(request);
 	if (request->response)
 		MHD_destroy_response(request->response);
+	reply_forget_fields(request);
 	free(request->path);
 	free(request->path_copy);
 	free(request->body);
@@ -130,7 +148,7 @@ const char *request_cookie(const struct request *request, const char *name)
 
 const char *request_address(const struct request *request)
 {
-	return request->peer ? request->peer->address : "";
+	return request->wire->peer.address;
 }
 
 const char *request_body(const struct request *request, size_t *size)
@@ -191,9 +209,11 @@ struct http *request_http(struct request *request)
 
 bool request_peer(const struct request *request, const char **name, const char **serial)
 {
-	if (!request->peer || !request->peer->verified)
+	const struct peer *peer = &request->wire->peer;
+
+	if (!peer->verified)
 		return false;
-	*name = request->peer->name;
-	*serial = request->peer->serial;
+	*name = peer->name;
+	*serial = peer->serial;
 	return true;
 }

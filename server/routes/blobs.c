@@ -71,6 +71,8 @@ static enum range parse_range(const char *header, uint64_t size, uint64_t *begin
 	if (sscanf(header, "bytes=-%llu%c", &last, &rest) == 1) {
 		if (last == 0)
 			return RANGE_BEYOND;
+		if (size == 0)
+			return RANGE_NONE; /* satisfied by nothing, which no Content-Range can say */
 		*begin = last < size ? size - last : 0;
 		*length = size - *begin;
 		return RANGE_GOOD;

@@ -198,13 +198,13 @@ class Deployment:
     def hosts(self):
         return [] if self.host == "127.0.0.1" else ["--hosts", self.host]
 
-    def start(self, *options, env=None, wait=True):
+    def start(self, *options, env=None, wait=True, prefix=()):
         """Starts the server; the port stays the same from one start to the next."""
         if not (self.data / "ca.key").exists():
             self.init()
         port_file = self.home / "port"
         port_file.unlink(missing_ok=True)
-        self.server = Process([BUILD / "server/rounds-server", "--data-dir", self.data, "--address", self.host,
+        self.server = Process([*prefix, BUILD / "server/rounds-server", "--data-dir", self.data, "--address", self.host,
                                "--port", str(self.port), "--port-file", port_file, *self.hosts(), *options],
                               self.home / "server.log", env)
         self.processes.append(self.server)
