@@ -71,8 +71,8 @@ must_check int context_connect(const char *name, struct connection **connection,
 
 /* The commands. */
 command_fn login, version, completion, whoami;
-command_fn job_check, job_submit, job_list, job_show, job_watch, job_abort, job_pause, job_resume, job_clone,
-	job_delete, job_download, job_events, job_trace, job_export;
+command_fn job_check, job_skip, job_submit, job_list, job_show, job_watch, job_abort, job_pause, job_resume,
+	job_clone, job_delete, job_download, job_events, job_trace, job_export;
 command_fn site_list, site_invite, site_invitations, site_uninvite, site_show, site_drain, site_activate, site_remove;
 command_fn user_add, user_list, user_role, user_reset, user_remove;
 command_fn webhook_add, webhook_list, webhook_ping, webhook_pause, webhook_resume, webhook_remove;

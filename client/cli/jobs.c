@@ -166,6 +166,22 @@ int job_list(struct cli *cli, struct rounds_error *error)
 	return EXIT_DONE;
 }
 
+/* Whom it waits for, if it does. */
+static int print_waiting(struct cli *cli, const char *id, struct rounds_error *error)
+{
+	static const struct column columns[] = { { "WAITS FOR", "site" }, { "WHICH IS", "state" },
+		{ "SINCE", "since" }, { NULL, NULL } };
+	json_auto_t *waiting = NULL;
+	char path[80];
+
+	snprintf(path, sizeof(path), "/api/v1/jobs/%s/waiting", id);
+	if (cli_get(cli, path, &waiting, error))
+		return -1;
+	if (json_array_size(json_object_get(waiting, "sites")))
+		print_table(json_object_get(waiting, "sites"), columns);
+	return 0;
+}
+
 int job_show(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column fields[] = { { "job", "id" }, { "name", "name" }, { "workflow", "workflow" },
@@ -185,6 +201,8 @@ int job_show(struct cli *cli, struct rounds_error *error)
 	json_array_append(list, job);
 	add_progress(list);
 	print_object(job, fields);
+	if (print_waiting(cli, id, error))
+		return -1;
 	printf("spec           ");
 	print_json(json_object_get(job, "spec"));
 	return EXIT_DONE;
@@ -221,7 +239,8 @@ int job_events(struct cli *cli, struct rounds_error *error)
 	return show_table(cli, all, columns);
 }
 
-static int command(struct cli *cli, const char *method, const char *what, struct rounds_error *error)
+static int command(
+	struct cli *cli, const char *method, const char *what, const json_t *body, struct rounds_error *error)
 {
 	json_auto_t *answer = NULL;
 	char id[40], path[120];
@@ -229,7 +248,7 @@ static int command(struct cli *cli, const char *method, const char *what, struct
 	if (cli_job_id(cli, cli_word(cli, 0), id, error))
 		return -1;
 	snprintf(path, sizeof(path), "/api/v1/jobs/%s%s", id, what);
-	if (connection_call(cli->connection, method, path, NULL, 30, &answer, error))
+	if (connection_call(cli->connection, method, path, body, 30, &answer, error))
 		return -1;
 	if (cli->json && answer)
 		print_json(answer);
@@ -240,22 +259,29 @@ static int command(struct cli *cli, const char *method, const char *what, struct
 
 int job_pause(struct cli *cli, struct rounds_error *error)
 {
-	return command(cli, "POST", "/pause", error);
+	return command(cli, "POST", "/pause", NULL, error);
 }
 
 int job_resume(struct cli *cli, struct rounds_error *error)
 {
-	return command(cli, "POST", "/resume", error);
+	return command(cli, "POST", "/resume", NULL, error);
+}
+
+int job_skip(struct cli *cli, struct rounds_error *error)
+{
+	json_auto_t *body = json_pack("{s:o}", "site", json_text(cli_word(cli, 1)));
+
+	return command(cli, "POST", "/skip", body, error);
 }
 
 int job_abort(struct cli *cli, struct rounds_error *error)
 {
-	return command(cli, "POST", "/abort", error);
+	return command(cli, "POST", "/abort", NULL, error);
 }
 
 int job_delete(struct cli *cli, struct rounds_error *error)
 {
-	return command(cli, "DELETE", "", error);
+	return command(cli, "DELETE", "", NULL, error);
 }
 
 /* The digest that the options mean: of a round, the best or the last. */

@@ -28,6 +28,7 @@ const struct command commands[] = {
 	{ "job delete", "JOB", "Delete a job that has ended, with its models", NULL, job_delete, 1, 1 },
 	{ "job trace", "JOB", "What each round's time went into, as Chrome trace JSON (ui.perfetto.dev opens it)", trace_flags, job_trace, 1, 1 },
 	{ "job export", "JOB", "Give a job's history to TensorBoard, MLflow or a spreadsheet", export_flags, job_export, 1, 1 },
+	{ "job skip", "JOB SITE", "Let the present round go on without a site", NULL, job_skip, 2, 2 },
 	{ "job download", "JOB", "Save a job's model as a safetensors file", download_flags, job_download, 1, 1 },
 	{ "site list", "", "All sites", NULL, site_list, 0, 0 },
 	{ "site show", "SITE", "One site", NULL, site_show, 1, 1 },

@@ -37,6 +37,7 @@ int engine_open(const struct engine_options *options, struct engine **out, struc
 	pthread_cond_init(&engine->tick, &steady);
 	pthread_cond_init(&engine->aggregate, &steady);
 	pthread_condattr_destroy(&steady);
+	engine->silent = json_object();
 	engine->presence = presence_new();
 	if (!engine->presence)
 		return error_no_memory(error);
@@ -88,6 +89,7 @@ void engine_close(struct engine *engine)
 	if (engine->aggregator_runs)
 		pthread_join(engine->aggregator, NULL);
 	presence_free(engine->presence);
+	json_decref(engine->silent);
 	pthread_cond_destroy(&engine->tick);
 	pthread_cond_destroy(&engine->aggregate);
 	pthread_mutex_destroy(&engine->lock);

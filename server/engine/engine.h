@@ -73,6 +73,14 @@ must_check int engine_check_job(
 enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
 must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
 	struct rounds_error *error);
+/*
+ * Whom a job waits for: {"round", "least", "sites": [{"site", "state", "since"}]}, a new reference. Queued: the roster (roster.h).
+ * Running: whoever has an open task of the round: "working" or "asked" since then, or "silent" since it was last heard of.
+ */
+must_check int engine_waiting(struct engine *engine, const char *job, json_t **waiting, struct rounds_error *error);
+/* Goes on without the site in this round; ERROR_CONFLICT if the job does not wait for it. */
+must_check int engine_skip(
+	struct engine *engine, const char *job, const char *site, const char *caller, struct rounds_error *error);
 /* Asks for a proof of the lineage; *id is filled. Its report appears in the store. */
 must_check int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error);
 

@@ -20,6 +20,9 @@ struct engine {
 	pthread_cond_t tick, aggregate;
 	bool stopping, draining, kicked, work_to_aggregate;
 	struct engine_counters counters;
+	/* waiting.c, the ticker's alone: {job: {site: true}} that it has said are silent, and when it looks again */
+	json_t *silent;
+	int64_t next_look;
 };
 
 /* advance.c: lets the job's workflow see the event and records its plan; a job that has ended ignores it. */
@@ -40,6 +43,9 @@ must_check int kick_after(struct engine *engine, struct store_tx *tx, struct rou
 /* job_check.c: [text], what is odd about a checked spec in the light of who has joined: a new reference. */
 json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *roster);
 
+/* waiting.c: says which sites have fallen silent while a round waits for them; looks every 2 s, however often it is called. */
+must_check int watch_silence(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
+
 /* jobs.c */
 must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason,
 	bool held, struct rounds_error *error);
@@ -54,7 +60,9 @@ must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const 
 must_check int keep_log(struct engine *engine, struct store_tx *tx, const json_t *task, const json_t *lines,
 	struct rounds_error *error);
 
-/* scheduler.c: starts what can start. */
+/* scheduler.c: how many sites a queued job waits for. */
+size_t job_least_sites(const json_t *job);
+/* Starts what can start, and lets sites into running jobs that take late ones. */
 must_check int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
 /* aggregation.c */
@@ -103,7 +111,8 @@ must_check int uploads_recover(struct engine *engine, struct rounds_error *error
 /* Removes those whose time is up, but for such as are being written just now. */
 must_check int uploads_expire(struct engine *engine, struct rounds_error *error);
 
-/* presence.c: who polls; in memory only. */
+/* presence.c: who polls; in memory only. A claim waits for at most 30 s; a site of which longer than this is silent is away. */
+#define PRESENT_US (45 * SECOND_US)
 struct presence *presence_new(void);
 void presence_free(struct presence *presence);
 /* The site asks for work: its ticket from now on. 0 without memory. */
@@ -111,6 +120,8 @@ uint64_t presence_claim(struct presence *presence, const char *site, bool *is_ne
 bool presence_is_newest(struct presence *presence, const char *site, uint64_t ticket);
 void presence_touch(struct presence *presence, const char *site);
 bool presence_has(struct presence *presence, const char *site);
+/* How long nothing was heard of it, in microseconds: since the start if nothing ever was. */
+int64_t presence_silence(struct presence *presence, const char *site);
 /* When it was last heard of, wall time in microseconds; 0: not since the start. */
 int64_t presence_heard(struct presence *presence, const char *site);
 void presence_forget(struct presence *presence, const char *site);

@@ -82,11 +82,11 @@ json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previo
 	const json_t *how = json_object_get(round, "how"), *step = json_object_get(how, "step");
 	const json_t *before = json_object_get(previous, "manifest");
 
-	return json_pack("{s:i, s:O, s:O, s:O*, s:O*, s:O?, s:O*, s:O, s:O?}", "version", 1, "round",
+	return json_pack("{s:i, s:O, s:O, s:O*, s:O*, s:O*, s:O?, s:O*, s:O, s:O?}", "version", 1, "round",
 		json_object_get(round, "number"), "method", json_object_get(how, "method"), "params",
-		json_object_get(how, "params"), "step", step, "model_in", json_object_get(round, "model_in"),
-		"control_in", step ? json_object_get(before, "control") : NULL, "inputs", inputs, "previous",
-		json_object_get(previous, "manifest_digest"));
+		json_object_get(how, "params"), "step", step, "skipped", json_object_get(how, "skipped"), "model_in",
+		json_object_get(round, "model_in"), "control_in", step ? json_object_get(before, "control") : NULL,
+		"inputs", inputs, "previous", json_object_get(previous, "manifest_digest"));
 }
 
 static bool has_boosters(const json_t *manifest)

@@ -5,13 +5,11 @@
 
 #include <string.h>
 
-/* A site polls for at most 60 s at a time; one that has not for longer than this is not there. */
-#define PRESENT_US (90 * SECOND_US)
-
 struct presence {
 	pthread_mutex_t lock;
 	json_t *sites; /* {name: {"seen", "heard", "ticket"}}: seen by the steady clock, heard by the wall's */
 	uint64_t tickets;
+	int64_t since; /* steady: when this began to listen */
 };
 
 struct presence *presence_new(void)
@@ -22,6 +20,7 @@ struct presence *presence_new(void)
 		return NULL;
 	pthread_mutex_init(&presence->lock, NULL);
 	presence->sites = json_object();
+	presence->since = clock_steady_us();
 	return presence;
 }
 
@@ -85,6 +84,16 @@ bool presence_has(struct presence *presence, const char *site)
 	recent = is_recent(json_object_get(presence->sites, site));
 	pthread_mutex_unlock(&presence->lock);
 	return recent;
+}
+
+int64_t presence_silence(struct presence *presence, const char *site)
+{
+	int64_t seen;
+
+	pthread_mutex_lock(&presence->lock);
+	seen = json_integer_or(json_object_get(presence->sites, site), "seen", presence->since);
+	pthread_mutex_unlock(&presence->lock);
+	return clock_steady_us() - seen;
 }
 
 int64_t presence_heard(struct presence *presence, const char *site)

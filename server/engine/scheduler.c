@@ -2,6 +2,7 @@
 #include "server/engine/internal.h"
 
 #include "common/json.h"
+#include "common/text.h"
 #include "server/engine/roster.h"
 #include "server/store/identities.h"
 #include "server/store/jobs.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 
 /* Jobs of servers before 0.2 have not fixed it: all of `sites`, or one. */
-static size_t least_sites(const json_t *job)
+size_t job_least_sites(const json_t *job)
 {
 	const json_t *spec = json_object_get(job, "spec");
 	size_t named = json_array_size(json_object_get(spec, "sites")),
@@ -50,6 +51,56 @@ static int wait_for_sites(
 	return job_set_reason(tx, id, reason, error) || wake_job(engine, tx, id, error) ? -1 : 0;
 }
 
+/* A site that is ready and not yet in a running job that takes late ones has work from the next round on. */
+static int let_in(struct engine *engine, struct store_tx *tx, const json_t *job, const json_t *ready,
+	struct rounds_error *error)
+{
+	const char *id = json_text_or(job, "id", "");
+	json_auto_t *rows = NULL, *inside = json_array();
+	size_t i;
+	json_t *row, *site;
+
+	if (job_sites(tx, id, &rows, error))
+		return -1;
+	json_array_foreach (rows, i, row)
+		json_array_append(inside, json_object_get(row, "site"));
+	json_array_foreach (ready, i, site) {
+		const char *name = json_string_value(site);
+		char text[160];
+
+		text_print(text, sizeof(text), "%s has joined; it takes part from the next round on", name);
+		if (!json_lists(inside, name) &&
+			(job_take_site(tx, id, name, error) || note(engine, tx, id, json_integer_or(job, "round", 0),
+								       "site_joined", name, text, error)))
+			return -1;
+	}
+	return 0;
+}
+
+static int let_late_sites_in(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *jobs = NULL, *sites = NULL;
+	size_t i;
+	json_t *row;
+
+	if (job_list_running(tx, &jobs, error))
+		return -1;
+	json_array_foreach (jobs, i, row) {
+		json_auto_t *job = NULL, *roster = NULL, *ready = NULL;
+
+		if (!json_bool_or(row, "takes_late", false))
+			continue;
+		if ((!sites && site_list(tx, &sites, error)) ||
+			job_find(tx, json_text_or(row, "id", ""), &job, error) ||
+			roster_of(engine, tx, json_object_get(job, "spec"), sites, &roster, error))
+			return -1;
+		ready = roster_ready(roster);
+		if (let_in(engine, tx, job, ready, error))
+			return -1;
+	}
+	return 0;
+}
+
 int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
 {
 	json_auto_t *jobs = NULL, *sites = NULL;
@@ -65,10 +116,10 @@ int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *er
 
 		if (roster_of(engine, tx, spec, sites, &roster, error))
 			return -1;
-		reason = roster_reason(spec, roster, least_sites(job));
+		reason = roster_reason(spec, roster, job_least_sites(job));
 		ready = roster_ready(roster);
 		if (reason ? wait_for_sites(engine, tx, job, reason, error) : start(engine, tx, job, ready, error))
 			return -1;
 	}
-	return 0;
+	return let_late_sites_in(engine, tx, error);
 }

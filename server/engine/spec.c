@@ -39,6 +39,10 @@ static const struct field fields[] = {
 		"How many sites must be there to start; 0: all of `sites`, or if that is empty all that offer dataset and "
 		"executor when the job is submitted, connected or not",
 		.fallback = "0", .min = 0, .max = 10000 },
+	{ "late_sites", FIELD_TEXT,
+		"Sites that come after the start: ignore them, or let them join from the next round on (where a round is a sum "
+		"over whoever was in it)",
+		.fallback = "\"ignore\"", .choices = { "ignore", "join" } },
 	{ "priority", FIELD_INTEGER, "Jobs of higher priority start first", .fallback = "0", .min = -100,
 		.max = 100 },
 	{ "seed", FIELD_INTEGER, "All randomness of the job follows from it", .fallback = "1", .min = 0,
@@ -105,6 +109,9 @@ static json_t *check_params(const json_t *given, json_t *faults)
 	checked = fields_apply(workflow->params, params && !json_is_null(params) ? params : none, "params", faults);
 	if (checked && workflow->check)
 		workflow->check(checked, faults);
+	if (!strcmp(json_text_or(given, "late_sites", ""), "join") && !workflow->takes_late_sites)
+		fields_fault(
+			faults, "late_sites", "%s cannot take sites that come late; use \"ignore\"", workflow->name);
 	if (workflow->needs_model && !json_is_string(json_object_get(given, "initial_model")))
 		fields_fault(faults, "initial_model", "is needed: the digest of the model that %s is to measure",
 			workflow->name);

@@ -37,6 +37,7 @@ struct event {
 	double distance;       /* L2 norm of update - model */
 	const json_t *metrics; /* name to number; null where it was not finite */
 	const char *reason;
+	bool is_skipped; /* of a failed task: nobody waits for it any more since a person said so; the site is not at fault */
 	const char *timer;
 };
 
@@ -66,8 +67,9 @@ struct workflow {
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
-	enum updates updates;        /* what an update is checked to be */
-	bool needs_model;            /* a job must name an initial_model */
+	enum updates updates; /* what an update is checked to be */
+	bool needs_model;     /* a job must name an initial_model */
+	bool takes_late_sites; /* a site may join while it runs: what is made of a round is a sum over whoever was in it */
 	const void *rules;           /* for steps that several workflows share */
 	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */
 };
@@ -100,6 +102,7 @@ struct aggregate_plan {
 	 * that it was trained from, times its weight, is added to the round's model. The method is "combination" then.
 	 */
 	const json_t *results;
+	const json_t *skipped; /* [site]: of the round, but nobody waited for them; for the record */
 };
 void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const struct aggregate_plan *how);
 void plan_timer(struct plan *plan, const char *name, double after_seconds); /* replaces one of that name */

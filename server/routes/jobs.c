@@ -207,6 +207,41 @@ enum outcome job_abort(struct request *request, void *context)
 	return order(request, context, COMMAND_ABORT);
 }
 
+enum outcome job_waiting(struct request *request, void *context)
+{
+	struct app *app = context;
+	json_t *waiting = NULL;
+	struct rounds_error error = { 0 };
+
+	if (engine_waiting(app->engine, request_parameter(request, "job"), &waiting, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, waiting);
+}
+
+static const struct field skip_fields[] = {
+	{ "site", FIELD_NAME, "The site that the round is not to wait for", .required = true },
+	{ NULL },
+};
+
+enum outcome job_skip(struct request *request, void *context)
+{
+	struct app *app = context;
+	json_auto_t *body = NULL, *asked = NULL, *faults = json_array();
+	struct rounds_error error = { 0 };
+
+	if (request_json(request, &body, &error))
+		return reply_error(request, &error);
+	asked = fields_apply(skip_fields, body, "", faults);
+	if (!asked) {
+		fields_error(faults, &error);
+		return reply_faults(request, faults, &error);
+	}
+	if (engine_skip(app->engine, request_parameter(request, "job"), json_text_or(asked, "site", ""),
+		    request_caller(request)->name, &error))
+		return reply_error(request, &error);
+	return job_show(request, app);
+}
+
 static int read_rounds(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct query *query = argument;

@@ -16,6 +16,8 @@ const struct route routes[] = {
 	{ "POST", "/api/v1/jobs/{job}/pause", JOB_WRITE, job_pause, "Pause a running job" },
 	{ "POST", "/api/v1/jobs/{job}/resume", JOB_WRITE, job_resume, "Let a paused job go on" },
 	{ "POST", "/api/v1/jobs/{job}/abort", JOB_WRITE, job_abort, "End a job" },
+	{ "GET", "/api/v1/jobs/{job}/waiting", JOB_READ, job_waiting, "Whom a job waits for, and since when" },
+	{ "POST", "/api/v1/jobs/{job}/skip", JOB_WRITE, job_skip, "Let a round go on without a site" },
 	{ "GET", "/api/v1/jobs/{job}/rounds", JOB_READ, job_rounds, "A job's rounds, with their manifests" },
 	{ "GET", "/api/v1/jobs/{job}/tasks", JOB_READ, job_tasks, "A job's tasks" },
 	{ "GET", "/api/v1/jobs/{job}/events", JOB_READ, job_events, "What has happened; waits for more if asked" },

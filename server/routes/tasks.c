@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+/* A site may ask for more, and is answered after this: so soon it is missed (engine, PRESENT_US). */
 enum { WAIT_DEFAULT = 30, WAIT_LIMIT = 60 };
 
 /* The claim's own memory between the looks of one long poll. */
@@ -38,6 +39,8 @@ enum outcome task_claim(struct request *request, void *context)
 	if (claim_begin(request, app, &claim, &error))
 		return reply_error(request, &error);
 	snprintf(key, sizeof(key), "site:%s", claim.site);
+	if (wait > WAIT_DEFAULT)
+		wait = WAIT_DEFAULT;
 	if (wait > 0)
 		in_time = request_wait(request, key, wait);
 	if (engine_claim(app->engine, &claim, &task, &error))

@@ -19,12 +19,13 @@ int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_err
 	return db_run(tx, error,
 		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, "
 		"idempotency_key,"
-		" created_us, trace, min_sites, warnings)"
-		" VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-		"ssssijissisij", job->id, json_text_or(job->spec, "project", "default"),
+		" created_us, trace, min_sites, warnings, takes_late)"
+		" VALUES(?1, ?2, ?3, ?4, 'submitted', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+		"ssssijissisiji", job->id, json_text_or(job->spec, "project", "default"),
 		json_text_or(job->spec, "name", ""), json_text_or(job->spec, "workflow", ""),
 		json_integer_or(job->spec, "priority", 0), job->spec, job->rounds, job->submitted_by,
-		job->idempotency_key, clock_wall_us(), job->trace, job->min_sites, job->warnings);
+		job->idempotency_key, clock_wall_us(), job->trace, job->min_sites, job->warnings,
+		(int64_t)!strcmp(json_text_or(job->spec, "late_sites", ""), "join"));
 }
 
 int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
@@ -107,6 +108,13 @@ int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *err
 {
 	return db_rows(tx, error, jobs,
 		"SELECT " WHOLE " FROM job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 200", "");
+}
+
+int job_list_running(struct store_tx *tx, json_t **jobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, jobs,
+		"SELECT id, round, reason, takes_late AS \"takes_late:bool\" FROM job WHERE state = 'running' ORDER BY id",
+		"");
 }
 
 int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error)

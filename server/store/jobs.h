@@ -45,6 +45,8 @@ must_check int job_list(
 must_check int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error);
 /* Queued jobs in the order in which they may start. */
 must_check int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
+/* Running jobs: {"id", "round", "reason", "takes_late"}. */
+must_check int job_list_running(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 /* Jobs that paused by themselves for want of space. */
 must_check int job_list_held(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 

@@ -132,6 +132,7 @@ static const char *const migrations[] = {
 	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"
+	"ALTER TABLE job ADD COLUMN takes_late INTEGER NOT NULL DEFAULT 0;"
 	/* Invitations that can be listed and taken back. */
 	"ALTER TABLE invitation ADD COLUMN id TEXT; UPDATE invitation SET id = lower(hex(randomblob(16)));"
 	"CREATE UNIQUE INDEX invitation_by_id ON invitation(id);"

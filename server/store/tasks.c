@@ -69,6 +69,23 @@ int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, stru
 		"s", site);
 }
 
+#define WAITED                                                                                                         \
+	"SELECT task.id, task.job, task.round, task.kind, task.site, task.state, task.created_us AS \"created:time\"," \
+	" task.leased_us AS \"leased:time\" FROM task INDEXED BY "
+
+int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error)
+{
+	if (job)
+		return db_rows(tx, error, tasks,
+			WAITED "task_open_by_job WHERE job = ?1 AND state IN ('pending', 'leased') ORDER BY site",
+			"s", job);
+	return db_rows(tx, error, tasks,
+		WAITED
+		"task_open_by_job CROSS JOIN job ON job.id = task.job WHERE task.state IN ('pending', 'leased')"
+		" AND job.state = 'running' ORDER BY task.job, task.site",
+		"");
+}
+
 int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,

@@ -38,6 +38,8 @@ must_check int task_list_open(
 /* What was accepted in a round, in the order of the sites' names. */
 must_check int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
+/* Open tasks of running jobs, or of one job: {"id", "job", "round", "kind", "site", "state", "created", "leased"} by job and site. */
+must_check int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error);
 /* When the next lease runs out; INT64_MAX if none does. */
 must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error);
 /* Whether a model, or what goes with one, belongs to work that the site may still do or has just done. */

@@ -56,6 +56,7 @@ const struct workflow workflow_kmeans = {
 	.params = kmeans_params,
 	.rules = &kmeans_rules,
 	.updates = UPDATES_ANY,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };
 
@@ -65,5 +66,6 @@ const struct workflow workflow_cox = {
 	.params = cox_params,
 	.rules = &cox_rules,
 	.updates = UPDATES_ANY,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };

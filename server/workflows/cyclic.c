@@ -143,7 +143,7 @@ static void pass_over(const struct job_view *job, const struct event *event, jso
 		plan_fail(plan, "%s could not make the initial model: %s", event->site, event->reason);
 	else if (measured(job, event, state, plan))
 		return;
-	else if (!strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail"))
+	else if (!event->is_skipped && !strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail"))
 		plan_fail(plan, "%s failed: %s", event->site, event->reason);
 	else
 		end_visit(job, event->round, state, plan);

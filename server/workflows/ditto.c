@@ -27,5 +27,6 @@ const struct workflow workflow_ditto = {
 	.summary = "Federated averaging, and at every site a personal model near the common one",
 	.params = params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };

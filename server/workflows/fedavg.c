@@ -19,5 +19,6 @@ const struct workflow workflow_fedavg = {
 	.summary = "Every site trains the same model; the weighted mean is the next one",
 	.params = params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };

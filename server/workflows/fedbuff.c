@@ -152,11 +152,13 @@ static void take_failure(const struct job_view *job, const struct event *event, 
 	}
 	if (evaluated(job, event, state, plan))
 		return;
-	if (!strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail")) {
+	if (!event->is_skipped && !strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail")) {
 		plan_fail(plan, "%s failed: %s", event->site, event->reason);
 		return;
 	}
 	json_object_del(json_object_get(state, "working"), event->site);
+	if (event->is_skipped) /* it is asked again when there is another version */
+		json_array_append_new(json_object_get(state, "idle"), json_string(event->site));
 	settle(job, state, plan);
 }
 

@@ -64,6 +64,7 @@ const struct workflow workflow_fedavgm = {
 	.summary = "Federated averaging with momentum at the server",
 	.params = momentum_params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };
 
@@ -72,6 +73,7 @@ const struct workflow workflow_fedadagrad = {
 	.summary = "Federated averaging with Adagrad at the server",
 	.params = adaptive_params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };
 
@@ -80,6 +82,7 @@ const struct workflow workflow_fedadam = {
 	.summary = "Federated averaging with Adam at the server",
 	.params = adaptive_params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };
 
@@ -88,5 +91,6 @@ const struct workflow workflow_fedyogi = {
 	.summary = "Federated averaging with Yogi at the server",
 	.params = adaptive_params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };

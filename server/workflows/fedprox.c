@@ -26,5 +26,6 @@ const struct workflow workflow_fedprox = {
 	.summary = "Federated averaging; trainers are held near the model that they were given",
 	.params = params,
 	.rules = &rules,
+	.takes_late_sites = true,
 	TRAINING_STEPS,
 };

@@ -9,7 +9,7 @@
  * the last round the model is evaluated at every site.
  *
  * State: {"phase", "round", "model", "control", "cohort": [site], "results": {site: {"weight", "metrics", "distance"}},
- *         "lost": [site], "best", "since_best"}
+ *         "lost": [site], "skipped": [site], "best", "since_best"}; whom a person has skipped is in the cohort no more
  */
 #include "server/workflows/training_rounds.h"
 
@@ -54,6 +54,7 @@ static void set_phase(json_t *state, const char *phase)
 	json_object_set_new(state, "phase", json_string(phase));
 	json_object_set_new(state, "results", json_object());
 	json_object_set_new(state, "lost", json_array());
+	json_object_del(state, "skipped");
 }
 
 static size_t answered(const json_t *state)
@@ -186,6 +187,7 @@ static void combine(const struct job_view *job, const json_t *state, struct plan
 		.method = json_text_or(job->params, "aggregator", "weighted_mean"),
 		.results = json_object_get(state, "results"),
 	};
+	const json_t *skipped = json_object_get(state, "skipped");
 	struct aggregate_plan asked = { 0 };
 	char fault[300] = "";
 
@@ -193,7 +195,7 @@ static void combine(const struct job_view *job, const json_t *state, struct plan
 		how.params = aggregator_params(job->params);
 	if (rules_of(job)->combine)
 		rules_of(job)->combine(job, &how, fault, sizeof(fault));
-	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step };
+	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step, .skipped = skipped };
 	if (fault[0])
 		plan_fail(plan, "%s", fault);
 	else
@@ -260,6 +262,27 @@ void training_result(const struct job_view *job, const struct event *event, json
 	settle(job, state, plan);
 }
 
+/* The round was never meant for it: the cohort is smaller, and so is the quorum if it was all of it. */
+static void leave_out(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
+{
+	json_t *cohort = json_object_get(state, "cohort"), *site;
+	size_t i;
+
+	if (!json_object_get(state, "skipped"))
+		json_object_set_new(state, "skipped", json_array());
+	json_array_append_new(json_object_get(state, "skipped"), json_string(event->site));
+	json_array_foreach (cohort, i, site)
+		if (!strcmp(json_string_value(site), event->site)) {
+			json_array_remove(cohort, i);
+			break;
+		}
+	if (in_phase(state, "training") && cohort_size(state) == lost(state))
+		plan_fail(plan, "round %lld has no site left: %s was %s", (long long)event->round, event->site,
+			event->reason);
+	else
+		settle(job, state, plan);
+}
+
 void training_failure(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	bool strict = !strcmp(json_text_or(job->params, "failure_policy", "tolerate"), "fail");
@@ -270,6 +293,10 @@ void training_failure(const struct job_view *job, const struct event *event, jso
 	}
 	if (!in_phase(state, "training") && !in_phase(state, "evaluating"))
 		return;
+	if (event->is_skipped) {
+		leave_out(job, event, state, plan);
+		return;
+	}
 	json_array_append_new(json_object_get(state, "lost"), json_string(event->site));
 	if (strict && in_phase(state, "training"))
 		plan_fail(plan, "%s failed in round %lld: %s", event->site, (long long)event->round, event->reason);

@@ -1,7 +1,13 @@
 """An operator sees the truth: whom a job waits for, since when, and what was odd about it."""
 import json
 
-from harness.deployment import SiteClient, wait_until
+import numpy as np
+import pytest
+
+from harness.deployment import Problem, SiteClient, wait_until
+from harness.weights import save
+
+W = np.arange(8, dtype=np.float32)
 
 
 def reason(rounds, job):
@@ -95,3 +101,88 @@ def test_a_check_tells_everything_and_submits_nothing(rounds, tmp_path):
     refused = rounds.rounds("job", "check", spec, check=False)
     assert refused.returncode == 2 and "has not been uploaded" in refused.stdout
     assert rounds.api.get("/jobs")["items"] == []
+
+
+def ready(rounds, *names):
+    sites = [SiteClient(rounds, name) for name in names]
+    for site in sites:
+        assert site.claim(wait=0) is None
+    return sites
+
+
+def waiting(rounds, job):
+    return {entry["site"]: entry["state"] for entry in rounds.api.get(f"/jobs/{job}/waiting")["sites"]}
+
+
+def test_a_site_that_vanishes_while_a_round_waits_is_named_everywhere(rounds):
+    names = ["a", "b"]
+    rounds.start_site("a")
+    site = rounds.start_site("b")
+    rounds.connected(*names)
+    job = rounds.submit(sites=names, executor="puppet", params={"rounds": 2}, trainer={"do": "hang", "only": "b"},
+                        lease_seconds=3600)
+    wait_until(lambda: waiting(rounds, job) == {"b": "working"}, what="b alone to work")
+    assert rounds.api.get(f"/jobs/{job}/waiting")["round"] == 1
+    site.kill()
+    wait_until(lambda: "round 1 waits for b (last heard of 20" in reason(rounds, job), seconds=40, what="the silence to be said")
+    assert waiting(rounds, job) == {"b": "silent"}
+    rounds.login()
+    assert "silent" in rounds.rounds("job", "show", job).stdout
+    assert "waits for b" in rounds.rounds("job", "list").stdout
+    told = [e for e in rounds.events(job) if e["kind"] == "site_silent"]
+    assert [e["site"] for e in told] == ["b"]
+    site = site.again()
+    wait_until(lambda: not reason(rounds, job), what="the site to be back")
+    assert [e["site"] for e in rounds.events(job) if e["kind"] == "site_back"] == ["b"]
+
+
+def test_a_round_goes_on_without_a_skipped_site_and_its_manifest_says_so(rounds):
+    a, b = ready(rounds, "a", "b")
+    job = rounds.submit(sites=["a", "b"], initial_model=rounds.api.upload(save({"w": W})),
+                        params={"rounds": 2, "failure_policy": "fail"})
+    (of_a, of_b) = a.claim(), b.claim()
+    a.result(of_a, a.upload(save({"w": W + 1})))
+    assert waiting(rounds, job) == {"b": "working"}
+    rounds.login()
+    rounds.rounds("job", "skip", job, "b")
+    wait_until(lambda: rounds.job(job)["round"] == 2, what="the next round")
+    first = rounds.api.get(f"/jobs/{job}/rounds")["items"][1]["manifest"]
+    assert first["skipped"] == ["b"] and [entry["site"] for entry in first["inputs"]] == ["a"]
+    with pytest.raises(Problem) as late:
+        b.result(of_b, b.upload(save({"w": W + 2})))
+    assert late.value.status == 409 and "skipped by" in late.value.body["detail"]
+    told = [e["message"] for e in rounds.events(job) if e["kind"] == "site_skipped"]
+    assert told == ["the round goes on without b: skipped by admin"], told
+    assert b.claim()["round"] == 2, "it was for that round alone"
+    assert a.claim()["round"] == 2
+    rounds.rounds("job", "skip", job, "a")
+    rounds.rounds("job", "skip", job, "b")
+    assert "no site left" in rounds.wait_for(job, "failed")["reason"]
+    with pytest.raises(Problem) as over:
+        rounds.api.post(f"/jobs/{job}/skip", {"site": "a"})
+    assert over.value.status == 409
+    assert rounds.rounds_verify(job)["good"]
+
+
+def test_a_late_site_joins_where_the_job_lets_it(rounds):
+    (a,) = ready(rounds, "a")
+    model = rounds.api.upload(save({"w": W}))
+    job = rounds.submit(initial_model=model, params={"rounds": 2, "evaluate_last": False}, late_sites="join", min_sites=1)
+    task = a.claim()
+    (b,) = ready(rounds, "b")
+    wait_until(lambda: any(e["kind"] == "site_joined" and e["site"] == "b" for e in rounds.events(job)), what="b to join")
+    assert b.claim(wait=1) is None, "not in the round that has begun"
+    a.result(task, a.upload(save({"w": W + 1})))
+    of_a, of_b = a.claim(), b.claim()
+    assert of_b["round"] == 2 and of_b["job"] == job
+    a.result(of_a, a.upload(save({"w": W + 2})))
+    b.result(of_b, b.upload(save({"w": W + 4})))
+    done = rounds.wait_for(job, "completed")
+    assert rounds.api.download(done["model"]) == save({"w": W + 3})
+
+
+@pytest.mark.parametrize("workflow", ["cyclic", "scaffold", "cross_site_evaluation"])
+def test_others_refuse_late_sites(rounds, workflow):
+    with pytest.raises(Problem) as refused:
+        rounds.submit(workflow=workflow, late_sites="join")
+    assert refused.value.body["field"] == "late_sites"
