@@ -209,7 +209,8 @@ static enum failure_kind kind_of(const struct rounds_error *error)
 	case ERROR_UNPROCESSABLE:
 		return FAILURE_MODEL;
 	case ERROR_INVALID:
-		return strncmp(error->field, "trainer", 7) ? FAILURE_DATASET : FAILURE_PARAMS;
+		return strncmp(error->field, "trainer", 7) && strncmp(error->field, "algorithm", 9) ? FAILURE_DATASET
+												    : FAILURE_PARAMS;
 	default:
 		return FAILURE_INTERNAL;
 	}

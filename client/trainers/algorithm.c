@@ -1,6 +1,7 @@
 #include "client/trainers/algorithm.h"
 
 #include "client/trainers/own.h"
+#include "common/failure.h"
 #include "common/fields.h"
 #include "common/json.h"
 #include "common/text.h"
@@ -55,7 +56,8 @@ int algorithm_open(
 		return error_no_memory(error);
 	memcpy(algorithm->anchor, network->values, network->count * sizeof(float));
 	if (!algorithm->directory && (algorithm->has_control || algorithm->personal_lambda >= 0))
-		return error_set(error, ERROR_INVALID, "the task names no directory for what stays at the site");
+		return failure_error(error, FAILURE_UNSUPPORTED, "own", 0, 0,
+			"the task names no directory for what stays at the site");
 	return algorithm->has_control ? read_control(task, network, algorithm, error) : 0;
 }
 

@@ -126,26 +126,32 @@ static int take_cell(struct reading *reading, size_t at, struct rounds_error *er
 	return 0;
 }
 
+static int make_room(struct reading *reading, struct rounds_error *error)
+{
+	struct dataset *dataset = reading->dataset;
+	size_t room = reading->rows_room ? 2 * reading->rows_room : 256;
+	float *features = reallocarray(dataset->features, room, (dataset->columns + 1) * sizeof(float));
+	float *labels = reallocarray(dataset->labels, room, sizeof(float));
+	size_t *origins = reallocarray(dataset->origins, room, sizeof(size_t));
+
+	dataset->features = features ? features : dataset->features;
+	dataset->labels = labels ? labels : dataset->labels;
+	dataset->origins = origins ? origins : dataset->origins;
+	if (!features || !labels || !origins)
+		return error_no_memory(error);
+	reading->rows_room = room;
+	return 0;
+}
+
 static int keep_row(struct reading *reading, struct rounds_error *error)
 {
 	struct dataset *dataset = reading->dataset;
 
-	if (dataset->rows == reading->rows_room) {
-		size_t room = reading->rows_room ? 2 * reading->rows_room : 256;
-		float *features = realloc(
-			dataset->features, room * (dataset->columns ? dataset->columns : 1) * sizeof(float));
-		float *labels = features ? realloc(dataset->labels, room * sizeof(float)) : NULL;
-
-		dataset->features = features ? features : dataset->features;
-		dataset->labels = labels ? labels : dataset->labels;
-		if (!labels)
-			return error_no_memory(error);
-		reading->rows_room = room;
-	}
-	if (dataset->columns > 0)
-		memcpy(dataset->features + dataset->rows * dataset->columns, reading->row,
-			dataset->columns * sizeof(float));
-	dataset->labels[dataset->rows++] = reading->label;
+	if (dataset->rows == reading->rows_room && make_room(reading, error))
+		return -1;
+	memcpy(dataset->features + dataset->rows * dataset->columns, reading->row, dataset->columns * sizeof(float));
+	dataset->labels[dataset->rows] = reading->label;
+	dataset->origins[dataset->rows++] = reading->record.row;
 	return 0;
 }
 

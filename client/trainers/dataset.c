@@ -51,6 +51,7 @@ void dataset_free(struct dataset *dataset)
 		return;
 	free(dataset->features);
 	free(dataset->labels);
+	free(dataset->origins);
 	json_decref(dataset->names);
 	json_decref(dataset->format);
 	columns_free(dataset->header, dataset->header_count);

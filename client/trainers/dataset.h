@@ -37,6 +37,7 @@ struct dataset {
 	float *features; /* rows x columns, row by row */
 	json_t *names; /* of the columns: the header's, NAME=VALUE for the values of a category, x0, x1... of a matrix */
 	float *labels;                 /* rows: a number, or the index of a class */
+	size_t *origins;               /* rows: where each stands in the file, as failures count */
 	size_t skipped;                /* rows without a label */
 	size_t classes;                /* named in the dataset's description; 0: none */
 	struct dataset_column *header; /* of a CSV file; NULL of a matrix */

@@ -2,6 +2,7 @@
 
 #include "client/trainers/microaggregation.h"
 #include "client/trainers/sums.h"
+#include "common/failure.h"
 #include "common/fields.h"
 #include "common/json.h"
 #include "common/random.h"
@@ -160,7 +161,7 @@ static int do_kind(struct clustering *work, const json_t *task, double *inertia,
 	if (groups_make(work->data, least, &work->groups, error))
 		return -1;
 	if (least > 1 && work->k > work->data->rows / least)
-		return error_set(error, ERROR_INVALID,
+		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
 			"this site's rows are too few for so many clusters: each needs min_cell of them; ask for fewer");
 	if (!strcmp(kind, "initialize")
 			? make_model(work, (uint64_t)json_integer_or(task, "seed", 1), error)

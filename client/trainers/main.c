@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROTOCOL = 1 };
+enum { PROTOCOL = 2, OLDEST_PROTOCOL = 1 };
 
 /* The table of the last task, which the next task of the same job most likely wants again. */
 struct kept {
@@ -31,20 +31,26 @@ static void say(json_t *line)
 	json_decref(line);
 }
 
-static void say_error(const struct rounds_error *error)
+/*
+ * Kind and place may leave the site, the message stays in its log. A daemon of version 1 would tell the message to the server:
+ * it gets the sentence that anyone may read.
+ */
+static void say_error(const struct rounds_error *error, int64_t protocol)
 {
 	struct failure failure;
-	char row[32] = "", column[32] = "";
+	char sentence[FAILURE_SENTENCE_SIZE];
+	json_t *line;
 
 	failure_of_error(error, &failure);
-	if (error->row)
-		snprintf(row, sizeof(row), " row %lld", (long long)error->row);
-	if (error->column)
-		snprintf(column, sizeof(column), " column %lld", (long long)error->column);
-	say(json_pack("{s:s, s:o, s:b}", "type", "error", "message",
-		json_sprintf("%s%s%s%s%s", error->field, row, column, error->field[0] || error->row ? ": " : "",
-			error->message),
-		"retry", failure.retry));
+	failure_sentence(&failure, sentence, sizeof(sentence));
+	if (protocol < 2) {
+		say(json_pack("{s:s, s:s, s:b}", "type", "error", "message", sentence, "retry", failure.retry));
+		return;
+	}
+	line = failure_json(&failure);
+	json_object_set_new(line, "type", json_string("error"));
+	json_object_set_new(line, "message", json_sprintf("%s: %s", sentence, error->message));
+	say(line);
 }
 
 /* At most four times a second. */
@@ -80,16 +86,17 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 {
 	json_auto_t *params = NULL, *faults = json_array();
 	const json_t *given = json_object_get(task, "params");
+	int64_t protocol = json_integer_or(task, "protocol", 0);
 	json_auto_t *none = json_object();
 
-	if (json_integer_or(task, "protocol", 0) != PROTOCOL)
-		return error_set(
-			error, ERROR_INVALID, "this trainer speaks version %d of the executor protocol", PROTOCOL);
+	if (protocol < OLDEST_PROTOCOL || protocol > PROTOCOL)
+		return failure_error(error, FAILURE_UNSUPPORTED, "protocol", 0, 0,
+			"this trainer speaks versions %d to %d of the executor protocol", OLDEST_PROTOCOL, PROTOCOL);
 	params = fields_apply(training_params, given ? given : none, "trainer", faults);
 	if (!params)
 		return fields_error(faults, error);
 	if (!json_is_object(json_object_get(task, "dataset")))
-		return error_set(error, ERROR_INVALID, "the task names no dataset");
+		return failure_error(error, FAILURE_DATASET, "", 0, 0, "the task names no dataset");
 	if (get_dataset(json_object_get(task, "dataset"), kept, error))
 		return -1;
 	if (statistics_asked(task))
@@ -108,7 +115,7 @@ static void serve_line(const char *line, size_t size, struct kept *kept)
 	struct rounds_error error = { 0 };
 
 	if (json_parse(line, size, &task, &error) || do_task(task, kept, &result, &error)) {
-		say_error(&error);
+		say_error(&error, json_integer_or(task, "protocol", 1));
 		return;
 	}
 	json_object_set_new(result, "type", json_string("result"));

@@ -1,6 +1,7 @@
 #include "client/trainers/network.h"
 
 #include "client/trainers/survival.h"
+#include "common/failure.h"
 #include "common/file.h"
 #include "common/random.h"
 #include "common/tensors.h"
@@ -37,7 +38,7 @@ int network_new(const struct network *shape, struct network **out, struct rounds
 
 		if (__builtin_mul_overflow(shape->widths[i], shape->widths[i + 1], &weights) ||
 			weights > SIZE_MAX / 64)
-			return error_set(error, ERROR_INVALID, "the model is too large");
+			return failure_error(error, FAILURE_UNSUPPORTED, "", 0, 0, "the model is too large");
 		network->count += weights + shape->widths[i + 1];
 	}
 	network->values = calloc(network->count, sizeof(float));
@@ -114,7 +115,7 @@ static void name_tensors(const struct network *network, struct names *names)
 
 static int misfit(struct rounds_error *error, const char *name, const char *what)
 {
-	return error_set(error, ERROR_INVALID,
+	return failure_error(error, FAILURE_MODEL, name, 0, 0,
 		"the model does not fit the job's parameters and this site's data: \"%s\" %s", name, what);
 }
 
@@ -175,7 +176,8 @@ int network_read(struct network *network, const char *path, enum holds holds, st
 		next += values_of(&names.plans[i]);
 	}
 	if (file.tensors->count != network_holds(network, holds))
-		return misfit(error, "the file", "has more tensors");
+		return failure_error(error, FAILURE_MODEL, "", 0, 0,
+			"the model does not fit the job's parameters and this site's data: it has more tensors");
 	return 0;
 }
 

@@ -140,8 +140,11 @@ int npy_load(const json_t *description, struct dataset *dataset, struct rounds_e
 	dataset->columns = features.columns;
 	dataset->features = to_floats(&features);
 	dataset->labels = to_floats(&labels);
-	if (!dataset->features || !dataset->labels)
+	dataset->origins = calloc(features.rows + 1, sizeof(*dataset->origins));
+	if (!dataset->features || !dataset->labels || !dataset->origins)
 		return error_no_memory(error);
+	for (size_t i = 0; i < features.rows; i++)
+		dataset->origins[i] = i + 1;
 	for (size_t i = 0; i < dataset->columns; i++)
 		json_array_append_new(dataset->names, json_sprintf("x%zu", i));
 	for (size_t i = 0; i < dataset->rows; i++)

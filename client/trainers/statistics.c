@@ -1,6 +1,7 @@
 #include "client/trainers/statistics.h"
 
 #include "client/trainers/sums.h"
+#include "common/failure.h"
 #include "common/fields.h"
 #include "common/json.h"
 #include "common/text.h"
@@ -231,7 +232,8 @@ static int find_column(const struct analysis *work, const char *key, size_t *ind
 	for (*index = 0; *index < work->count; (*index)++)
 		if (!strcmp(work->columns[*index].name, name))
 			return 0;
-	return error_set(error, ERROR_INVALID, "there is no column \"%.80s\" for the survival's %s", name, key);
+	return failure_error(
+		error, FAILURE_COLUMN, "path", 0, 0, "there is no column \"%.80s\" for the survival's %s", name, key);
 }
 
 /* Who was still at risk when a cell of time began, and how many had their event in it. */
@@ -270,7 +272,7 @@ static int analyse(struct analysis *work, const json_t *task, struct rounds_erro
 	bool second = json_integer_or(work->asked, "statistics", 1) == 2;
 
 	if (second && !model)
-		return error_set(error, ERROR_INVALID, "the second pass needs the sums of the first");
+		return failure_error(error, FAILURE_MODEL, "", 0, 0, "the second pass needs the sums of the first");
 	if ((second && (tensor_file_open(model, &work->first, error) || know_the_whole(work, error))) ||
 		sum_up(work, error))
 		return -1;
@@ -305,8 +307,8 @@ int statistics_do(const json_t *task, const struct dataset *dataset, json_t **re
 		return fields_error(faults, error);
 	work.asked = asked;
 	if ((double)dataset->rows < work.min_cell)
-		return error_set(
-			error, ERROR_INVALID, "this site has fewer rows than its min_cell: it tells nothing");
+		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
+			"this site has fewer rows than its min_cell: it tells nothing");
 	failed = name_columns(&work, description, error) || analyse(&work, task, error);
 	analysis_close(&work);
 	if (failed)

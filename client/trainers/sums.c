@@ -1,5 +1,7 @@
 #include "client/trainers/sums.h"
 
+#include "common/failure.h"
+
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -87,7 +89,7 @@ int sums_find(const struct tensor_file *file, const char *name, uint64_t count, 
 	const struct tensor *tensor = tensors_find(file->tensors, name);
 
 	if (!tensor || tensor->dtype != DTYPE_F64 || tensor->count != count)
-		return error_set(error, ERROR_INVALID,
+		return failure_error(error, FAILURE_MODEL, name, 0, 0,
 			"the model does not fit the job's parameters and this site's data: \"%.100s\" is not there in F64 with %llu "
 			"elements",
 			name, (unsigned long long)count);

@@ -5,6 +5,7 @@
 #include "client/trainers/network.h"
 #include "client/trainers/optimizer.h"
 #include "client/trainers/own.h"
+#include "common/failure.h"
 #include "common/json.h"
 #include "common/random.h"
 #include "common/text.h"
@@ -67,14 +68,16 @@ static int find_time(const struct training *training, size_t *column, struct rou
 	const char *name = json_text_or(training->params, "time", "");
 
 	if (!*name)
-		return error_field(error, "time", "name the column of times, which Cox's loss needs");
+		return error_field(error, "trainer.time", "name the column of times, which Cox's loss needs");
 	if (dataset_column(data, name, column, error))
 		return -1;
 	if (data->columns < 2)
-		return error_set(error, ERROR_INVALID, "the dataset has no features beside \"%.100s\"", name);
+		return failure_error(
+			error, FAILURE_DATASET, "path", 0, 0, "the dataset has no features beside \"%.100s\"", name);
 	for (size_t row = 0; row < data->rows; row++)
 		if (!isfinite(data->features[row * data->columns + *column]))
-			return error_set(error, ERROR_INVALID, "row %zu has no time in \"%.100s\"", row + 1, name);
+			return failure_error(error, FAILURE_CELL, "path", data->origins[row], 0,
+				"there is no time in \"%.100s\"", name);
 	return 0;
 }
 
@@ -92,7 +95,8 @@ static int read_shape(const struct training *training, struct network *shape, st
 	if (softmax && outputs == 0)
 		outputs = training->data->classes;
 	if (softmax && outputs < 2)
-		return error_field(error, "outputs", "give the number of classes, since the dataset names none");
+		return error_field(
+			error, "trainer.outputs", "give the number of classes, since the dataset names none");
 	*shape = (struct network){ .layers = hidden + 1,
 		.time = NO_TIME,
 		.standardize = json_bool_or(params, "standardize", true),
@@ -107,7 +111,7 @@ static int read_shape(const struct training *training, struct network *shape, st
 		shape->widths[i] = (size_t)json_integer_or(params, "hidden", 64);
 	shape->widths[hidden + 1] = outputs;
 	if (network_holds(shape, HOLDS_SHARED) == 0)
-		return error_set(error, ERROR_INVALID,
+		return failure_error(error, FAILURE_PARAMS, "share", 0, 0,
 			"the job's patterns in \"share\" match none of the model's tensors (layer0.weight, layer0.bias, ...)");
 	return 0;
 }
@@ -124,9 +128,11 @@ static int check_labels(const struct training *training, struct rounds_error *er
 		float label = training->data->labels[i];
 
 		if (label < 0 || label >= (float)classes || label != floorf(label))
-			return error_set(error, ERROR_INVALID,
-				"row %zu has the label %g, where whole numbers from 0 to %zu are expected", i + 1,
-				(double)label, classes - 1);
+			return failure_error(error, FAILURE_LABEL, training->data->header ? "path" : "labels",
+				training->data->origins[i], 0,
+				"this label is no whole number from 0 to %zu, as the loss needs it: name the dataset's "
+				"`classes`, or choose another loss",
+				classes - 1);
 	}
 	return 0;
 }
@@ -313,8 +319,8 @@ static int read_model(struct training *training, const char *model, struct round
 
 	if (network_holds(training->network, HOLDS_OWN) > 0) {
 		if (!directory)
-			return error_set(
-				error, ERROR_INVALID, "the task names no directory for what stays at the site");
+			return failure_error(error, FAILURE_UNSUPPORTED, "own", 0, 0,
+				"the task names no directory for what stays at the site");
 		kept = own_find(directory, "own", evaluates ? round + 1 : round);
 		standardize(training);
 		network_randomize(training->network, (uint64_t)json_integer_or(training->task, "seed", 1));
@@ -378,8 +384,8 @@ static int train_with(
 	double rate = json_number_or(training->params, "learning_rate", 0.1), loss = (double)NAN, before;
 
 	if (algorithm->has_control && strcmp(json_text_or(training->params, "optimizer", ""), "sgd") != 0)
-		return error_set(
-			error, ERROR_INVALID, "SCAFFOLD corrects plain steps: set trainer.optimizer to \"sgd\"");
+		return error_field(error, "trainer.optimizer",
+			"SCAFFOLD corrects plain steps: set trainer.optimizer to \"sgd\"");
 	if (algorithm->loss_before) {
 		if (measure_training(training, &before, error))
 			return -1;
@@ -414,14 +420,14 @@ static int do_kind(struct training *training, json_t *values, size_t *weight, st
 
 	*weight = training->train_rows;
 	if (strcmp(kind, "evaluate") != 0 && training->train_rows == 0)
-		return error_set(error, ERROR_INVALID, "no rows are left to train on");
+		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0, "no rows are left to train on");
 	if (!strcmp(kind, "initialize")) {
 		standardize(training);
 		network_randomize(network, (uint64_t)json_integer_or(training->task, "seed", 1));
 		return write_model(training, json_text_or(training->task, "output", ""), error);
 	}
 	if (!model)
-		return error_set(error, ERROR_INVALID, "the task \"%s\" needs a model", kind);
+		return failure_error(error, FAILURE_MODEL, "", 0, 0, "the task \"%s\" needs a model", kind);
 	if (read_model(training, model, error) || measure(training, values, error))
 		return -1;
 	if (!strcmp(kind, "evaluate")) {
@@ -431,7 +437,8 @@ static int do_kind(struct training *training, json_t *values, size_t *weight, st
 		return 0;
 	}
 	if (strcmp(kind, "train") != 0)
-		return error_set(error, ERROR_INVALID, "this trainer does not know the task \"%.60s\"", kind);
+		return failure_error(
+			error, FAILURE_UNSUPPORTED, "", 0, 0, "this trainer does not know the task \"%.60s\"", kind);
 	return train(training, values, error);
 }
 

@@ -11,9 +11,9 @@ class Trainer:
     def __init__(self):
         self.popen = subprocess.Popen([BUILD / "client/rounds-trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1, algorithm=None):
-        task = {"type": "task", "protocol": 1, "kind": kind, "round": round, "seed": seed, "params": params, "dataset": dataset,
-                "model": str(model) if model else None, "output": str(output) if output else "", "algorithm": algorithm}
+    def ask(self, kind, dataset, params, round=1, model=None, output=None, seed=1, algorithm=None, protocol=2, **more):
+        task = {"type": "task", "protocol": protocol, "kind": kind, "round": round, "seed": seed, "params": params, "dataset": dataset,
+                "model": str(model) if model else None, "output": str(output) if output else "", "algorithm": algorithm, **more}
         self.popen.stdin.write(json.dumps(task) + "\n")
         self.popen.stdin.flush()
         while (line := json.loads(self.popen.stdout.readline()))["type"] not in ("result", "error"):

@@ -271,14 +271,14 @@ def test_survival_says_what_it_needs(trainer, tmp_path):
         (tmp_path / name).mkdir()
         return table(x, labels, tmp_path / name)
     data = tables("gap", x, events)
-    for params, words in (({}, "time: name the column of times"), ({"time": "days"}, 'no column "days"'),
-                          ({"time": "x1"}, 'row 2 has no time in "x1"')):
+    for params, words in (({}, "(trainer.time): name the column of times"), ({"time": "days"}, 'no column "days"'),
+                          ({"time": "x1"}, 'there is no time in "x1"')):
         answer = trainer.ask("initialize", data, {"model": "cox", **params}, output=tmp_path / "m")
         assert answer["type"] == "error" and words in answer["message"], answer
     data = tables("narrow", x[:, :1], events)
     assert "no features beside" in trainer.ask("initialize", data, {"model": "cox", "time": "x0"}, output=tmp_path / "m")["message"]
     data = tables("thrice", x[:, ::-1], np.array([0, 1, 2], np.float32))
-    assert "label 2" in trainer.ask("initialize", data, {"model": "mlp", "loss": "cox", "time": "x1"}, output=tmp_path / "m")["message"]
+    assert "whole number from 0 to 1" in trainer.ask("initialize", data, {"model": "mlp", "loss": "cox", "time": "x1"}, output=tmp_path / "m")["message"]
 
 
 def test_batches_and_shuffles_repeat_by_seed_and_differ_by_round(trainer, tmp_path):

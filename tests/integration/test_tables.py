@@ -117,7 +117,7 @@ def test_thousands_and_fractions(trainer, tmp_path, decimal, cells, number):
 ])
 def test_what_could_be_two_numbers_or_none_is_refused(trainer, tmp_path, decimal, cell):
     answer, _ = load(trainer, tmp_path, f"x;out\n1;0\n{cell};1\n", **({"decimal": decimal} if decimal else {}))
-    assert answer["type"] == "error" and "row 3 column 1" in answer["message"], answer
+    assert answer["type"] == "error" and (answer["kind"], answer["row"], answer["column"]) == ("cell", 3, 1), answer
     assert "is not a number" in answer["message"] and ("`decimal`" in answer["message"]) == any(c in cell for c in ",."), answer
 
 
@@ -144,43 +144,43 @@ def test_csv_with_missing_values_categories_and_quotes(trainer, tmp_path):
 
 # What is wrong, where, and what to do. The cells are called Secret..., and no message may hold one.
 REFUSED = {
-    "text in a column of numbers": ("a,out\n1,1\nSecret,0\n", {}, "path row 3 column 1:", "`categories`, or `ignore`"),
-    "blank lines count as a spreadsheet counts": ("a,out\n\n1,1\n\n\nSecret,0\n", {}, "path row 6 column 1:", "is not a number"),
-    "a value that is no category": ("a,c,out\n1,f,1\n1,Secret,0\n", {"categories": {"c": ["f"]}}, "path row 3 column 2:", "list it there"),
-    "a class that is not named": ("a,out\n1,no\n1,Secret\n", {"classes": ["no", "yes"]}, "path row 3 column 2:", "`classes`"),
-    "a label of text": ("a,out\n1,Secret\n", {}, "path row 2 column 2:", "`classes`"),
-    "a short record": ("a,b,out\nSecret,0\n", {}, "path row 2 column 2:", "fewer fields than the header"),
-    "a long record": ("a,out\n1,0,Secret\n", {}, "path row 2 column 3:", "more fields than the header"),
-    "a decimal comma among commas": ("a,out\n36,6,1\n", {}, "path row 2 column 3:", "quotation marks"),
-    "no label": ("a,b\nSecret,2\n", {}, "path row 1:", 'no label column "out"'),
-    "a label written otherwise": ("a,Out\nSecret,2\n", {}, "path row 1:", "differs in capital letters"),
-    "no label said": ("a,b\nSecret,2\n", {"label": None}, "path row 1:", "say its `label`"),
-    "no header": ("63,Secret\n55,0\n", {}, "path row 1:", "put a header above"),
-    "a header alone": ("a,out\n", {}, "path:", "has no rows"),
-    "nothing": ("", {}, "path:", "has no rows"),
-    "no features": ("out\n1\n", {}, "path:", "no features"),
-    "two columns of one name": ("a,b,a,out\n1,2,3,4\n", {}, "path row 1 column 3:", "the other is column 1"),
-    "two labels": ("a,out,out\n1,2,3\n", {}, "path row 1 column 3:", "the other is column 2"),
-    "a column without a name": ("a,,out\n1,Secret,0\n", {}, "path row 1 column 2:", "no name"),
-    "a first column without a name that is no index": (",a,out\nSecret,2,0\n", {}, "path row 2 column 1:", "give the column a name"),
-    "a last column without a name that is not empty": ("a,out,\n1,0,\n1,0,Secret\n", {}, "path row 3 column 3:", "give the column a name"),
-    "an open quotation mark": ('a,out\n"Secret,2\n3,4\n', {}, "path row 2 column 1:", "not closed"),
-    "a quotation mark in a field": ('a,b,out\n1,5" Secret,0\n', {}, "path row 2 column 2:", "double each inside it"),
-    "text behind a quotation mark": ('a,b,out\n1,"5" Secret,0\n', {}, "path row 2 column 2:", "double each inside it"),
-    "NUL": ("a,out\n1\0,1\n", {}, "path row 2 column 1:", "NUL byte"),
-    "not UTF-8": ("a,out\n1,1\n2,m\xe4nnlich\n".encode("latin-1"), {}, "path row 3 column 2:", "`encoding`"),
-    "a character that ends too early": (b"a,out\n1,1\n2,\xc3", {}, "path row 3 column 2:", "`encoding`"),
-    "a name that is not UTF-8": ("gr\xf6\xdfe,out\n1,1\n".encode("latin-1"), {}, "path row 1 column 1:", "windows-1252"),
-    "not what was said": ("a,out\n1,1\n\x81,0\n".encode("latin-1"), {"encoding": "windows-1252"}, "path row 3 column 1:", "no text in windows-1252"),
-    "an encoding that nobody knows": ("a,out\n1,1\n", {"encoding": "klingon"}, "path:", "iconv -l"),
-    "two possible separators": ("a;b,out\n1;2,0\n", {}, "path row 1:", "`delimiter`"),
-    "ignore that names no column": ("patient,age,out\n1,2,0\n", {"ignore": ["Patient"]}, "path row 1:", "differs in capital letters"),
-    "categories that name no column": ("sex,age,out\nf,2,0\n", {"categories": {"gender": ["f"]}}, "path row 1:", "`categories` names \"gender\""),
-    "a spreadsheet": (b"PK\x03\x04rest", {}, "path:", "save the sheet as CSV"),
-    "Parquet": (b"PAR1rest", {}, "path:", "write it as CSV"),
-    "gzip that was cut": (gzip.compress(PLAIN.encode() + b"1,2,0\n" * 5000)[:-20], {}, "path row", "ends too early"),
-    "gzip that is damaged": (gzip.compress(PLAIN.encode())[:-8] + b"\xff" * 8, {}, "path:", "is damaged"),
-    "labels that are no classes": ("a,out\n1,0.5\n", {}, "", "whole numbers from 0 to 1"),
+    "text in a column of numbers": ("a,out\n1,1\nSecret,0\n", {}, ("cell", 3, 1), "`categories`, or `ignore`"),
+    "blank lines count as a spreadsheet counts": ("a,out\n\n1,1\n\n\nSecret,0\n", {}, ("cell", 6, 1), "is not a number"),
+    "a value that is no category": ("a,c,out\n1,f,1\n1,Secret,0\n", {"categories": {"c": ["f"]}}, ("category", 3, 2), "list it there"),
+    "a class that is not named": ("a,out\n1,no\n1,Secret\n", {"classes": ["no", "yes"]}, ("label", 3, 2), "`classes`"),
+    "a label of text": ("a,out\n1,Secret\n", {}, ("label", 2, 2), "`classes`"),
+    "a short record": ("a,b,out\nSecret,0\n", {}, ("cell", 2, 2), "fewer fields than the header"),
+    "a long record": ("a,out\n1,0,Secret\n", {}, ("cell", 2, 3), "more fields than the header"),
+    "a decimal comma among commas": ("a,out\n36,6,1\n", {}, ("cell", 2, 3), "quotation marks"),
+    "no label": ("a,b\nSecret,2\n", {}, ("label", 1, 0), 'no label column "out"'),
+    "a label written otherwise": ("a,Out\nSecret,2\n", {}, ("label", 1, 0), "differs in capital letters"),
+    "no label said": ("a,b\nSecret,2\n", {"label": None}, ("label", 1, 0), "say its `label`"),
+    "no header": ("63,Secret\n55,0\n", {}, ("label", 1, 0), "put a header above"),
+    "a header alone": ("a,out\n", {}, ("dataset", 0, 0), "has no rows"),
+    "nothing": ("", {}, ("header", 0, 0), "has no rows"),
+    "no features": ("out\n1\n", {}, ("dataset", 0, 0), "no features"),
+    "two columns of one name": ("a,b,a,out\n1,2,3,4\n", {}, ("header", 1, 3), "the other is column 1"),
+    "two labels": ("a,out,out\n1,2,3\n", {}, ("header", 1, 3), "the other is column 2"),
+    "a column without a name": ("a,,out\n1,Secret,0\n", {}, ("header", 1, 2), "no name"),
+    "a first column without a name that is no index": (",a,out\nSecret,2,0\n", {}, ("header", 2, 1), "give the column a name"),
+    "a last column without a name that is not empty": ("a,out,\n1,0,\n1,0,Secret\n", {}, ("header", 3, 3), "give the column a name"),
+    "an open quotation mark": ('a,out\n"Secret,2\n3,4\n', {}, ("cell", 2, 1), "not closed"),
+    "a quotation mark in a field": ('a,b,out\n1,5" Secret,0\n', {}, ("cell", 2, 2), "double each inside it"),
+    "text behind a quotation mark": ('a,b,out\n1,"5" Secret,0\n', {}, ("cell", 2, 2), "double each inside it"),
+    "NUL": ("a,out\n1\0,1\n", {}, ("encoding", 2, 1), "NUL byte"),
+    "not UTF-8": ("a,out\n1,1\n2,m\xe4nnlich\n".encode("latin-1"), {}, ("encoding", 3, 2), "`encoding`"),
+    "a character that ends too early": (b"a,out\n1,1\n2,\xc3", {}, ("encoding", 3, 2), "`encoding`"),
+    "a name that is not UTF-8": ("gr\xf6\xdfe,out\n1,1\n".encode("latin-1"), {}, ("encoding", 1, 1), "windows-1252"),
+    "not what was said": ("a,out\n1,1\n\x81,0\n".encode("latin-1"), {"encoding": "windows-1252"}, ("encoding", 3, 1), "no text in windows-1252"),
+    "an encoding that nobody knows": ("a,out\n1,1\n", {"encoding": "klingon"}, ("encoding", 0, 0), "iconv -l"),
+    "two possible separators": ("a;b,out\n1;2,0\n", {}, ("header", 1, 0), "`delimiter`"),
+    "ignore that names no column": ("patient,age,out\n1,2,0\n", {"ignore": ["Patient"]}, ("column", 1, 0), "differs in capital letters"),
+    "categories that name no column": ("sex,age,out\nf,2,0\n", {"categories": {"gender": ["f"]}}, ("column", 1, 0), "`categories` names \"gender\""),
+    "a spreadsheet": (b"PK\x03\x04rest", {}, ("encoding", 0, 0), "save the sheet as CSV"),
+    "Parquet": (b"PAR1rest", {}, ("encoding", 0, 0), "write it as CSV"),
+    "gzip that was cut": (gzip.compress(PLAIN.encode())[:-8], {}, ("encoding", 5, 1), "ends too early"),
+    "gzip that is damaged": (gzip.compress(PLAIN.encode())[:-8] + b"\xff" * 8, {}, ("encoding", 0, 0), "is damaged"),
+    "labels that are no classes": ("a,out\n1,0.5\n", {}, ("label", 2, 0), "whole number from 0 to 1"),
 }
 
 
@@ -189,8 +189,13 @@ def test_a_wrong_table_says_where_and_what_to_do(trainer, tmp_path, case):
     content, more, place, words = REFUSED[case]
     answer, _ = load(trainer, tmp_path, content, **more)
     assert answer["type"] == "error" and not answer["retry"], answer
-    assert answer["message"].startswith(place) and words in answer["message"], answer
+    assert (answer["kind"], answer.get("row", 0), answer.get("column", 0)) == place and answer["role"] == "path", answer
+    assert words in answer["message"], answer
     assert "Secret" not in json.dumps(answer) and str(tmp_path) not in json.dumps(answer)
+    # A daemon of version 1 would tell the message to the server.
+    data = {"name": "t", "path": str(tmp_path / "t.csv"), "label": "out", **more}
+    old = trainer.ask("initialize", data, {"model": "logistic"}, protocol=1, output=tmp_path / "m")
+    assert set(old) == {"type", "message", "retry"} and old["message"] == answer["message"].split(": ")[0], old
 
 
 def test_a_table_that_is_not_there(trainer, tmp_path):
@@ -207,7 +212,19 @@ def test_a_wrong_npy_is_refused(trainer, tmp_path, data):
     np.save(tmp_path / "y.npy", np.zeros(1))
     for path, labels, role in (("x", "y", "path"), ("y", "x", "labels")):
         answer = trainer.ask("initialize", {"name": "t", "path": str(tmp_path / f"{path}.npy"), "labels": str(tmp_path / f"{labels}.npy")}, {})
-        assert answer["type"] == "error" and answer["message"].startswith(f"{role}: not an NPY"), answer
+        assert (answer["type"], answer["role"]) == ("error", role) and "not an NPY" in answer["message"], answer
+
+
+def test_no_cell_and_no_path_of_a_site_reaches_the_server(rounds, tmp_path):
+    """A column that the administrator forgot to ignore: whoever may look at the job reads where, not what."""
+    (tmp_path / "t.csv").write_text('patient,age,out\n"Jane Doe, born 1961-03-04",61,1\n"John Roe",44,0\n')
+    rounds.start_site("a", datasets={"t": {"path": str(tmp_path / "t.csv"), "label": "out"}})
+    rounds.connected("a")
+    job = rounds.api.post("/jobs", {"name": "t", "dataset": "t"})["id"]
+    rounds.wait_for(job, "failed")
+    said = json.dumps([rounds.job(job), rounds.api.get(f"/jobs/{job}/events"), rounds.api.get(f"/jobs/{job}/tasks")])
+    assert "(path, row 2, column 1" in said and "cannot be read as what its column holds" in said
+    assert not any(word in said for word in ("Jane", "Doe", "1961", "John", "patient", str(tmp_path), "t.csv"))
 
 
 def test_a_simulation_reads_the_same_tables(rounds, tmp_path):
