@@ -7,7 +7,7 @@ At a site, a training script becomes federated with three lines::
     for task in rounds.tasks():            # as often as the server asks
         task.load_into(model)              # the common model
         train(model)
-        rounds.send(model, metrics={"loss": loss}, num_samples=len(data))
+        rounds.send(model, metrics={"train_loss": loss}, num_samples=len(data))
 
 In a notebook, :class:`rounds.Client` submits jobs, watches them and fetches models as arrays.
 """

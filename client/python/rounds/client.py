@@ -1,6 +1,7 @@
 """The REST API for notebooks and scripts, with the standard library and NumPy."""
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Optional, Union
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Client:
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
 
-    def _open(self, method: str, path: str, data: Optional[bytes] = None, timeout: float = 120,
+    def _open(self, method: str, path: str, data: Union[bytes, BinaryIO, None] = None, timeout: float = 120,
               headers: Optional[Mapping[str, str]] = None) -> Any:
         request = urllib.request.Request(path if path.startswith("https:") else self.url + path, data=data, method=method)
         if self._token:
@@ -107,19 +108,26 @@ class Client:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "model"
             weights.save(frameworks.weights_of(model), path)
-            raw = path.read_bytes()
+            with open(path, "rb") as file:
+                digest = hashlib.sha256()
+                for block in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(block)
+                size = str(file.tell())
+                file.seek(0)
+                self._upload(file, size)
+        return "sha256:" + digest.hexdigest()
+
+    def _upload(self, file: BinaryIO, size: str) -> None:
         tus = {"Tus-Resumable": "1.0.0"}
-        with self._open("POST", "/api/v1/uploads", b"", headers={**tus, "Upload-Length": str(len(raw))}) as answer:
+        with self._open("POST", "/api/v1/uploads", b"", headers={**tus, "Upload-Length": size}) as answer:
             place = answer.headers["Location"]
-        self._open("PATCH", place, raw, 3600, {**tus, "Upload-Offset": "0",
-                                               "Content-Type": "application/offset+octet-stream"}).close()
-        import hashlib
-        return "sha256:" + hashlib.sha256(raw).hexdigest()
+        self._open("PATCH", place, file, 3600, {**tus, "Upload-Offset": "0", "Content-Length": size,
+                                                "Content-Type": "application/offset+octet-stream"}).close()
 
     def download(self, digest: str) -> Dict[str, np.ndarray]:
         """A stored model as {name: array}."""
         with self._open("GET", f"/api/v1/blobs/{digest}", timeout=3600) as answer:
-            return weights.parse(answer.read())
+            return weights.read(answer)[0]
 
 
 class Job:

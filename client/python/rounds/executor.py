@@ -9,18 +9,19 @@ import fnmatch
 import json
 import math
 import os
+import pathlib
 import socket
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO
 
 import numpy as np
 
-from rounds import frameworks, weights
-from rounds.frameworks import Weights
+from rounds import algorithms, estimators, frameworks, weights
+from rounds.failure import Failure
+from rounds.weights import Weights
 
 PROTOCOL = 1
-#: What `task.attach(optimizer)` does for the script; anything else of a job's algorithm the script must say that it does.
-ATTACHED = {"proximal_mu", "control_variates", "count_steps"}
+SCHEMA = "rounds.schema"
 
 
 class NotFederated(RuntimeError):
@@ -94,7 +95,7 @@ def _finite(metrics: Mapping[str, Any]) -> Dict[str, Optional[float]]:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise TypeError(f'the metric "{name}" is {value!r}, which is no number') from None
+            raise Failure("metric", f'the metric "{name}" is a {type(value).__name__}, which is no number') from None
         clean[name] = number if math.isfinite(number) else None
     return clean
 
@@ -133,9 +134,10 @@ class Task:
         self.own: str = document.get("own") or document["scratch"]
         self.scratch: str = document["scratch"]
         self._weights: Optional[Weights] = None
+        self._texts: Dict[str, str] = {}
         self._control: Optional[Weights] = None
         self._model: Any = None
-        self._attached: Optional[_Attached] = None
+        self._attached: List[algorithms.Attached] = []
         self.done = False
 
     @property
@@ -153,8 +155,17 @@ class Task:
         """The common model as {name: array}; empty for an initialization."""
         if self._weights is None:
             path = self._document.get("model")
-            self._weights = weights.load(path) if path else {}
+            self._weights, self._texts = {}, {}
+            if path:
+                with open(path, "rb") as file:
+                    self._weights, self._texts = weights.read(file)
         return self._weights
+
+    @property
+    def schema(self) -> Optional[Dict[str, Any]]:
+        """What the model says of its inputs, {"features": [names in order], ...}, or None. `rounds.send` keeps it."""
+        self.weights
+        return json.loads(self._texts[SCHEMA]) if SCHEMA in self._texts else None
 
     @property
     def control(self) -> Weights:
@@ -186,6 +197,11 @@ class Task:
         self._model = model
         return model
 
+    @property
+    def _blind(self) -> str:
+        """Where this site notes that the job's script trains without looking at what it is asked."""
+        return os.path.join(self.own, "never-looked")
+
     def _newest(self, what: str, before: int) -> Optional[str]:
         """The newest file of that kind from an earlier round: a task that is done again begins from the same."""
         numbers = [int(name[len(what) + 1:-len(".safetensors")]) for name in os.listdir(self.own)
@@ -197,9 +213,10 @@ class Task:
         return os.path.join(self.own, f"{what}-{number}.safetensors")
 
     def _keep(self, what: str, tensors: Weights) -> None:
-        """This round's; of older ones only that from which this round began is kept."""
-        begun_from = self._newest(what, self.round)
-        weights.save(tensors, self._kept(what, self.round))
+        """This round's, whole or not at all; of older ones only that from which this round began is kept."""
+        begun_from, path = self._newest(what, self.round), self._kept(what, self.round)
+        weights.save(tensors, path + ".part")
+        os.replace(path + ".part", path)
         for number in range(self.round - 1, -1, -1):
             path = self._kept(what, number)
             if path != begun_from and os.path.exists(path):
@@ -208,10 +225,10 @@ class Task:
     def attach(self, optimizer: Any) -> Any:
         """Lets the job's algorithm correct the steps of a torch optimizer: FedProx's penalty, SCAFFOLD's control variates.
 
-        Call it after load_into and once for each optimizer that is made; without such an algorithm it only counts steps
-        (which FedNova needs). Returns the optimizer.
+        Call it in every round, after load_into, for each optimizer that steps the model, new or kept from round to round. Without
+        such an algorithm it only counts steps (which FedNova needs). Returns the optimizer.
         """
-        self._attached = _Attached(self, optimizer)
+        self._attached.append(algorithms.Attached(self, optimizer))
         return optimizer
 
     def shared(self, tensors: Weights) -> Weights:
@@ -219,65 +236,9 @@ class Task:
         chosen = {name: array for name, array in tensors.items()
                   if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.share)}
         if not chosen:
-            raise ValueError(f"the job's patterns {self.share} match none of the model's tensors: "
+            raise Failure("tensor", f"the job's patterns {self.share} match none of the model's tensors: "
                              f"{', '.join(list(tensors)[:6])} ...")
         return chosen
-
-
-class _Attached:
-    """A torch optimizer whose every step is corrected and counted."""
-
-    def __init__(self, task: Task, optimizer: Any) -> None:
-        if task._model is None or not frameworks.is_torch(task._model):
-            raise RuntimeError("attach() needs task.load_into(model) with a torch module before it")
-        self.task, self.optimizer, self.steps, self.length = task, optimizer, 0, 0.0
-        self.mu = float(task.algorithm.get("proximal_mu", 0.0))
-        self.parameters = {name: p for name, p in task._model.named_parameters() if name in task.weights}
-        self.anchor = {name: p.detach().clone() for name, p in self.parameters.items()} if self.mu else {}
-        self.correction: Dict[str, Any] = {}
-        if task.algorithm.get("control_variates"):
-            own = self._own_control()
-            for name, p in self.parameters.items():
-                zero = np.zeros(tuple(p.shape), np.float32)
-                c = task.control.get(name, zero)
-                self.correction[name] = frameworks.to_torch(c - own.get(name, zero)).to(p.device, p.dtype)
-        plain = optimizer.step
-
-        def step(*args: Any, **options: Any) -> Any:
-            self._correct()
-            return plain(*args, **options)
-        optimizer.step = step
-
-    def _own_control(self) -> Weights:
-        """c_i as the last round in which this site took part left it."""
-        path = self.task._newest("control", self.task.round)
-        return weights.load(path) if path else {}
-
-    def _correct(self) -> None:
-        import torch
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                if p.grad is None:
-                    continue
-                if self.mu:
-                    p.grad.add_(p - self.anchor[name], alpha=self.mu)
-                if name in self.correction:
-                    p.grad.add_(self.correction[name])
-        self.steps += 1
-        self.length += float(self.optimizer.param_groups[0]["lr"])
-
-    def finish(self) -> Dict[str, float]:
-        """Keeps the new c_i; returns the metrics that the server's algorithms need."""
-        if self.task.algorithm.get("control_variates") and self.length > 0:
-            own, control = self._own_control(), self.task.control
-            now = frameworks.weights_of({name: p for name, p in self.parameters.items()})
-            fresh: Weights = {}
-            for name, y in now.items():
-                x = self.task.weights[name].astype(np.float64)
-                fresh[name] = (own.get(name, 0.0) - control.get(name, 0.0) + (x - y) / self.length).astype(np.float32)
-            self.task._keep("control", fresh)
-        told = {"count_steps": ("train_steps", float(self.steps)), "control_variates": ("train_length", self.length)}
-        return dict(told[asked] for asked in told if self.task.algorithm.get(asked))
 
 
 def receive() -> Optional[Task]:
@@ -294,6 +255,9 @@ def tasks() -> Iterator[Task]:
         task = receive()
         if task is None:
             return
+        if task._document["kind"] == "evaluate" and os.path.exists(task._blind):
+            _answer_blindly(task)
+            continue
         try:
             yield task
         finally:
@@ -313,35 +277,90 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
     if task.done:
         raise RuntimeError("this task has been answered already")
     if task._document["kind"] == "evaluate" and not task._looked:
-        raise RuntimeError("the job asked for an evaluation, and this script did not look at task.should_train: what it measured "
-                           "may be a model that it has trained. Look at it, or set evaluate_last to false in the job's params")
-    values = _finite(metrics or {})
+        _answer_blindly(task)
+        return
+    values, weight = _finite(metrics or {}), _weight(num_samples)
     if task._document["kind"] != "evaluate":
         if model is None:
-            raise TypeError("rounds.send needs the model")
+            raise Failure("no_update", "rounds.send needs the model")
         tensors = frameworks.weights_of(model)
         shared = task.shared(tensors)
+        _check_rows(task, model, num_samples)
         if task._document["kind"] == "train":
-            values.update(_finish_training(task))
+            values.update(algorithms.finish(task, task._attached))
+            if not task._looked:
+                pathlib.Path(task._blind).touch()
+        sent = _sendable(task, model, shared)
+        if task._document["kind"] == "train":
             _keep_own(task, model, tensors, shared)
-        weights.save(shared, task._document["output"])
+        weights.save(sent, task._document["output"], {SCHEMA: task._texts[SCHEMA]} if SCHEMA in task._texts else None)
     task.done = True
-    _connect().say(type="result", weight=float(num_samples), metrics=values)
+    _connect().say(type="result", weight=weight, metrics=values)
 
 
-def _finish_training(task: Task) -> Dict[str, float]:
-    unmet = set(task.algorithm) - ATTACHED - {"loss_before", "boosters"}
-    if unmet:
-        raise RuntimeError(f"the job's workflow asks for {', '.join(sorted(unmet))}, which this package does not do")
-    if set(task.algorithm) & ATTACHED and task._attached is None:
-        raise RuntimeError("the job's workflow corrects or counts every step: call task.attach(optimizer) after task.load_into(model)")
-    return task._attached.finish() if task._attached else {}
+def _weight(num_samples: Any) -> float:
+    number = float(num_samples)
+    if not math.isfinite(number) or number < 0:
+        raise Failure("weight", "num_samples must be how many samples were used: a number of 0 or more")
+    return number
+
+
+def _answer_blindly(task: Task) -> None:
+    """An evaluation for a script that trains whatever it is asked: what it measures is not the model that came in.
+
+    It trained in earlier rounds of this job without looking at should_train, so this is the measuring of the last model at the
+    job's end: it goes unmeasured. A job that only measures needs a script that can.
+    """
+    if not os.path.exists(task._blind):
+        raise Failure("unsupported", "the job asks for an evaluation, and this script did not look at task.should_train: what it "
+                      "measured may be a model that it has trained. Train only `if task.should_train`")
+    task.done = True
+    log("the last model is not measured here: the script does not look at task.should_train")
+    _connect().say(type="result", weight=1.0, metrics={})
+
+
+def _check_rows(task: Task, model: Any, num_samples: float) -> None:
+    """An estimator that travels as sums over its rows: their mean is right only with that weight, and small groups stay here."""
+    counts = estimators.rows_of(model)
+    if not len(counts):
+        return
+    if task._document["kind"] == "train" and not math.isclose(counts.sum(), num_samples):
+        raise Failure("weight", f"{type(model).__name__} travels as sums over the rows that it was fitted with, {counts.sum():g}, and "
+                      "num_samples must be just that: after task.load_into call fit, not partial_fit")
+    least = task.dataset.get("min_cell", 5)
+    if ((counts > 0) & (counts < least)).any():
+        raise Failure("too_few", f"a class has fewer rows here than the dataset's min_cell, {least}: their sums would tell of single rows")
+
+
+def _sendable(task: Task, model: Any, shared: Weights) -> Weights:
+    """What goes out of the shared tensors: each once, however many names it has, and none that no mean can be taken of."""
+    tied, still = frameworks.tied(model), frameworks.buffers(model)
+    known = {tied.get(name, name) for name in task.weights}  # a tensor that the common model has under one of its names
+    sent: Weights = {}
+    taken = set()
+    for name, array in shared.items():
+        first = tied.get(name, name)
+        if name not in task.weights and (first in known or first in taken):
+            continue
+        wrong = frameworks.not_finite(array)
+        if wrong and name in still and name not in task.weights:
+            log(f'the buffer "{name}" holds values that are not finite: it stays at this site')
+            continue
+        if wrong:
+            raise Failure("not_finite", f'tensor "{name}" holds {wrong} values that are infinite or NaN, of which no mean can be taken. '
+                          "If it is a mask or another constant, keep it out of what travels: register_buffer(..., persistent=False), or "
+                          'name what travels in the job\'s "share"; if it is a weight, the training has diverged', name)
+        taken.add(first)
+        sent[name] = array
+    return sent
 
 
 def _keep_own(task: Task, model: Any, tensors: Weights, shared: Weights) -> None:
-    """What the job does not share stays here, but for what training does not change."""
-    still = set(frameworks.frozen(model))
-    own = {name: array for name, array in tensors.items() if name not in shared and name not in still}
+    """What the job does not share stays here, but for what training does not change and other names of what travels."""
+    still, tied = frameworks.frozen(model), frameworks.tied(model)
+    travels = {tied.get(name, name) for name in shared}
+    own = {name: array for name, array in tensors.items()
+           if name not in shared and name not in still and name not in tied and name not in travels}
     if own:
         task._keep("own", own)
 
