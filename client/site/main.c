@@ -2,6 +2,7 @@
 #include "client/site/join.h"
 #include "client/site/settings.h"
 #include "client/site/site.h"
+#include "client/site/tables.h"
 #include "common/config.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -31,6 +32,7 @@ static int help(void)
 	puts("rounds-site: takes part in federated learning with this site's own data, which never leaves it.\n\n"
 	     "  rounds-site join URL [OPTION...]  join a server; the invitation is read from standard input\n"
 	     "  rounds-site [OPTION...]           take part\n"
+	     "  rounds-site datasets [OPTION...]  show what is in the tables, and what the server is told of them\n"
 	     "  rounds-site --version\n\n"
 	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
 	config_help(site_settings);
@@ -59,12 +61,21 @@ static int do_join(const json_t *settings, const json_t *words, struct rounds_er
 														: 0;
 }
 
+static int show_datasets(const json_t *settings, struct rounds_error *error)
+{
+	if (json_object_size(json_object_get(settings, "datasets")) == 0)
+		puts("There are no datasets: name them in site.json.");
+	return tables_print(settings) ? 0 : error_set(error, ERROR_INVALID, "not every table can be read: see above");
+}
+
 static int run(const json_t *settings, const json_t *words, struct rounds_error *error)
 {
 	const char *command = json_string_value(json_array_get(words, 0));
 
 	if (!command)
 		return site_run(settings, &stop_asked, error);
+	if (!strcmp(command, "datasets"))
+		return show_datasets(settings, error);
 	if (!strcmp(command, "join"))
 		return do_join(settings, words, error);
 	return error_set(error, ERROR_INVALID, "there is no command \"%s\"; see rounds-site --help", command);
@@ -94,6 +105,8 @@ int main(int argc, char **argv)
 		return puts("rounds-site " ROUNDS_VERSION) < 0;
 	if (config_read(site_settings, argc, argv, 1, words, &settings, &error) ||
 		settings_complete(settings, &error))
+		return say(&error);
+	if (json_bool_or(settings, "check_config", false) && show_datasets(settings, &error))
 		return say(&error);
 	if (json_bool_or(settings, "check_config", false))
 		return puts("The settings are right.") < 0;

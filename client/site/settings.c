@@ -27,6 +27,10 @@ static const struct field dataset_fields[] = {
 	{ "categories", FIELD_OBJECT,
 		"CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
 		.fallback = "{}" },
+	{ "describe", FIELD_TEXT,
+		"What the server is told of the data: names of datasets, also of columns and the label, or also how many rows, "
+		"rounded. `rounds-site datasets` shows it",
+		.fallback = "\"names\"", .choices = { "names", "columns", "counts" } },
 	{ "min_cell", FIELD_INTEGER, "Statistics tell no count below this, other than 0", .fallback = "5", .min = 1,
 		.max = 1000000 },
 	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0,
@@ -72,7 +76,8 @@ const struct field site_settings[] = {
 	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
 		.choices = { "debug", "info", "warn", "error" } },
 	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
-	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
+	{ "check_config", FIELD_BOOL, "Check the settings, open every table, print what is in it, and stop",
+		.fallback = "false" },
 	{ NULL },
 };
 
@@ -81,19 +86,25 @@ char *state_path(const json_t *settings, const char *name)
 	return text_new("%s/%s", json_text_or(settings, "state_dir", ""), name);
 }
 
-/* rounds-trainer beside this program, or wherever PATH has it. */
-static json_t *builtin_trainer(void)
+char *settings_trainer(void)
 {
 	char path[4096], beside[4200];
 	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	char *slash;
 
 	if (length <= 0)
-		return json_string("rounds-trainer");
+		return strdup("rounds-trainer");
 	path[length] = '\0';
 	slash = strrchr(path, '/');
 	snprintf(beside, sizeof(beside), "%.*s/rounds-trainer", (int)(slash - path), path);
-	return json_string(access(beside, X_OK) == 0 ? beside : "rounds-trainer");
+	return strdup(access(beside, X_OK) == 0 ? beside : "rounds-trainer");
+}
+
+static json_t *builtin_trainer(void)
+{
+	scoped(text_free) char *trainer = settings_trainer();
+
+	return json_string(trainer);
 }
 
 static int make_absolute(json_t *dataset, const char *name, const char *key, struct rounds_error *error)

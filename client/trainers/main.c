@@ -3,6 +3,7 @@
  * standard input and writes progress and results as lines on its standard output; see client/README.md.
  */
 #include "client/trainers/cox.h"
+#include "client/trainers/describe.h"
 #include "client/trainers/kmeans.h"
 #include "client/trainers/statistics.h"
 #include "client/trainers/training.h"
@@ -122,9 +123,29 @@ static void serve_line(const char *line, size_t size, struct kept *kept)
 	say(result);
 }
 
+/* For rounds-site and its administrator: a dataset of site.json on standard input, what is in it on standard output. */
+static int describe(void)
+{
+	scoped(dataset_free) struct dataset *dataset = NULL;
+	json_auto_t *description = json_loadf(stdin, 0, NULL);
+	struct rounds_error error = { 0 };
+
+	if (!json_is_object(description))
+		failure_error(
+			&error, FAILURE_DATASET, "", 0, 0, "standard input must hold a dataset as site.json has it");
+	else if (!dataset_load(description, &dataset, &error)) {
+		say(dataset_describe(dataset, description));
+		return 0;
+	}
+	say_error(&error, PROTOCOL);
+	return 1;
+}
+
 static int help(void)
 {
 	puts("rounds-trainer: trains on a site's data; rounds-site starts it.\n\n"
+	     "  rounds-trainer --schema    what a job may say in \"trainer\", as a JSON Schema\n"
+	     "  rounds-trainer --describe  what is in the table of the dataset (JSON, as site.json has it) on standard input\n\n"
 	     "It reads tasks as JSON lines on standard input; client/README.md describes them. What a job may say "
 	     "in\n"
 	     "\"trainer\":");
@@ -141,6 +162,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-trainer " ROUNDS_VERSION) < 0;
+	if (argc > 1 && !strcmp(argv[1], "--schema"))
+		return say(fields_schema(training_params)), 0;
+	if (argc > 1 && !strcmp(argv[1], "--describe"))
+		return describe();
 	if (argc > 1)
 		return help();
 	/* One thread: the same sums in the same order on every machine, so that a run can be repeated to the bit. */

@@ -1,12 +1,13 @@
 """Tables as hospitals have them: read right, or refused with file, row, column and the remedy; never a cell in what is said."""
 import gzip
 import json
+import subprocess
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA
+from harness.deployment import BUILD, DATA
 
 # Every table that can be read says the same: three patients, 50, 60 and 70 years old, with these pressures and outcomes.
 AGES, PRESSURES = [50, 60, 70], [110.5, 120.5, 130.5]
@@ -213,6 +214,52 @@ def test_a_wrong_npy_is_refused(trainer, tmp_path, data):
     for path, labels, role in (("x", "y", "path"), ("y", "x", "labels")):
         answer = trainer.ask("initialize", {"name": "t", "path": str(tmp_path / f"{path}.npy"), "labels": str(tmp_path / f"{labels}.npy")}, {})
         assert (answer["type"], answer["role"]) == ("error", role) and "not an NPY" in answer["message"], answer
+
+
+def site(tmp_path, datasets, *words):
+    (tmp_path / "site.json").write_text(json.dumps({"datasets": datasets}))
+    return subprocess.run([BUILD / "client/rounds-site", *words, "--config", tmp_path / "site.json"], capture_output=True, text=True)
+
+
+WARD = ";patient;age;sex;ward;out\n0;p1;50,5;f;a;yes\n1;p2;;m;a;no\n2;p3;70,5;;a;no\n3;p4;1;f;a;\n"
+
+
+@pytest.mark.parametrize("words", [["--check-config"], ["datasets"]])
+def test_an_administrator_sees_what_is_in_each_table_and_what_leaves(tmp_path, words):
+    (tmp_path / "t.csv").write_bytes(gzip.compress((WARD + WARD.split("\n", 1)[1] * 36).encode("utf-16")))
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(6, 2))
+    np.save(tmp_path / "y.npy", np.arange(6.0))
+    table = {"path": str(tmp_path / "t.csv"), "label": "out", "classes": ["no", "yes"], "ignore": ["patient"], "decimal": ",",
+             "categories": {"sex": ["f", "m"], "ward": ["a"]}}
+    done = site(tmp_path, {"ward": {**table, "describe": "counts"}, "secret": table, "scans": {"path": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")},
+                           "folder": {"path": str(tmp_path)}}, *words)
+    assert done.returncode == 0, done
+    text = " ".join(done.stdout.split())
+    for words in ("ward: 111 rows; UTF-16LE, packed, columns parted by ;; 37 more without a label are left out",
+                  "patient ignored", "age number 37 missing 50.5 to 70.5, mean 60.5", "sex category 37 missing f 37 m 37",
+                  "ward category 0 missing a 111", "out label 37 missing no 74 yes 37",
+                  'the names of 3 columns and the label\'s, and 110 rows ("describe": "counts")',
+                  'The server is told the dataset\'s name ("describe": "names")',
+                  "scans: 6 rows", "matrix 0 missing 0 to 11, mean 5.5", "folder: for programs that read it themselves"):
+        assert words in text, (words, done.stdout)
+
+
+def test_a_table_that_cannot_be_read_is_an_error_of_the_settings(tmp_path):
+    (tmp_path / "t.csv").write_text(PLAIN)
+    table = {"path": str(tmp_path / "t.csv"), "label": "out"}
+    for wrong, words in ((("ignore", ["patient"]), "`ignore` names"), (("label", "Out"), "capital letters"), (("encoding", "klingon"), "iconv -l")):
+        done = site(tmp_path, {"good": table, "t": {**table, wrong[0]: wrong[1]}}, "--check-config")
+        assert done.returncode == 2 and words in done.stdout and "The settings are right" not in done.stdout, done
+    for wrong in ({"decimal": ";"}, {"delimiter": ";;"}, {"describe": "all"}):
+        assert "must" in site(tmp_path, {"t": {**table, **wrong}}, "--check-config").stderr
+    done = site(tmp_path, {}, "datasets")
+    assert done.returncode == 0 and "There are no datasets" in done.stdout
+
+
+def test_the_trainer_says_what_it_takes():
+    schema = json.loads(subprocess.run([BUILD / "client/rounds-trainer", "--schema"], capture_output=True, check=True).stdout)
+    assert schema["properties"]["model"]["enum"] == ["linear", "logistic", "softmax", "cox", "mlp"]
+    assert schema["properties"]["epochs"]["default"] == 1 and schema["additionalProperties"] is False
 
 
 def test_no_cell_and_no_path_of_a_site_reaches_the_server(rounds, tmp_path):
