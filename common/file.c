@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -211,27 +210,4 @@ int file_lock(const char *path, struct rounds_error *error)
 		return error_set(error, ERROR_CONFLICT, "another process is using it: %s is locked", path);
 	}
 	return fd;
-}
-
-int file_view_open(const char *path, struct file_view *view, struct rounds_error *error)
-{
-	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat status;
-	void *bytes = NULL;
-
-	if (fd < 0 || fstat(fd, &status))
-		return error_errno(error, "cannot open %s", path);
-	if (status.st_size > 0) {
-		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-		if (bytes == MAP_FAILED)
-			return error_errno(error, "cannot map %s", path);
-	}
-	*view = (struct file_view){ bytes, (size_t)status.st_size };
-	return 0;
-}
-
-void file_view_close(struct file_view view)
-{
-	if (view.bytes)
-		munmap((void *)(uintptr_t)view.bytes, view.size);
 }

@@ -41,13 +41,4 @@ void directory_remove(const char *path);
 /* An exclusive lock on `path`, made if needed, held while the returned descriptor is open; -1 if another holds it. */
 must_check int file_lock(const char *path, struct rounds_error *error);
 
-/* A read-only view of a whole file. Its pages are the page cache's, not this process's own memory. */
-struct file_view {
-	const uint8_t *bytes; /* NULL for an empty file */
-	size_t size;
-};
-must_check int file_view_open(const char *path, struct file_view *view, struct rounds_error *error);
-void file_view_close(struct file_view view);
-DEFINE_CLEANUP(struct file_view, file_view_close);
-
 #endif

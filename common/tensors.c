@@ -211,21 +211,28 @@ json_t *tensors_describe(const struct tensors *tensors)
 	return list;
 }
 
+int tensor_file_of(const struct view *view, struct tensor_file *file, struct rounds_error *error)
+{
+	if (tensors_parse(view->bytes, view->size, view->size, &file->tensors, error))
+		return -1;
+	file->view = view_borrow(view);
+	return 0;
+}
+
 int tensor_file_open(const char *path, struct tensor_file *file, struct rounds_error *error)
 {
-	scoped(file_view_close) struct file_view view = { 0 };
+	scoped(view_release) struct view view = { 0 };
 
-	if (file_view_open(path, &view, error) ||
-		tensors_parse(view.bytes, view.size, view.size, &file->tensors, error))
+	if (view_of_file(path, &view, error) || tensor_file_of(&view, file, error))
 		return -1;
 	file->view = view;
-	view = (struct file_view){ 0 };
+	view = (struct view){ 0 };
 	return 0;
 }
 
 void tensor_file_close(struct tensor_file file)
 {
-	file_view_close(file.view);
+	view_release(file.view);
 	tensors_free(file.tensors);
 }
 

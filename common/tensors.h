@@ -11,6 +11,7 @@
 #include "common/dtype.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "common/view.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -49,12 +50,14 @@ const struct tensor *tensors_find(const struct tensors *tensors, const char *nam
 /* [{"name", "dtype", "shape", "bytes"}, ...]: a new reference. */
 json_t *tensors_describe(const struct tensors *tensors);
 
-/* A file and its parsed header; the view's pages are the page cache's. */
+/* A file and its parsed header. */
 struct tensor_file {
-	struct file_view view;
+	struct view view;
 	struct tensors *tensors;
 };
 must_check int tensor_file_open(const char *path, struct tensor_file *file, struct rounds_error *error);
+/* The same of bytes that the caller holds, and releases after it. */
+must_check int tensor_file_of(const struct view *view, struct tensor_file *file, struct rounds_error *error);
 void tensor_file_close(struct tensor_file file);
 DEFINE_CLEANUP(struct tensor_file, tensor_file_close);
 

@@ -2,8 +2,8 @@
 
 #include "common/dtype.h"
 #include "common/failure.h"
-#include "common/file.h"
 #include "common/json.h"
+#include "common/view.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -70,12 +70,12 @@ static int parse_header(const char *header, struct npy *npy, struct rounds_error
 	return 0;
 }
 
-static int read_npy(const char *path, struct file_view *view, struct npy *npy, struct rounds_error *error)
+static int read_npy(const char *path, struct view *view, struct npy *npy, struct rounds_error *error)
 {
 	scoped(text_free) char *header = NULL;
 	size_t start, length, count, size;
 
-	if (file_view_open(path, view, NULL))
+	if (view_of_file(path, view, NULL))
 		return refuse(error, "it cannot be opened");
 	if (view->size < 12 || memcmp(view->bytes, "\x93NUMPY", 6) != 0 || view->bytes[6] < 1 || view->bytes[6] > 2)
 		return refuse(error, "it does not begin as one");
@@ -98,8 +98,8 @@ static int read_npy(const char *path, struct file_view *view, struct npy *npy, s
 }
 
 /* `role` says which member of the dataset's description names the file. */
-static int open_npy(const json_t *description, const char *role, struct file_view *view, struct npy *npy,
-	struct rounds_error *error)
+static int open_npy(
+	const json_t *description, const char *role, struct view *view, struct npy *npy, struct rounds_error *error)
 {
 	if (!read_npy(json_text_or(description, role, ""), view, npy, error))
 		return 0;
@@ -123,8 +123,8 @@ static float *to_floats(const struct npy *npy)
 
 int npy_load(const json_t *description, struct dataset *dataset, struct rounds_error *error)
 {
-	scoped(file_view_close) struct file_view features_view = { 0 };
-	scoped(file_view_close) struct file_view labels_view = { 0 };
+	scoped(view_release) struct view features_view = { 0 };
+	scoped(view_release) struct view labels_view = { 0 };
 	struct npy features, labels;
 
 	if (!json_text_or(description, "labels", NULL))

@@ -3,14 +3,11 @@
 #include "common/text.h"
 
 #include <cblas.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Inner products are summed over this many parts of the files, whatever the number of threads: the same bits. */
 enum { BLOCK = 2 * 1024 * 1024, THREADS_LIMIT = 64, PARTS = 8 };
@@ -22,7 +19,7 @@ struct aggregation {
 	bool has_model;
 	struct preparation preparation;
 	double *weights;         /* of the chosen inputs, last of the model where it counts */
-	int fd;                  /* where to write, or -1 */
+	const struct sink *sink; /* where to write, or NULL */
 	uint8_t *memory;         /* or into this */
 	uint64_t header;         /* bytes before the first tensor in the output */
 	uint64_t *blocks_before; /* of each tensor: blocks of all tensors before it */
@@ -73,11 +70,14 @@ static int check_alike(const struct aggregation *work, struct rounds_error *erro
 	return 0;
 }
 
-static int fail(struct aggregation *work, const char *what)
+/* The first thread's failure is the whole's. */
+static int check(struct aggregation *work, int failed, const struct rounds_error *error)
 {
+	if (!failed)
+		return 0;
 	pthread_mutex_lock(&work->lock);
-	if (!atomic_exchange(&work->failed, true))
-		error_errno(work->error, "%s", what);
+	if (!atomic_exchange(&work->failed, true) && work->error)
+		*work->error = *error;
 	pthread_mutex_unlock(&work->lock);
 	return -1;
 }
@@ -128,6 +128,24 @@ static struct block block_find(const struct aggregation *work, uint64_t number, 
 	return block;
 }
 
+/* All that block_find finds will be read now. */
+static int want_block(const struct aggregation *work, uint64_t number, struct rounds_error *error)
+{
+	const struct tensors *first = work->files[0].tensors;
+	size_t index = tensor_of_block(work, number);
+	const struct tensor *tensor = &first->list[index];
+	uint64_t begin = (number - work->blocks_before[index]) * BLOCK;
+	uint64_t end = tensor->size - begin < BLOCK ? tensor->size : begin + BLOCK;
+
+	for (size_t i = 0; i < work->order->count + work->has_model; i++) {
+		uint64_t at = tensors_find(work->files[i].tensors, tensor->name)->offset;
+
+		if (view_want(&work->files[i].view, at + begin, at + end, error))
+			return -1;
+	}
+	return 0;
+}
+
 static int do_block(struct aggregation *work, uint64_t number, const struct worker *worker)
 {
 	const struct preparation *prepared = &work->preparation;
@@ -135,19 +153,24 @@ static int do_block(struct aggregation *work, uint64_t number, const struct work
 	struct stretch stretch = { block.dtype, worker->chosen, work->weights, prepared->weights,
 		prepared->chosen_count, prepared->trim, block.count,
 		work->memory ? work->memory + block.to : worker->buffer };
+	struct rounds_error error;
 
+	if (check(work, want_block(work, number, &error), &error))
+		return -1;
 	for (size_t i = 0; i < prepared->chosen_count; i++)
 		worker->chosen[i] = worker->inputs[prepared->chosen[i]];
 	if (prepared->of_model != 0 && block.model)
 		worker->chosen[stretch.inputs_count++] = block.model;
 	if (work->order->aggregator->kernel(&stretch))
-		return fail(work, "out of memory");
+		return check(work, error_no_memory(&error), &error);
 	if (work->sums && dtype_is_float(block.dtype))
 		outlier_sums(block.dtype, worker->inputs, work->order->count, block.model, stretch.output,
 			block.count, work->sums + number * (3 * work->order->count + 1));
-	if (!work->memory && file_pwrite_all(work->fd, worker->buffer, block.size, work->header + block.to, NULL))
-		return fail(work, "cannot write the aggregate");
-	return 0;
+	return work->memory
+		       ? 0
+		       : check(work,
+				 sink_put(work->sink, worker->buffer, block.size, work->header + block.to, &error),
+				 &error);
 }
 
 static int look_at_part(struct aggregation *work, uint64_t part, const struct worker *worker)
@@ -156,7 +179,10 @@ static int look_at_part(struct aggregation *work, uint64_t part, const struct wo
 
 	for (uint64_t at = work->blocks * part / PARTS; at < work->blocks * (part + 1) / PARTS; at++) {
 		struct block block = block_find(work, at, worker->inputs);
+		struct rounds_error error;
 
+		if (check(work, want_block(work, at, &error), &error))
+			return -1;
 		if (dtype_is_float(block.dtype))
 			gram_add(&worker->products, block.dtype, worker->inputs, block.model, block.count, gram);
 	}
@@ -170,10 +196,11 @@ static void *run(void *argument)
 	scoped(free) void *inputs = calloc(2 * count + 2, sizeof(uint8_t *));
 	scoped(free) void *buffer = aligned_alloc(64, BLOCK);
 	struct worker worker = { .inputs = inputs, .buffer = buffer };
+	struct rounds_error error;
 	uint64_t next, units = work->gram ? PARTS : work->blocks;
 
 	if (!inputs || !buffer || (work->gram && gram_work_new(count, &worker.products, NULL))) {
-		fail(work, "out of memory");
+		check(work, error_no_memory(&error), &error);
 		gram_work_free(worker.products);
 		return NULL;
 	}
@@ -214,7 +241,7 @@ static int open_inputs(struct aggregation *work, struct rounds_error *error)
 	long double sum = 0;
 
 	for (size_t i = 0; i < order->count; i++) {
-		if (tensor_file_open(order->inputs[i].path, &work->files[i], error))
+		if (tensor_file_of(&order->inputs[i].view, &work->files[i], error))
 			return error_prefix(error, "input %zu", i + 1);
 		work->given[i] = order->inputs[i].weight;
 		sum += (long double)order->inputs[i].weight;
@@ -223,7 +250,7 @@ static int open_inputs(struct aggregation *work, struct rounds_error *error)
 		work->preparation.weights[i] = (long double)order->inputs[i].weight / sum;
 		work->preparation.chosen[i] = i;
 	}
-	if (order->model && tensor_file_open(order->model, &work->files[order->count], error))
+	if (order->model && tensor_file_of(order->model, &work->files[order->count], error))
 		return error_prefix(error, "the model");
 	work->has_model = order->model != NULL;
 	return check_alike(work, error);
@@ -304,7 +331,7 @@ static void sum_outliers(struct aggregation *work)
 	}
 }
 
-static int aggregate(struct aggregation *work, struct rounds_error *error)
+static int make(struct aggregation *work, struct rounds_error *error)
 {
 	if (open_inputs(work, error) || count_blocks(work, error) || prepare(work, error))
 		return -1;
@@ -313,11 +340,9 @@ static int aggregate(struct aggregation *work, struct rounds_error *error)
 		if (!work->sums)
 			return error_no_memory(error);
 	}
-	if (work->fd >= 0) {
-		work->header = work->files[0].tensors->header_size;
-		if (file_pwrite_all(work->fd, work->files[0].view.bytes, (size_t)work->header, 0, error))
-			return -1;
-	}
+	work->header = work->files[0].tensors->header_size;
+	if (work->sink && sink_put(work->sink, work->files[0].view.bytes, (size_t)work->header, 0, error))
+		return -1;
 	if (run_threads(work))
 		return -1;
 	if (work->sums)
@@ -340,7 +365,7 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	work->error = error;
 	pthread_mutex_init(&work->lock, NULL);
 	failed = work->files && work->given && work->weights && work->preparation.weights && work->preparation.chosen
-			 ? aggregate(work, error)
+			 ? make(work, error)
 			 : error_no_memory(error);
 	for (size_t i = 0; work->files && i <= count; i++)
 		tensor_file_close(work->files[i]);
@@ -356,22 +381,16 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	return failed;
 }
 
-int aggregate_files(const struct aggregate_order *order, const char *output_path, struct rounds_error *error)
+int aggregate(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error)
 {
-	scoped(file_close) int fd = open(output_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	struct aggregation work = { .order = order, .fd = fd };
+	struct aggregation work = { .order = order, .sink = output };
 
-	if (fd < 0)
-		return error_errno(error, "cannot create %s", output_path);
-	if (!with_inputs(&work, error))
-		return 0;
-	unlink(output_path);
-	return -1;
+	return with_inputs(&work, error);
 }
 
 int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, struct rounds_error *error)
 {
-	struct aggregation work = { .order = order, .fd = -1, .memory = output };
+	struct aggregation work = { .order = order, .memory = output };
 
 	return with_inputs(&work, error);
 }

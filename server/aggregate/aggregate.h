@@ -1,7 +1,7 @@
 /*
- * Files of tensors in, a file of tensors out.
+ * Views of tensors in, tensors into a sink out.
  *
- * All inputs hold the same tensors (names, shapes, dtypes). They are mapped, read block by block, in the order given,
+ * All inputs hold the same tensors (names, shapes, dtypes). They are read block by block, in the order given,
  * into double accumulators: memory does not grow with the model or with the number of inputs, and the result is
  * the same to the bit with any number of threads. The caller gives inputs in the order of the sites' names, so
  * that the order of arrival does not matter either.
@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 struct aggregate_input {
-	const char *path;
+	struct view view;
 	double weight; /* finite; positive but for "combination" */
 };
 
@@ -29,8 +29,8 @@ struct outlier {
 
 struct aggregate_order {
 	const struct aggregator *aggregator;
-	const json_t *params; /* of the aggregator, see aggregator_params; NULL: the defaults */
-	const char *model; /* path of the model that the inputs were trained from; NULL: none, as if it were zero */
+	const json_t *params;     /* of the aggregator, see aggregator_params; NULL: the defaults */
+	const struct view *model; /* that the inputs were trained from; NULL: none, as if it were zero */
 	const struct aggregate_input *inputs;
 	size_t count;
 	unsigned threads;
@@ -43,12 +43,10 @@ const struct aggregator *aggregator_find(const char *name);
 bool aggregator_needs_model(const struct aggregator *aggregator);
 
 /*
- * Writes the aggregate to `output_path` (made or emptied). ERROR_UNPROCESSABLE names the tensor in which inputs
- * differ, or says how many inputs the aggregator needs; ERROR_NO_SPACE if it does not fit. An output that failed is
- * removed. It is not synced.
+ * Puts the aggregate into `output`. ERROR_UNPROCESSABLE names the tensor in which inputs differ, or says how many inputs the
+ * aggregator needs; ERROR_NO_SPACE if it does not fit.
  */
-must_check int aggregate_files(
-	const struct aggregate_order *order, const char *output_path, struct rounds_error *error);
+must_check int aggregate(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error);
 
 /* The same into memory of the tensors' total size, behind one another in the order of the first input's bytes. */
 must_check int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, struct rounds_error *error);

@@ -3,10 +3,8 @@
 #include "common/json.h"
 #include "common/tensors.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static int refuse(struct rounds_error *error, const char *what)
 {
@@ -39,12 +37,12 @@ static int check_forest(const json_t *booster, struct rounds_error *error)
 	return 0;
 }
 
-static int read_booster(const char *path, json_t **booster, struct rounds_error *error)
+static int read_booster(const struct view *view, json_t **booster, struct rounds_error *error)
 {
 	scoped(tensor_file_close) struct tensor_file file = { 0 };
 	const struct tensor *tensor;
 
-	if (tensor_file_open(path, &file, error))
+	if (tensor_file_of(view, &file, error))
 		return -1;
 	tensor = tensors_find(file.tensors, "booster");
 	if (!tensor || tensor->dtype != DTYPE_U8 || file.tensors->count != 1)
@@ -81,13 +79,13 @@ static int continues(const json_t *update, const json_t *model, struct rounds_er
 	return 0;
 }
 
-int boosters_check(const char *update_path, const char *model_path, struct rounds_error *error)
+int boosters_check(const struct view *update_view, const struct view *model_view, struct rounds_error *error)
 {
 	json_auto_t *update = NULL, *model = NULL;
 
-	if (read_booster(update_path, &update, error))
+	if (read_booster(update_view, &update, error))
 		return -1;
-	return model_path && (read_booster(model_path, &model, error) || continues(update, model, error)) ? -1 : 0;
+	return model_view && (read_booster(model_view, &model, error) || continues(update, model, error)) ? -1 : 0;
 }
 
 /* Puts the update's own trees behind; ids count on. */
@@ -122,11 +120,10 @@ static void count_trees(json_t *merged)
 	}
 }
 
-static int write_booster(const json_t *booster, const char *path, struct rounds_error *error)
+static int write_booster(const json_t *booster, const struct sink *output, struct rounds_error *error)
 {
 	/* Nine digits give every float back. */
 	scoped(text_free) char *text = json_dumps(booster, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	const uint64_t shape[] = { text ? strlen(text) : 0 };
 	const struct tensor_plan plan = { "booster", DTYPE_U8, 1, shape };
 	uint8_t *header = NULL;
@@ -135,31 +132,27 @@ static int write_booster(const json_t *booster, const char *path, struct rounds_
 
 	if (!text)
 		return error_no_memory(error);
-	if (fd < 0)
-		return error_errno(error, "cannot create %s", path);
-	failed = tensors_header(&plan, 1, NULL, &header, &size, error) || file_write_all(fd, header, size, error) ||
-		 file_write_all(fd, text, strlen(text), error);
+	failed = tensors_header(&plan, 1, NULL, &header, &size, error) || sink_put(output, header, size, 0, error) ||
+		 sink_put(output, text, strlen(text), size, error);
 	free(header);
-	if (failed)
-		unlink(path);
 	return failed ? -1 : 0;
 }
 
-int boosters_merge(const char *model_path, const char *const *update_paths, size_t count, const char *output_path,
-	struct rounds_error *error)
+int boosters_merge(const struct view *model_view, const struct view *const *updates, size_t count,
+	const struct sink *output, struct rounds_error *error)
 {
 	json_auto_t *merged = NULL, *model = NULL;
 	size_t from;
 
 	if (count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to merge");
-	if (read_booster(model_path, &model, error))
+	if (read_booster(model_view, &model, error))
 		return -1;
 	from = json_array_size(json_object_get(forest_of(model), "trees"));
 	for (size_t i = 0; i < count; i++) {
 		json_auto_t *update = NULL;
 
-		if (read_booster(update_paths[i], &update, error) || continues(update, model, error))
+		if (read_booster(updates[i], &update, error) || continues(update, model, error))
 			return error_prefix(error, "input %zu", i + 1);
 		/* The first one brings what XGBoost writes beside the trees, such as feature names. */
 		if (!merged)
@@ -170,5 +163,5 @@ int boosters_merge(const char *model_path, const char *const *update_paths, size
 	if (!merged)
 		return error_no_memory(error);
 	count_trees(merged);
-	return write_booster(merged, output_path, error);
+	return write_booster(merged, output, error);
 }

@@ -7,15 +7,14 @@
 #ifndef ROUNDS_SERVER_AGGREGATE_BOOSTERS_H
 #define ROUNDS_SERVER_AGGREGATE_BOOSTERS_H
 
-#include "common/error.h"
+#include "common/view.h"
 
 #include <stddef.h>
 
 /* Whether a file holds a booster that begins with all trees of the model (NULL: of none). ERROR_UNPROCESSABLE says why not. */
-must_check int boosters_check(const char *update_path, const char *model_path, struct rounds_error *error);
+must_check int boosters_check(const struct view *update, const struct view *model, struct rounds_error *error);
 
-/* Writes the merged booster to `output_path`; it is not synced. */
-must_check int boosters_merge(const char *model_path, const char *const *update_paths, size_t count,
-	const char *output_path, struct rounds_error *error);
+must_check int boosters_merge(const struct view *model, const struct view *const *updates, size_t count,
+	const struct sink *output, struct rounds_error *error);
 
 #endif

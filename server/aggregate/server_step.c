@@ -5,12 +5,10 @@
 #include "common/text.h"
 #include "server/aggregate/sum_steps.h"
 
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CHUNK = 16384, STATES_LIMIT = 2 };
 
@@ -134,7 +132,7 @@ struct stepping {
 	struct rates rates;
 	struct tensor_file model, aggregate, second, state;
 	struct tensors *state_plan; /* where each tensor lies in the new state */
-	int output, state_output;
+	const struct sink *output, *state_output;
 	struct chunk *chunk;
 	uint8_t *bytes;
 };
@@ -182,7 +180,7 @@ static int plan_state(struct stepping *work, struct rounds_error *error)
 	if (!failed)
 		failed = tensors_header(plan, count, NULL, &header, &size, error);
 	if (!failed)
-		failed = file_pwrite_all(work->state_output, header, size, 0, error) ||
+		failed = sink_put(work->state_output, header, size, 0, error) ||
 			 tensors_parse(header, size, size + bytes, &work->state_plan, error);
 	for (size_t i = 0; i < count; i++)
 		free((void *)(uintptr_t)plan[i].name);
@@ -199,17 +197,20 @@ static int load(const struct tensor_file *file, const char *name, const struct t
 	if (!tensor || tensor->count != like->count)
 		return error_set(
 			error, ERROR_UNPROCESSABLE, "the step's files do not fit the model: tensor \"%.100s\"", name);
-	dtype_load(tensor->dtype, file->view.bytes + tensor->offset + at * dtype_size(tensor->dtype), count, values);
+	at = tensor->offset + at * dtype_size(tensor->dtype);
+	if (view_want(&file->view, at, at + count * dtype_size(tensor->dtype), error))
+		return -1;
+	dtype_load(tensor->dtype, file->view.bytes + at, count, values);
 	return 0;
 }
 
-static int save(struct stepping *work, int fd, const struct tensor *tensor, uint64_t at, size_t count,
-	const double *values, struct rounds_error *error)
+static int save(struct stepping *work, const struct sink *sink, const struct tensor *tensor, uint64_t at,
+	size_t count, const double *values, struct rounds_error *error)
 {
 	size_t width = dtype_size(tensor->dtype);
 
 	dtype_store(tensor->dtype, values, count, work->bytes);
-	return file_pwrite_all(fd, work->bytes, count * width, tensor->offset + at * width, error);
+	return sink_put(sink, work->bytes, count * width, tensor->offset + at * width, error);
 }
 
 /* Without a state of the step before: v begins at tau squared, everything else at zero. */
@@ -268,15 +269,13 @@ static int do_step(struct stepping *work, const struct server_step_files *files,
 {
 	const struct tensors *model;
 
-	if (tensor_file_open(files->model, &work->model, error) ||
-		tensor_file_open(files->aggregate, &work->aggregate, error) ||
-		(files->second && tensor_file_open(files->second, &work->second, error)) ||
-		(files->state && tensor_file_open(files->state, &work->state, error)))
+	if (tensor_file_of(files->model, &work->model, error) ||
+		tensor_file_of(files->aggregate, &work->aggregate, error) ||
+		(files->second && tensor_file_of(files->second, &work->second, error)) ||
+		(files->state && tensor_file_of(files->state, &work->state, error)))
 		return -1;
 	model = work->model.tensors;
-	if (work->output < 0 || (work->step->states[0] && work->state_output < 0))
-		return error_errno(error, "cannot create %s", files->output);
-	if (file_pwrite_all(work->output, work->model.view.bytes, (size_t)model->header_size, 0, error) ||
+	if (sink_put(work->output, work->model.view.bytes, (size_t)model->header_size, 0, error) ||
 		(work->step->states[0] && plan_state(work, error)))
 		return -1;
 	for (size_t i = 0; i < model->count; i++)
@@ -294,7 +293,8 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 		.rates = { json_number_or(step, "rate", 1), json_number_or(step, "beta1", 0.9),
 			json_number_or(step, "beta2", 0.99), json_number_or(step, "tau", 1e-3),
 			json_number_or(step, "share", 1), files->second_scale },
-		.state_output = -1,
+		.output = files->output,
+		.state_output = files->state_output,
 	};
 	int failed;
 
@@ -305,9 +305,6 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 	if (!work.step)
 		return error_set(
 			error, ERROR_INTERNAL, "there is no server step \"%s\"", json_text_or(step, "name", ""));
-	work.output = open(files->output, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (work.step->states[0])
-		work.state_output = open(files->state_output, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	work.chunk = malloc(sizeof(*work.chunk));
 	work.bytes = malloc(CHUNK * sizeof(double));
 	failed = work.chunk && work.bytes ? do_step(&work, files, error) : error_no_memory(error);
@@ -316,14 +313,7 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 	tensor_file_close(work.second);
 	tensor_file_close(work.state);
 	tensors_free(work.state_plan);
-	file_close(work.output);
-	file_close(work.state_output);
 	free(work.chunk);
 	free(work.bytes);
-	if (!failed)
-		return 0;
-	unlink(files->output);
-	if (work.step->states[0])
-		unlink(files->state_output);
-	return -1;
+	return failed;
 }

@@ -8,7 +8,7 @@
 #ifndef ROUNDS_SERVER_AGGREGATE_SERVER_STEP_H
 #define ROUNDS_SERVER_AGGREGATE_SERVER_STEP_H
 
-#include "common/error.h"
+#include "common/view.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -30,17 +30,16 @@
  * aggregate (SCAFFOLD's), and scale belongs to it.
  */
 struct server_step_files {
-	const char *model, *aggregate;
-	const char *second;  /* y', or NULL */
-	double second_scale; /* scale */
-	const char *state;   /* of the step before, or NULL */
-	const char *output, *state_output;
+	const struct view *model, *aggregate;
+	const struct view *second; /* y', or NULL */
+	double second_scale;       /* scale */
+	const struct view *state;  /* of the step before, or NULL */
+	const struct sink *output, *state_output;
 };
 
 /* Whether a step of that name keeps a state, and so writes state_output. */
 bool server_step_has_state(const char *name);
 
-/* The outputs are made or emptied, and removed if it fails; they are not synced. */
 must_check int server_step(const json_t *step, const struct server_step_files *files, struct rounds_error *error);
 
 #endif

@@ -2,11 +2,9 @@
 
 #include "common/tensors.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* LAPACK, from OpenBLAS: solves A X = B for a positive definite A (column by column), overwriting both. */
 extern void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, const int *lda, double *b,
@@ -14,7 +12,6 @@ extern void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, c
 
 struct stepping {
 	struct tensor_file model, sums;
-	int output;
 	uint8_t *bytes; /* the model's, to be changed and written */
 };
 
@@ -131,35 +128,31 @@ static int newton(struct stepping *work, struct rounds_error *error)
 	return 0;
 }
 
-static int step(const char *model, const char *sums, const char *output,
+static int step(const struct view *model, const struct view *sums, const struct sink *output,
 	int (*change)(struct stepping *work, struct rounds_error *error), struct rounds_error *error)
 {
-	struct stepping work = { .output = open(output, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) };
-	int failed = work.output < 0 ? error_errno(error, "cannot create %s", output)
-				     : tensor_file_open(model, &work.model, error) ||
-					       tensor_file_open(sums, &work.sums, error);
+	struct stepping work = { 0 };
+	int failed = tensor_file_of(model, &work.model, error) || tensor_file_of(sums, &work.sums, error);
 
-	if (!failed && !(work.bytes = malloc(work.model.view.size + 1)))
+	if (!failed && !(work.bytes = malloc(model->size + 1)))
 		failed = error_no_memory(error);
 	if (!failed) {
-		memcpy(work.bytes, work.model.view.bytes, work.model.view.size);
-		failed = change(&work, error) || file_write_all(work.output, work.bytes, work.model.view.size, error);
+		memcpy(work.bytes, model->bytes, model->size);
+		failed = change(&work, error) || sink_put(output, work.bytes, model->size, 0, error);
 	}
 	tensor_file_close(work.model);
 	tensor_file_close(work.sums);
-	file_close(work.output);
 	free(work.bytes);
-	if (failed)
-		unlink(output);
 	return failed ? -1 : 0;
 }
 
-int kmeans_step(const char *model, const char *sums, const char *output, struct rounds_error *error)
+int kmeans_step(
+	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error)
 {
 	return step(model, sums, output, divide, error);
 }
 
-int cox_step(const char *model, const char *sums, const char *output, struct rounds_error *error)
+int cox_step(const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error)
 {
 	return step(model, sums, output, newton, error);
 }

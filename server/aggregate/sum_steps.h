@@ -5,12 +5,14 @@
 #ifndef ROUNDS_SERVER_AGGREGATE_SUM_STEPS_H
 #define ROUNDS_SERVER_AGGREGATE_SUM_STEPS_H
 
-#include "common/error.h"
+#include "common/view.h"
 
 /* A center without rows stays where it is. */
-must_check int kmeans_step(const char *model, const char *sums, const char *output, struct rounds_error *error);
+must_check int kmeans_step(
+	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error);
 
 /* A Newton step of Breslow's partial likelihood: beta + H^-1 g. ERROR_UNPROCESSABLE if H is not positive definite. */
-must_check int cox_step(const char *model, const char *sums, const char *output, struct rounds_error *error);
+must_check int cox_step(
+	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error);
 
 #endif

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { CHUNK = 4096 };
 
@@ -118,6 +117,9 @@ static int check_values(const struct tensor_file *update, const struct tensor *t
 
 	if (!dtype_is_float(tensor->dtype))
 		return 0;
+	if (view_want(&update->view, tensor->offset, tensor->offset + tensor->size, error) ||
+		(wanted && view_want(&model->view, wanted->offset, wanted->offset + wanted->size, error)))
+		return -1;
 	if (tensor->dtype == DTYPE_F32) {
 		squares = squares_f32(ours, theirs, (size_t)tensor->count);
 		finite = isfinite(squares);
@@ -130,22 +132,20 @@ static int check_values(const struct tensor_file *update, const struct tensor *t
 	return 0;
 }
 
-int update_check(
-	const char *update_path, const char *model_path, double bound, double *distance, struct rounds_error *error)
+int update_check(const struct view *update_view, const struct view *model_view, double bound, double *distance,
+	struct rounds_error *error)
 {
 	scoped(tensor_file_close) struct tensor_file update = { 0 };
 	scoped(tensor_file_close) struct tensor_file model = { 0 };
 	double sum = 0;
 
-	if (tensor_file_open(update_path, &update, error))
+	if (tensor_file_of(update_view, &update, error))
 		return -1;
-	if (model_path &&
-		(tensor_file_open(model_path, &model, error) || check_names(update.tensors, model.tensors, error)))
+	if (model_view &&
+		(tensor_file_of(model_view, &model, error) || check_names(update.tensors, model.tensors, error)))
 		return -1;
-	if (update.view.bytes)
-		(void)madvise((void *)(uintptr_t)update.view.bytes, update.view.size, MADV_SEQUENTIAL);
 	for (size_t i = 0; i < update.tensors->count; i++)
-		if (check_values(&update, &update.tensors->list[i], model_path ? &model : NULL, &sum, error))
+		if (check_values(&update, &update.tensors->list[i], model_view ? &model : NULL, &sum, error))
 			return -1;
 	*distance = sqrt(sum);
 	if (bound > 0 && *distance > bound)

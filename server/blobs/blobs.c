@@ -5,8 +5,10 @@
 #include "common/uuid.h"
 #include "server/blobs/layout.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +22,7 @@ char *layout_path(struct blobs *blobs, const char *folder, const char *name)
 
 int blobs_open(const char *directory, struct blobs **out, struct rounds_error *error)
 {
-	static const char *const folders[] = { "blobs", "uploads", "scratch" };
+	static const char *const folders[] = { "blobs", "uploads", "scratch", "removed" };
 	scoped(blobs_close) struct blobs *blobs = calloc(1, sizeof(*blobs));
 
 	if (!blobs || !(blobs->directory = strdup(directory)))
@@ -32,7 +34,7 @@ int blobs_open(const char *directory, struct blobs **out, struct rounds_error *e
 
 		if (!path)
 			return error_no_memory(error);
-		if (!strcmp(folders[i], "scratch"))
+		if (i >= 2) /* of the last run */
 			directory_remove(path);
 		if (directory_make(path, 0700, error))
 			return -1;
@@ -44,16 +46,22 @@ int blobs_open(const char *directory, struct blobs **out, struct rounds_error *e
 
 void blobs_close(struct blobs *blobs)
 {
+	struct appearing *appearing;
+
 	if (!blobs)
 		return;
 	uploads_forget(blobs);
+	while ((appearing = LIST_FIRST(&blobs->appearing))) {
+		LIST_REMOVE(appearing, place);
+		free(appearing);
+	}
 	flusher_free(blobs->flusher);
 	pthread_mutex_destroy(&blobs->lock);
 	free(blobs->directory);
 	free(blobs);
 }
 
-char *blob_path(struct blobs *blobs, const struct digest *digest)
+static char *blob_path(struct blobs *blobs, const struct digest *digest)
 {
 	char text[DIGEST_TEXT_SIZE];
 	const char *hex = text + 7;
@@ -62,24 +70,41 @@ char *blob_path(struct blobs *blobs, const struct digest *digest)
 	return text_new("%s/blobs/%.2s/%s", blobs->directory, hex, hex + 2);
 }
 
-int blob_open(struct blobs *blobs, const struct digest *digest, int *fd, uint64_t *size, struct rounds_error *error)
+static int blob_open(struct blobs *blobs, const struct digest *digest, int *fd, struct rounds_error *error)
 {
 	scoped(text_free) char *path = blob_path(blobs, digest);
-	struct stat status;
-	int opened;
 
 	if (!path)
 		return error_no_memory(error);
-	opened = open(path, O_RDONLY | O_CLOEXEC);
-	if (opened < 0 && errno == ENOENT)
-		return error_set(error, ERROR_NOT_FOUND, "there is no such blob");
-	if (opened < 0 || fstat(opened, &status)) {
-		file_close(opened);
-		return error_errno(error, "cannot open a blob");
-	}
-	*fd = opened;
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd >= 0)
+		return 0;
+	return errno == ENOENT ? error_set(error, ERROR_NOT_FOUND, "there is no such blob")
+			       : error_errno(error, "cannot open a blob");
+}
+
+int blob_hold(struct blobs *blobs, const struct digest *digest, struct view *view, struct rounds_error *error)
+{
+	scoped(file_close) int fd = -1;
+
+	return blob_open(blobs, digest, &fd, error) || view_of_descriptor(fd, view, error) ? -1 : 0;
+}
+
+bool blob_is_there(struct blobs *blobs, const struct digest *digest)
+{
+	scoped(text_free) char *path = blob_path(blobs, digest);
+
+	return path && access(path, R_OK) == 0;
+}
+
+static int digest_whole(int fd, struct digest *digest, uint64_t *size, struct rounds_error *error)
+{
+	struct stat status;
+
+	if (fstat(fd, &status))
+		return error_errno(error, "cannot look at a blob");
 	*size = (uint64_t)status.st_size;
-	return 0;
+	return digest_file(fd, *size, digest, error);
 }
 
 int blob_verify(struct blobs *blobs, const struct digest *digest, struct rounds_error *error)
@@ -89,7 +114,7 @@ int blob_verify(struct blobs *blobs, const struct digest *digest, struct rounds_
 	struct digest actual;
 	char text[DIGEST_TEXT_SIZE];
 
-	if (blob_open(blobs, digest, &fd, &size, error) || digest_file(fd, size, &actual, error))
+	if (blob_open(blobs, digest, &fd, error) || digest_whole(fd, &actual, &size, error))
 		return -1;
 	if (digest_equal(&actual, digest))
 		return 0;
@@ -97,19 +122,47 @@ int blob_verify(struct blobs *blobs, const struct digest *digest, struct rounds_
 	return error_set(error, ERROR_CHECKSUM, "the stored blob %s has changed on disk: it is not used", text);
 }
 
-char *blob_scratch(struct blobs *blobs)
+static int appear(struct blobs *blobs, const struct digest *digest, struct rounds_error *error)
 {
-	char name[UUID_TEXT_SIZE];
+	struct appearing *appearing = malloc(sizeof(*appearing));
 
-	uuid_new(name);
-	return layout_path(blobs, "scratch", name);
+	if (!appearing)
+		return error_no_memory(error);
+	appearing->digest = *digest;
+	pthread_mutex_lock(&blobs->lock);
+	LIST_INSERT_HEAD(&blobs->appearing, appearing, place);
+	pthread_mutex_unlock(&blobs->lock);
+	return 0;
+}
+
+/* The lock is held. */
+static struct appearing *appearing_find(struct blobs *blobs, const struct digest *digest)
+{
+	struct appearing *appearing;
+
+	LIST_FOREACH(appearing, &blobs->appearing, place)
+	if (digest_equal(&appearing->digest, digest))
+		return appearing;
+	return NULL;
+}
+
+void blob_settle(struct blobs *blobs, const struct digest *digest)
+{
+	struct appearing *appearing;
+
+	pthread_mutex_lock(&blobs->lock);
+	appearing = appearing_find(blobs, digest);
+	if (appearing)
+		LIST_REMOVE(appearing, place);
+	pthread_mutex_unlock(&blobs->lock);
+	free(appearing);
 }
 
 /*
  * In its place, then durable there: bytes, name, and the name of a new folder. Nobody looks for the name before this has
  * returned, and a file system that commits the name with the bytes needs to be waited for only once.
  */
-int layout_publish(
+static int publish(
 	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
 {
 	scoped(text_free) char *path = blob_path(blobs, digest);
@@ -126,33 +179,162 @@ int layout_publish(
 		return error_errno(error, "cannot name a blob");
 	if (fsync(fd))
 		return error_errno(error, "cannot make a blob durable");
-	if (directory_sync(parent, error) || (fresh && directory_sync(root, error)))
+	return directory_sync(parent, error) || (fresh && directory_sync(root, error)) ? -1 : 0;
+}
+
+int layout_publish(
+	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
+{
+	if (appear(blobs, digest, error))
 		return -1;
+	if (!publish(blobs, from, fd, digest, error))
+		return 0;
+	blob_settle(blobs, digest);
+	return -1;
+}
+
+bool blob_remove(struct blobs *blobs, const struct digest *digest)
+{
+	scoped(text_free) char *path = blob_path(blobs, digest);
+	scoped(text_free) char *aside = path ? layout_path(blobs, "removed", strrchr(path, '/') + 1) : NULL;
+	bool removed;
+
+	if (!aside)
+		return false;
+	pthread_mutex_lock(&blobs->lock);
+	removed = !appearing_find(blobs, digest) && (!rename(path, aside) || errno == ENOENT);
+	pthread_mutex_unlock(&blobs->lock);
+	return removed;
+}
+
+void blobs_empty(struct blobs *blobs)
+{
+	scoped(text_free) char *path = layout_path(blobs, "removed", "");
+	DIR *folder = path ? opendir(path) : NULL;
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			(void)unlinkat(dirfd(folder), entry->d_name, 0);
+	if (folder)
+		closedir(folder);
+}
+
+struct draft {
+	struct blobs *blobs;
+	char *path;
+	int fd;
+	struct sink sink;
+	bool adopted;
+	struct digest digest; /* once adopted */
+};
+
+int draft_new(struct blobs *blobs, struct draft **out, struct rounds_error *error)
+{
+	scoped(draft_free) struct draft *draft = calloc(1, sizeof(*draft));
+	char name[UUID_TEXT_SIZE];
+
+	if (!draft)
+		return error_no_memory(error);
+	uuid_new(name);
+	draft->blobs = blobs;
+	draft->fd = -1;
+	draft->path = layout_path(blobs, "scratch", name);
+	if (!draft->path)
+		return error_no_memory(error);
+	draft->fd = open(draft->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (draft->fd < 0)
+		return error_errno(error, "cannot create a file for new weights");
+	draft->sink = sink_of_descriptor(&draft->fd);
+	*out = draft;
+	draft = NULL;
 	return 0;
 }
 
-int blob_adopt(
-	struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size, struct rounds_error *error)
+void draft_free(struct draft *draft)
 {
-	scoped(file_close) int fd = open(scratch, O_RDWR | O_CLOEXEC);
-	struct stat status;
-	int failed;
-
-	if (fd < 0 || fstat(fd, &status))
-		return error_errno(error, "cannot open %s", scratch);
-	*size = (uint64_t)status.st_size;
-	failed = digest_file(fd, *size, digest, error) || layout_publish(blobs, scratch, fd, digest, error);
-	if (failed)
-		unlink(scratch);
-	return failed ? -1 : 0;
+	if (!draft)
+		return;
+	if (draft->adopted)
+		blob_settle(draft->blobs, &draft->digest);
+	else if (draft->fd >= 0)
+		unlink(draft->path);
+	file_close(draft->fd);
+	free(draft->path);
+	free(draft);
 }
 
-void blob_remove(struct blobs *blobs, const struct digest *digest)
+const struct sink *draft_sink(const struct draft *draft)
 {
-	scoped(text_free) char *path = blob_path(blobs, digest);
+	return &draft->sink;
+}
 
-	if (path)
-		unlink(path);
+int draft_view(const struct draft *draft, struct view *view, struct rounds_error *error)
+{
+	return view_of_descriptor(draft->fd, view, error);
+}
+
+int draft_digest(const struct draft *draft, struct digest *digest, struct rounds_error *error)
+{
+	uint64_t size;
+
+	return digest_whole(draft->fd, digest, &size, error);
+}
+
+int draft_adopt(struct draft *draft, struct digest *digest, uint64_t *size, struct rounds_error *error)
+{
+	if (digest_whole(draft->fd, digest, size, error) ||
+		layout_publish(draft->blobs, draft->path, draft->fd, digest, error))
+		return -1;
+	draft->adopted = true;
+	draft->digest = *digest;
+	return 0;
+}
+
+struct review {
+	struct blobs *blobs;
+	int (*keep)(void *context, const struct digest *digest, struct rounds_error *error);
+	void *context;
+};
+
+/* One of the folders by the first two digits. */
+static int review_folder(const struct review *review, const char *prefix, struct rounds_error *error)
+{
+	scoped(text_free) char *path = layout_path(review->blobs, "blobs", prefix);
+	DIR *folder = path ? opendir(path) : NULL;
+	struct dirent *entry;
+	int kept = 1;
+
+	while (folder && kept >= 0 && (entry = readdir(folder))) {
+		char text[DIGEST_TEXT_SIZE + NAME_MAX];
+		struct digest digest;
+
+		snprintf(text, sizeof(text), "sha256:%.2s%s", prefix, entry->d_name);
+		if (!digest_parse(text, &digest))
+			continue;
+		kept = review->keep(review->context, &digest, error);
+		if (kept == 0)
+			blob_remove(review->blobs, &digest);
+	}
+	if (folder)
+		closedir(folder);
+	return kept < 0 ? -1 : 0;
+}
+
+int blobs_review(struct blobs *blobs,
+	int (*keep)(void *context, const struct digest *digest, struct rounds_error *error), void *context,
+	struct rounds_error *error)
+{
+	const struct review review = { blobs, keep, context };
+	char prefix[3];
+
+	for (unsigned i = 0; i < 256; i++) {
+		snprintf(prefix, sizeof(prefix), "%02x", i);
+		if (review_folder(&review, prefix, error))
+			return -1;
+	}
+	blobs_empty(blobs);
+	return 0;
 }
 
 uint64_t blobs_space(struct blobs *blobs)

@@ -3,16 +3,21 @@
  *
  *     DIR/blobs/ab/cdef...   complete, durable, never changed
  *     DIR/uploads/ID         what has arrived so far of an upload
- *     DIR/scratch/           aggregates being written; emptied at start
+ *     DIR/scratch/           drafts; emptied at start
+ *     DIR/removed/           blobs without a name, to be unlinked
  *
  * A blob appears by rename once all of it is written, and is durable before its digest is told to anyone: the index of the
- * store names none that is not. Files and digests of weights stay inside this folder; others name blobs by digest.
+ * store names none that is not. The other way round it goes: the index dooms it, then its file goes, then the index forgets it.
+ * What is appearing is settled by whoever enters it in the index, and is not removed before.
+ *
+ * No path and no descriptor leaves this folder: others name blobs by digest, hold views and write drafts.
  */
 #ifndef ROUNDS_SERVER_BLOBS_BLOBS_H
 #define ROUNDS_SERVER_BLOBS_BLOBS_H
 
 #include "common/digest.h"
 #include "common/error.h"
+#include "common/view.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,25 +29,43 @@ must_check int blobs_open(const char *directory, struct blobs **blobs, struct ro
 void blobs_close(struct blobs *blobs);
 DEFINE_CLEANUP(struct blobs *, blobs_close);
 
-/* A descriptor of a complete blob, the caller's to close; ERROR_NOT_FOUND if there is none. */
-must_check int blob_open(
-	struct blobs *blobs, const struct digest *digest, int *fd, uint64_t *size, struct rounds_error *error);
-
-/* Where a complete blob lies, for aggregate/ to map: the caller frees; NULL without memory. */
-char *blob_path(struct blobs *blobs, const struct digest *digest);
+/* Shows a complete blob, until the view is released; ERROR_NOT_FOUND if there is none. */
+must_check int blob_hold(
+	struct blobs *blobs, const struct digest *digest, struct view *view, struct rounds_error *error);
+bool blob_is_there(struct blobs *blobs, const struct digest *digest);
 
 /* Reads all of it again: ERROR_CHECKSUM if a bit has changed since it was stored. */
 must_check int blob_verify(struct blobs *blobs, const struct digest *digest, struct rounds_error *error);
 
-/* A path under scratch/ for a new file: the caller frees, and writes there. */
-char *blob_scratch(struct blobs *blobs);
+/* A blob in the making, which nobody else sees. */
+struct draft;
 
-/* Makes a file of scratch/ a blob; its digest is computed here. The file is gone from scratch/ either way. */
-must_check int blob_adopt(
-	struct blobs *blobs, const char *scratch, struct digest *digest, uint64_t *size, struct rounds_error *error);
+must_check int draft_new(struct blobs *blobs, struct draft **draft, struct rounds_error *error);
+/* What was not adopted is gone; what was is settled. NULL is fine. */
+void draft_free(struct draft *draft);
+DEFINE_CLEANUP(struct draft *, draft_free);
+/* Where its bytes go; borrowed. */
+const struct sink *draft_sink(const struct draft *draft);
+/* What has been written so far, also after it was adopted. */
+must_check int draft_view(const struct draft *draft, struct view *view, struct rounds_error *error);
+must_check int draft_digest(const struct draft *draft, struct digest *digest, struct rounds_error *error);
+/* Makes it a durable blob, to be settled. */
+must_check int draft_adopt(struct draft *draft, struct digest *digest, uint64_t *size, struct rounds_error *error);
 
-/* A blob that is not there is no error. */
-void blob_remove(struct blobs *blobs, const struct digest *digest);
+/* The index has been told of a blob that appeared, or will not be: from now on it may be removed. */
+void blob_settle(struct blobs *blobs, const struct digest *digest);
+
+/*
+ * Takes a blob's name away, which is quick; blobs_empty gives back the space, which may take long. False if the same blob is
+ * appearing again just now: then it stays. One that is not there is no error.
+ */
+bool blob_remove(struct blobs *blobs, const struct digest *digest);
+void blobs_empty(struct blobs *blobs);
+
+/* Calls `keep` for each blob that is there; those for which it returns 0 are removed, -1 ends it. */
+must_check int blobs_review(struct blobs *blobs,
+	int (*keep)(void *context, const struct digest *digest, struct rounds_error *error), void *context,
+	struct rounds_error *error);
 
 /* Bytes free for new blobs. */
 uint64_t blobs_space(struct blobs *blobs);
@@ -90,7 +113,7 @@ must_check int upload_write(struct upload *upload, const void *bytes, size_t siz
  */
 must_check int upload_end(struct upload *upload, uint64_t *offset, struct rounds_error *error);
 
-/* Makes a full upload a durable blob. With `expected`, ERROR_CHECKSUM (and the upload removed) if it differs. */
+/* Makes a full upload a durable blob, to be settled. With `expected`, ERROR_CHECKSUM (and the upload removed) if it differs. */
 must_check int upload_complete(struct blobs *blobs, const char *id, const struct digest *expected,
 	struct digest *digest, struct rounds_error *error);
 

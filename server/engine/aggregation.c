@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct aggregation_order {
 	struct engine *engine;
@@ -84,7 +83,7 @@ static int store_control(struct store_tx *tx, const struct aggregation_order *or
 
 	if (!control)
 		return 0;
-	return blob_add_in(order->engine, tx, &order->control, order->control_size, NULL, error) ||
+	return blob_add_in(tx, &order->control, order->control_size, NULL, error) ||
 			       blob_use(
 				       tx, job, control, "control", json_integer_or(order->round, "number", 0), error)
 		       ? -1
@@ -117,7 +116,7 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	digest_of(text, strlen(text), &digest);
 	digest_format(&digest, manifest_digest);
 	return round_move(tx, job, number, "aggregating", ROUND_DONE, &change, error) ||
-			       blob_add_in(order->engine, tx, &order->model, order->model_size, NULL, error) ||
+			       blob_add_in(tx, &order->model, order->model_size, NULL, error) ||
 			       store_control(tx, order, error) || store_outliers(tx, order, error) ||
 			       note(order->engine, tx, job, number, "aggregated", NULL, "the round's model is ready",
 				       error) ||
@@ -148,12 +147,12 @@ static int store_failure(struct store_tx *tx, void *argument, struct rounds_erro
 	return job_end(order->engine, tx, job, JOB_FAILED, failure->message, error);
 }
 
-static int adopt(struct aggregation_order *order, const char *path, const char *name, struct digest *digest,
+static int adopt(struct aggregation_order *order, struct draft *draft, const char *name, struct digest *digest,
 	uint64_t *size, struct rounds_error *error)
 {
 	char text[DIGEST_TEXT_SIZE];
 
-	if (blob_adopt(order->engine->options.blobs, path, digest, size, error))
+	if (draft_adopt(draft, digest, size, error))
 		return -1;
 	digest_format(digest, text);
 	json_object_set_new(order->manifest, name, json_string(text));

@@ -41,7 +41,8 @@ int engine_open(const struct engine_options *options, struct engine **out, struc
 	engine->presence = presence_new();
 	if (!engine->presence)
 		return error_no_memory(error);
-	if (store_write(options->store, recover, NULL, error) || uploads_recover(engine, error))
+	if (store_write(options->store, recover, NULL, error) || uploads_recover(engine, error) ||
+		blobs_recover(engine, error))
 		return -1;
 	*out = engine;
 	engine = NULL;

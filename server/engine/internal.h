@@ -76,9 +76,9 @@ must_check int round_inputs(
 json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previous);
 /* Whether the model that the round began with is needed to make its model again. */
 bool manifest_needs_model(const json_t *manifest);
-/* Scratch files: what the manifest's inputs give. `control` is NULL unless the server's step keeps a state. */
+/* What the manifest's inputs give. `control` is NULL unless the server's step keeps a state. */
 struct recomputed {
-	char *model, *control, *aggregate, *second;
+	struct draft *model, *control, *aggregate, *second;
 	double second_scale; /* mean of the weights that made `second`, one divided by its site's length of steps */
 	struct outlier *outliers; /* one for each input; NULL if not asked for */
 };
@@ -90,9 +90,12 @@ must_check int manifest_recompute(struct engine *engine, const json_t *manifest,
 /* small.c */
 /* Adds the task's model to it as `model_data`, if it is small. */
 void small_model_add(struct engine *engine, json_t *task);
-/* Stores a result's `update_data` as a blob that has the digest of its `update`; *size is 0 if there is none. */
-must_check int small_update_take(
-	struct engine *engine, const json_t *result, uint64_t *size, struct rounds_error *error);
+/*
+ * Stores a result's `update_data` as a blob that has the digest of its `update`; *size is 0 if there is none. *draft is the
+ * caller's to free, once the index knows it.
+ */
+must_check int small_update_take(struct engine *engine, const json_t *result, struct draft **draft, uint64_t *size,
+	struct rounds_error *error);
 
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);
@@ -102,9 +105,12 @@ void *ticker_run(void *engine);
 
 /* retention.c */
 must_check int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error);
-must_check int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
-	const char *owner, struct rounds_error *error);
+/* Enters a blob that has appeared in the index; whoever made it settles it after the commit. */
+must_check int blob_add_in(struct store_tx *tx, const struct digest *digest, uint64_t size, const char *owner,
+	struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);
+/* Removes files of blobs that appeared just before the last run was cut: no index names them. */
+must_check int blobs_recover(struct engine *engine, struct rounds_error *error);
 
 /* uploads.c: those that an earlier process began go on. */
 must_check int uploads_recover(struct engine *engine, struct rounds_error *error);

@@ -91,17 +91,14 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 static int check_model_file(struct engine *engine, const json_t *spec, struct rounds_error *error)
 {
 	const char *model = json_text_or(spec, "initial_model", NULL);
-	scoped(text_free) char *path = NULL;
+	scoped(view_release) struct view view = { 0 };
 	struct rounds_error fault = { 0 };
 	struct digest digest;
 	double norm;
 
 	if (!model || !digest_parse(model, &digest))
 		return 0;
-	path = blob_path(engine->options.blobs, &digest);
-	if (!path)
-		return error_no_memory(error);
-	if (access(path, F_OK) || !update_check(path, NULL, 0, &norm, &fault))
+	if (blob_hold(engine->options.blobs, &digest, &view, &fault) || !update_check(&view, NULL, 0, &norm, &fault))
 		return 0; /* one that is not there is said where the index is asked */
 	return error_field(error, "initial_model", "cannot be used: %s", fault.message);
 }

@@ -17,7 +17,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The results that a workflow chose by itself, with the model that each was trained from. */
 static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *round, const json_t *results,
@@ -147,25 +146,22 @@ static int prove_inputs(struct engine *engine, const json_t *inputs, struct roun
 static void inputs_free(struct aggregate_input *inputs, size_t count)
 {
 	for (size_t i = 0; inputs && i < count; i++)
-		free((void *)(uintptr_t)inputs[i].path);
+		view_release(inputs[i].view);
 	free(inputs);
 }
 
 void recomputed_free(struct recomputed *made)
 {
-	char *paths[] = { made->aggregate, made->second, made->model, made->control };
-
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		if (paths[i])
-			unlink(paths[i]);
-		free(paths[i]);
-	}
+	draft_free(made->aggregate);
+	draft_free(made->second);
+	draft_free(made->model);
+	draft_free(made->control);
 	free(made->outliers);
 	*made = (struct recomputed){ 0 };
 }
 
-/* The path of a blob that the manifest names, proven; *path stays NULL if it names none. */
-static int find_blob(struct engine *engine, const json_t *manifest, const char *name, bool prove, char **path,
+/* Holds a blob that the manifest names, proven; an empty view if it names none. */
+static int hold(struct engine *engine, const json_t *manifest, const char *name, bool prove, struct view *view,
 	struct rounds_error *error)
 {
 	const char *text = json_text_or(manifest, name, NULL);
@@ -173,17 +169,17 @@ static int find_blob(struct engine *engine, const json_t *manifest, const char *
 
 	if (!text || !digest_parse(text, &digest))
 		return 0;
-	if (prove && blob_verify(engine->options.blobs, &digest, error))
+	if ((prove && blob_verify(engine->options.blobs, &digest, error)) ||
+		blob_hold(engine->options.blobs, &digest, view, error))
 		return error_prefix(error, "%s", name);
-	*path = blob_path(engine->options.blobs, &digest);
-	return *path ? 0 : error_no_memory(error);
+	return 0;
 }
 
 /*
- * The manifest's inputs as files. Where they were trained from models of their own, these follow with the opposite weight,
- * and the round's model comes last: the sum is the model and what each result changed.
+ * Holds the manifest's inputs. Where they were trained from models of their own, these follow with the opposite weight, and
+ * the round's model comes last: the sum is the model and what each result changed.
  */
-static int list_inputs(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs, size_t *count,
+static int hold_inputs(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs, size_t *count,
 	struct rounds_error *error)
 {
 	const json_t *list = json_object_get(manifest, "inputs");
@@ -193,18 +189,18 @@ static int list_inputs(struct engine *engine, const json_t *manifest, struct agg
 	*count = 0;
 	json_array_foreach (list, i, input) {
 		inputs[*count].weight = json_number_or(input, "weight", 1);
-		if (find_blob(engine, input, "update", false, (char **)(uintptr_t)&inputs[(*count)++].path, error))
+		if (hold(engine, input, "update", false, &inputs[(*count)++].view, error))
 			return -1;
 	}
 	if (strcmp(json_text_or(manifest, "method", ""), "combination") != 0)
 		return 0;
 	json_array_foreach (list, i, input) {
 		inputs[*count].weight = -json_number_or(input, "weight", 1);
-		if (find_blob(engine, input, "base", true, (char **)(uintptr_t)&inputs[(*count)++].path, error))
+		if (hold(engine, input, "base", true, &inputs[(*count)++].view, error))
 			return -1;
 	}
 	inputs[*count].weight = 1;
-	return find_blob(engine, manifest, "model_in", true, (char **)(uintptr_t)&inputs[(*count)++].path, error);
+	return hold(engine, manifest, "model_in", true, &inputs[(*count)++].view, error);
 }
 
 /* SCAFFOLD's second mean: each update weighs the more, the shorter its site's steps were. */
@@ -226,80 +222,75 @@ static int second_mean(struct engine *engine, const json_t *manifest, struct agg
 	made->second_scale = weights > 0 ? inverse / weights : 0;
 	order.aggregator = aggregator_find("weighted_mean");
 	order.outliers = NULL;
-	made->second = blob_scratch(engine->options.blobs);
-	return made->second ? aggregate_files(&order, made->second, error) : error_no_memory(error);
+	return draft_new(engine->options.blobs, &made->second, error) ||
+			       aggregate(&order, draft_sink(made->second), error)
+		       ? -1
+		       : 0;
 }
 
-static int step_on(struct engine *engine, const json_t *manifest, const char *model, struct recomputed *made,
+static int step_on(struct engine *engine, const json_t *manifest, const struct view *model, struct recomputed *made,
 	struct rounds_error *error)
 {
 	const json_t *step = json_object_get(manifest, "step");
-	scoped(text_free) char *state = NULL;
-	struct server_step_files files = { .model = model,
-		.aggregate = made->aggregate,
-		.second = made->second,
-		.second_scale = made->second_scale };
+	bool has_state = server_step_has_state(json_text_or(step, "name", ""));
+	scoped(view_release) struct view state = { 0 };
+	scoped(view_release) struct view average = { 0 };
+	scoped(view_release) struct view second = { 0 };
+	struct server_step_files files = {
+		.model = model, .aggregate = &average, .second_scale = made->second_scale
+	};
 
-	if (find_blob(engine, manifest, "control_in", true, &state, error))
+	if (hold(engine, manifest, "control_in", true, &state, error) ||
+		draft_view(made->aggregate, &average, error) ||
+		(made->second && draft_view(made->second, &second, error)) ||
+		draft_new(engine->options.blobs, &made->model, error) ||
+		(has_state && draft_new(engine->options.blobs, &made->control, error)))
 		return -1;
-	made->model = blob_scratch(engine->options.blobs);
-	if (server_step_has_state(json_text_or(step, "name", "")))
-		made->control = blob_scratch(engine->options.blobs);
-	if (!made->model || (server_step_has_state(json_text_or(step, "name", "")) && !made->control))
-		return error_no_memory(error);
-	files.state = state;
-	files.output = made->model;
-	files.state_output = made->control;
+	files.second = made->second ? &second : NULL;
+	files.state = state.bytes ? &state : NULL;
+	files.output = draft_sink(made->model);
+	files.state_output = has_state ? draft_sink(made->control) : NULL;
 	return server_step(step, &files, error);
 }
 
 /* Boosters are merged, not averaged: the updates in order of site behind the model's own trees. */
-static int merge(struct engine *engine, const char *model, const struct aggregate_input *inputs, size_t count,
+static int merge(struct engine *engine, const struct view *model, const struct aggregate_input *inputs, size_t count,
 	struct recomputed *made, struct rounds_error *error)
 {
-	const char **paths = calloc(count + 1, sizeof(char *));
-	int failed;
+	const struct view **updates = calloc(count + 1, sizeof(struct view *));
+	int failed = updates ? draft_new(engine->options.blobs, &made->model, error) : error_no_memory(error);
 
-	for (size_t i = 0; paths && i < count; i++)
-		paths[i] = inputs[i].path;
-	made->model = blob_scratch(engine->options.blobs);
-	failed = paths && made->model ? boosters_merge(model, paths, count, made->model, error)
-				      : error_no_memory(error);
-	free(paths);
+	for (size_t i = 0; updates && i < count; i++)
+		updates[i] = &inputs[i].view;
+	if (!failed)
+		failed = boosters_merge(model, updates, count, draft_sink(made->model), error);
+	free(updates);
 	free(made->outliers);
 	made->outliers = NULL;
 	return failed;
 }
 
-static int recompute(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs,
-	struct recomputed *made, struct rounds_error *error)
+static int average(struct engine *engine, const json_t *manifest, const struct view *model,
+	struct aggregate_input *inputs, size_t count, struct recomputed *made, struct rounds_error *error)
 {
-	bool steps = json_object_get(manifest, "step") != NULL;
-	scoped(text_free) char *model = NULL;
 	struct aggregate_order order = {
 		.aggregator = aggregator_find(json_text_or(manifest, "method", "")),
 		.params = json_object_get(manifest, "params"),
 		.inputs = inputs,
+		.count = count,
 		.threads = engine->options.threads,
 		.outliers = made->outliers,
 	};
 
-	if (!order.aggregator && !has_boosters(manifest))
+	if (!order.aggregator)
 		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
 			json_text_or(manifest, "method", ""));
-	if (find_blob(engine, manifest, "model_in", manifest_needs_model(manifest), &model, error) ||
-		list_inputs(engine, manifest, inputs, &order.count, error))
-		return -1;
-	if (has_boosters(manifest))
-		return merge(engine, model, inputs, order.count, made, error);
 	/* Where only the outliers look at the model, a manifest can be proven without it. */
-	order.model = aggregator_needs_model(order.aggregator) || made->outliers ? model : NULL;
-	made->aggregate = blob_scratch(engine->options.blobs);
-	if (!made->aggregate)
-		return error_no_memory(error);
-	if (aggregate_files(&order, made->aggregate, error))
+	order.model = model->bytes && (aggregator_needs_model(order.aggregator) || made->outliers) ? model : NULL;
+	if (draft_new(engine->options.blobs, &made->aggregate, error) ||
+		aggregate(&order, draft_sink(made->aggregate), error))
 		return -1;
-	if (steps)
+	if (json_object_get(manifest, "step"))
 		return second_mean(engine, manifest, order, inputs, made, error) ||
 				       step_on(engine, manifest, model, made, error)
 			       ? -1
@@ -307,6 +298,25 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 	made->model = made->aggregate;
 	made->aggregate = NULL;
 	return 0;
+}
+
+static int recompute(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs,
+	struct recomputed *made, struct rounds_error *error)
+{
+	bool needs_model = manifest_needs_model(manifest);
+	scoped(view_release) struct view model = { 0 };
+	struct rounds_error fault;
+	size_t count;
+
+	/* What is not needed may be gone. */
+	if (hold(engine, manifest, "model_in", needs_model, &model, &fault) && needs_model) {
+		*error = fault;
+		return -1;
+	}
+	if (hold_inputs(engine, manifest, inputs, &count, error))
+		return -1;
+	return has_boosters(manifest) ? merge(engine, &model, inputs, count, made, error)
+				      : average(engine, manifest, &model, inputs, count, made, error);
 }
 
 bool manifest_needs_model(const json_t *manifest)

@@ -2,8 +2,8 @@
 #include "server/engine/internal.h"
 
 #include "common/clock.h"
-#include "common/file.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "server/store/blob_index.h"
 #include "server/store/rounds.h"
 
@@ -25,41 +25,94 @@ int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_
 		       : 0;
 }
 
-int blob_add_in(struct engine *engine, struct store_tx *tx, const struct digest *digest, uint64_t size,
-	const char *owner, struct rounds_error *error)
+int blob_add_in(struct store_tx *tx, const struct digest *digest, uint64_t size, const char *owner,
+	struct rounds_error *error)
 {
-	scoped(file_close) int fd = -1;
 	char text[DIGEST_TEXT_SIZE];
-	uint64_t actual;
 
 	digest_format(digest, text);
-	/* The sweep runs on this same thread: what is there now stays, since it is in the index from here on. */
-	if (blob_open(engine->options.blobs, digest, &fd, &actual, error))
-		return error_set(error, ERROR_BLOB_MISSING, "the blob was swept away just now; upload it again");
 	return blob_index_add(tx, text, size, owner, error);
 }
 
-static int sweep_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+/*
+ * A blob goes in steps, each of which a crash may follow: it is doomed in the index, from when on nothing can begin to use it;
+ * its name is taken and the index forgets it; its space is given back. The middle step runs where blobs are entered, on the
+ * writer's thread: one that has been entered again is not doomed any more, one that will be is appearing.
+ */
+static int doom_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	int64_t now = clock_wall_us();
+
+	(void)argument;
+	return blob_index_doom(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, error);
+}
+
+static int remove_in(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
-	json_auto_t *blobs = NULL;
-	int64_t now = clock_wall_us();
-	struct digest digest;
+	json_auto_t *doomed = NULL;
 	size_t i;
 	json_t *row;
 
-	if (blob_index_unused(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, &blobs, error))
+	if (blob_index_doomed(tx, &doomed, error))
 		return -1;
-	json_array_foreach (blobs, i, row) {
-		if (blob_index_forget(tx, json_text_or(row, "digest", ""), error))
+	json_array_foreach (doomed, i, row) {
+		const char *text = json_text_or(row, "digest", "");
+		struct digest digest;
+
+		if (digest_parse(text, &digest) && !blob_remove(engine->options.blobs, &digest))
+			continue;
+		if (blob_index_forget(tx, text, error))
 			return -1;
-		if (digest_parse(json_text_or(row, "digest", ""), &digest))
-			blob_remove(engine->options.blobs, &digest);
 	}
 	return 0;
 }
 
+static int sweep_blobs(struct engine *engine, struct rounds_error *error)
+{
+	struct store *store = engine->options.store;
+	int failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error);
+
+	blobs_empty(engine->options.blobs);
+	return failed ? -1 : 0;
+}
+
 int sweep(struct engine *engine, struct rounds_error *error)
 {
-	return store_write(engine->options.store, sweep_in, engine, error) || uploads_expire(engine, error) ? -1 : 0;
+	return sweep_blobs(engine, error) || uploads_expire(engine, error) ? -1 : 0;
+}
+
+struct reviewing {
+	struct store_tx *tx;
+	size_t strays;
+};
+
+static int is_known(void *argument, const struct digest *digest, struct rounds_error *error)
+{
+	struct reviewing *reviewing = argument;
+	char text[DIGEST_TEXT_SIZE];
+	bool known;
+
+	digest_format(digest, text);
+	if (blob_index_knows(reviewing->tx, text, &known, error))
+		return -1;
+	reviewing->strays += !known;
+	return known;
+}
+
+static int review_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct engine *engine = argument;
+	struct reviewing reviewing = { .tx = tx };
+
+	if (blobs_review(engine->options.blobs, is_known, &reviewing, error))
+		return -1;
+	if (reviewing.strays)
+		log_info("removed blobs that the last run had not entered in the index", NULL);
+	return 0;
+}
+
+int blobs_recover(struct engine *engine, struct rounds_error *error)
+{
+	return store_read(engine->options.store, review_in, engine, error);
 }

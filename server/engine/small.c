@@ -4,36 +4,32 @@
  */
 #include "server/engine/internal.h"
 
-#include "common/file.h"
 #include "common/json.h"
 
 #include <openssl/evp.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SMALL = 12 * 1024, SMALL_TEXT = 4 * (SMALL / 3 + 1) };
 
 void small_model_add(struct engine *engine, json_t *task)
 {
-	scoped(file_close) int fd = -1;
-	uint8_t bytes[SMALL];
+	scoped(view_release) struct view view = { 0 };
 	char text[SMALL_TEXT + 1];
 	struct digest digest;
 	struct rounds_error error;
-	uint64_t size;
 
 	if (!digest_parse(json_text_or(task, "model", ""), &digest) ||
-		blob_open(engine->options.blobs, &digest, &fd, &size, &error) || size > SMALL ||
-		pread(fd, bytes, (size_t)size, 0) != (ssize_t)size)
+		blob_hold(engine->options.blobs, &digest, &view, &error) || view.size > SMALL ||
+		view_want(&view, 0, view.size, &error))
 		return;
-	EVP_EncodeBlock((unsigned char *)text, bytes, (int)size);
+	EVP_EncodeBlock((unsigned char *)text, view.bytes, (int)view.size);
 	json_object_set_new(task, "model_data", json_string(text));
 }
 
-int small_update_take(struct engine *engine, const json_t *result, uint64_t *size, struct rounds_error *error)
+int small_update_take(
+	struct engine *engine, const json_t *result, struct draft **draft, uint64_t *size, struct rounds_error *error)
 {
 	const char *text = NULL, *named = json_text_or(result, "update", "");
-	scoped(text_free) char *path = NULL;
 	uint8_t bytes[SMALL_TEXT];
 	struct digest digest, actual;
 	size_t length;
@@ -54,11 +50,9 @@ int small_update_take(struct engine *engine, const json_t *result, uint64_t *siz
 	digest_of(bytes, (size_t)decoded, &actual);
 	if (!digest_equal(&digest, &actual))
 		return error_field(error, "update_data", "does not have the digest that `update` names");
-	path = blob_scratch(engine->options.blobs);
-	if (!path)
-		return error_no_memory(error);
-	return file_put(path, bytes, (size_t)decoded, 0600, error) ||
-			       blob_adopt(engine->options.blobs, path, &actual, size, error)
+	return draft_new(engine->options.blobs, draft, error) ||
+			       sink_put(draft_sink(*draft), bytes, (size_t)decoded, 0, error) ||
+			       draft_adopt(*draft, &actual, size, error)
 		       ? -1
 		       : 0;
 }

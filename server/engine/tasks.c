@@ -3,7 +3,6 @@
 
 #include "common/clock.h"
 #include "common/fields.h"
-#include "common/file.h"
 #include "common/json.h"
 #include "server/aggregate/boosters.h"
 #include "server/aggregate/update_check.h"
@@ -16,7 +15,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct report {
 	struct engine *engine;
@@ -26,7 +24,8 @@ struct report {
 	json_t *job;  /* its row */
 	json_t **answer;
 	const char *update;  /* digest, or NULL */
-	uint64_t small_size; /* bytes of an update that came with the result; 0: it was uploaded */
+	struct draft *small; /* an update that came with the result, until the index knows it */
+	uint64_t small_size; /* its bytes; 0: it was uploaded */
 	double weight, distance;
 	const json_t *metrics;
 	json_t *timings; /* checked, with defaults */
@@ -207,29 +206,40 @@ static enum updates updates_of(const json_t *job)
 	return workflow ? workflow->updates : UPDATES_LIKE_MODEL;
 }
 
+static int hold(struct blobs *blobs, const char *text, struct view *view, struct rounds_error *error)
+{
+	struct digest digest;
+
+	if (!digest_parse(text, &digest))
+		return error_set(error, ERROR_INTERNAL, "weights without a digest");
+	if (!blob_hold(blobs, &digest, view, error))
+		return 0;
+	if (error->kind == ERROR_NOT_FOUND)
+		error_set(error, ERROR_BLOB_MISSING, "the weights %s are not there any more", text);
+	return -1;
+}
+
 /* Reads the whole update; no transaction is open meanwhile. */
 static int check_update(struct report *report, struct rounds_error *error)
 {
 	struct blobs *blobs = report->engine->options.blobs;
 	const char *model = json_text_or(report->task, "model", NULL);
 	double bound = json_number_or(json_object_get(report->job, "spec"), "max_update_norm", 0);
-	scoped(text_free) char *update_path = NULL;
-	scoped(text_free) char *model_path = NULL;
-	struct digest digest;
+	scoped(view_release) struct view update = { 0 };
+	scoped(view_release) struct view model_view = { 0 };
+	const struct view *begun = model ? &model_view : NULL;
 
-	if (small_update_take(report->engine, report->body, &report->small_size, error) ||
+	if (small_update_take(report->engine, report->body, &report->small, &report->small_size, error) ||
 		(!report->small_size && store_read(report->engine->options.store, owns_update, report, error)))
 		return -1;
-	if (digest_parse(report->update, &digest) && !(update_path = blob_path(blobs, &digest)))
-		return error_no_memory(error);
-	if (model && digest_parse(model, &digest) && !(model_path = blob_path(blobs, &digest)))
-		return error_no_memory(error);
+	if (hold(blobs, report->update, &update, error) || (model && hold(blobs, model, &model_view, error)))
+		return -1;
 	if (updates_of(report->job) == UPDATES_BOOSTERS)
-		return boosters_check(update_path, model_path, error);
+		return boosters_check(&update, begun, error);
 	if (updates_of(report->job) == UPDATES_ANY)
-		return update_check(update_path, NULL, 0, &report->distance, error);
+		return update_check(&update, NULL, 0, &report->distance, error);
 	/* An initial model lies as far from nothing as it likes. */
-	return update_check(update_path, model_path, model_path ? bound : 0, &report->distance, error);
+	return update_check(&update, begun, begun ? bound : 0, &report->distance, error);
 }
 
 /* An update that came with its result is entered in the index together with it. */
@@ -241,7 +251,7 @@ static int enter_small(const struct report *report, struct store_tx *tx, struct 
 	snprintf(owner, sizeof(owner), "site:%s", report->site);
 	if (!report->small_size || !digest_parse(report->update, &digest))
 		return 0;
-	return blob_add_in(report->engine, tx, &digest, report->small_size, owner, error);
+	return blob_add_in(tx, &digest, report->small_size, owner, error);
 }
 
 /* A metric that is not finite is stored as missing, and said once. */
@@ -322,7 +332,8 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	snprintf(text, sizeof(text), "%s delivered (%s)", report->site, kind);
 	if (task_move(tx, report->id, json_text_or(report->task, "state", ""), TASK_DONE, &change, error) ||
 		enter_small(report, tx, error) || keep_timings(report, tx, error) ||
-		(report->update && blob_use(tx, job, report->update, "update", event.round, error)) ||
+		(report->update && (blob_index_need(tx, report->update, error) ||
+					   blob_use(tx, job, report->update, "update", event.round, error))) ||
 		(report->update && event.round > 0 && updates_of(report->job) == UPDATES_LIKE_MODEL &&
 			metric_set(tx, job, event.round, report->site, "update_norm", report->distance, error)) ||
 		note(report->engine, tx, job, event.round, "result", report->site, text, error) ||
@@ -380,6 +391,7 @@ int engine_result(struct engine *engine, const char *site, const char *task, con
 
 	presence_touch(engine->presence, site);
 	report_free(&report);
+	draft_free(report.small);
 	json_decref(report.timings);
 	return failed;
 }

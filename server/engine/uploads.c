@@ -72,7 +72,6 @@ int engine_upload_new(struct engine *engine, const struct new_upload *row, bool 
 }
 
 struct stored {
-	struct engine *engine;
 	const char *id, *owner;
 	struct digest digest;
 	uint64_t size;
@@ -84,7 +83,7 @@ static int stored_in(struct store_tx *tx, void *argument, struct rounds_error *e
 	char text[DIGEST_TEXT_SIZE];
 
 	digest_format(&stored->digest, text);
-	return blob_add_in(stored->engine, tx, &stored->digest, stored->size, stored->owner, error) ||
+	return blob_add_in(tx, &stored->digest, stored->size, stored->owner, error) ||
 			       upload_finish(tx, stored->id, text, error)
 		       ? -1
 		       : 0;
@@ -93,9 +92,10 @@ static int stored_in(struct store_tx *tx, void *argument, struct rounds_error *e
 int engine_upload_complete(
 	struct engine *engine, const char *id, const char *owner, const char *expected, struct rounds_error *error)
 {
-	struct stored stored = { .engine = engine, .id = id, .owner = owner };
+	struct stored stored = { .id = id, .owner = owner };
 	struct rounds_error ignored;
 	struct digest wanted;
+	int failed;
 
 	if (upload_offset(engine->options.blobs, id, &stored.size, error))
 		return -1;
@@ -105,11 +105,12 @@ int engine_upload_complete(
 			(void)!engine_upload_drop(engine, id, &ignored);
 		return -1;
 	}
-	if (!store_write(engine->options.store, stored_in, &stored, error))
-		return 0;
-	/* Its file is a blob that nobody knows: the client begins anew. */
-	(void)!engine_upload_drop(engine, id, &ignored);
-	return -1;
+	failed = store_write(engine->options.store, stored_in, &stored, error);
+	blob_settle(engine->options.blobs, &stored.digest);
+	/* Its file is a blob that nobody knows, until the next start finds it: the client begins anew. */
+	if (failed)
+		(void)!engine_upload_drop(engine, id, &ignored);
+	return failed;
 }
 
 static int drop_in(struct store_tx *tx, void *argument, struct rounds_error *error)

@@ -1,16 +1,12 @@
 /* Proves a job's lineage: every manifest has its digest, names the one before it, and its updates give its model. */
 #include "server/engine/internal.h"
 
-#include "common/file.h"
 #include "common/json.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct lineage {
 	const char *job;
@@ -29,13 +25,9 @@ static int read_lineage(struct store_tx *tx, void *argument, struct rounds_error
 
 static bool is_kept(struct engine *engine, const json_t *entry, const char *name)
 {
-	scoped(file_close) int fd = -1;
 	struct digest digest;
-	uint64_t size;
-	struct rounds_error error;
 
-	return digest_parse(json_text_or(entry, name, ""), &digest) &&
-	       !blob_open(engine->options.blobs, &digest, &fd, &size, &error);
+	return digest_parse(json_text_or(entry, name, ""), &digest) && blob_is_there(engine->options.blobs, &digest);
 }
 
 static bool inputs_are_kept(struct engine *engine, const json_t *manifest)
@@ -52,32 +44,20 @@ static bool inputs_are_kept(struct engine *engine, const json_t *manifest)
 	return !json_object_get(manifest, "control_in") || is_kept(engine, manifest, "control_in");
 }
 
-static int digest_of_file(const char *path, char text[DIGEST_TEXT_SIZE], struct rounds_error *error)
-{
-	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat status;
-	struct digest digest;
-
-	if (fd < 0 || fstat(fd, &status))
-		return error_errno(error, "cannot open %s", path);
-	if (digest_file(fd, (uint64_t)status.st_size, &digest, error))
-		return -1;
-	digest_format(&digest, text);
-	return 0;
-}
-
-/* Whether a file that was made again is the one that the manifest names. */
-static int check_file(const char *path, const json_t *manifest, const char *name, char *fault, size_t size,
+/* Whether what was made again is what the manifest names. */
+static int check_made(const struct draft *draft, const json_t *manifest, const char *name, char *fault, size_t size,
 	struct rounds_error *error)
 {
-	char digest[DIGEST_TEXT_SIZE];
+	char text[DIGEST_TEXT_SIZE];
+	struct digest digest;
 
-	if (!path)
+	if (!draft)
 		return 0;
-	if (digest_of_file(path, digest, error))
+	if (draft_digest(draft, &digest, error))
 		return -1;
-	if (strcmp(digest, json_text_or(manifest, name, "")) != 0)
-		snprintf(fault, size, "its updates give %s, not the recorded %s", digest, name);
+	digest_format(&digest, text);
+	if (strcmp(text, json_text_or(manifest, name, "")) != 0)
+		snprintf(fault, size, "its updates give %s, not the recorded %s", text, name);
 	return 0;
 }
 
@@ -97,8 +77,8 @@ static int check_updates(struct engine *engine, const json_t *manifest, bool *re
 		snprintf(fault, size, "%s", error->message);
 		return 0;
 	}
-	failed = check_file(made.model, manifest, "model", fault, size, error) ||
-		 check_file(made.control, manifest, "control", fault, size, error);
+	failed = check_made(made.model, manifest, "model", fault, size, error) ||
+		 check_made(made.control, manifest, "control", fault, size, error);
 	recomputed_free(&made);
 	*recomputed = !failed;
 	return failed ? -1 : 0;

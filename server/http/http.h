@@ -17,6 +17,7 @@
 
 #include "common/error.h"
 #include "common/uuid.h"
+#include "common/view.h"
 
 #include <jansson.h>
 #include <netinet/in.h>
@@ -154,8 +155,8 @@ enum outcome reply_text(struct request *request, int status, const char *type, c
 enum outcome reply_error(struct request *request, const struct rounds_error *error);
 /* The same with a list of faults (see fields.h), borrowed. */
 enum outcome reply_faults(struct request *request, const json_t *faults, struct rounds_error *error);
-/* `size` bytes of a file from `begin`; takes the descriptor. */
-enum outcome reply_file(struct request *request, int status, int fd, uint64_t begin, uint64_t size);
+/* `size` bytes of a view from `begin`; takes the view. */
+enum outcome reply_view(struct request *request, int status, struct view view, uint64_t begin, uint64_t size);
 
 /* Bytes that outlive the server. */
 enum outcome reply_bytes(struct request *request, int status, const void *bytes, size_t size);

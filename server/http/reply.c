@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BLOCK = 256 * 1024, RETRY_SECONDS = 5 };
+enum { VIEW_BLOCK = 256 * 1024, RETRY_SECONDS = 5 };
 
 /* Without memory for one of its fields there is no answer, rather than one that says something else. */
 void reply_header(struct request *request, const char *name, const char *format, ...)
@@ -134,45 +134,45 @@ enum outcome reply_faults(struct request *request, const json_t *faults, struct 
 	return reply_problem(request, error, body);
 }
 
-struct file_part {
-	int fd;
+struct part {
+	struct view view;
 	uint64_t begin, size;
 };
 
-static ssize_t file_read_part(void *context, uint64_t position, char *buffer, size_t room)
+static ssize_t part_read(void *context, uint64_t position, char *buffer, size_t room)
 {
-	struct file_part *part = context;
-	ssize_t got;
+	const struct part *part = context;
+	uint64_t from = part->begin + position;
 
 	if (position >= part->size)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	if (room > part->size - position)
 		room = (size_t)(part->size - position);
-	got = pread(part->fd, buffer, room, (off_t)(part->begin + position));
-	if (got <= 0)
+	if (view_want(&part->view, from, from + room, NULL))
 		return MHD_CONTENT_READER_END_WITH_ERROR;
-	return got;
+	memcpy(buffer, part->view.bytes + from, room);
+	return (ssize_t)room;
 }
 
-static void file_part_free(void *context)
+static void part_free(void *context)
 {
-	struct file_part *part = context;
+	struct part *part = context;
 
-	close(part->fd);
+	view_release(part->view);
 	free(part);
 }
 
-enum outcome reply_file(struct request *request, int status, int fd, uint64_t begin, uint64_t size)
+enum outcome reply_view(struct request *request, int status, struct view view, uint64_t begin, uint64_t size)
 {
-	struct file_part *part = malloc(sizeof(*part));
+	struct part *part = malloc(sizeof(*part));
 
 	if (!part) {
-		close(fd);
+		view_release(view);
 		return reply_finish(request, 503, NULL);
 	}
-	*part = (struct file_part){ fd, begin, size };
-	return reply_finish(request, status,
-		MHD_create_response_from_callback(size, FILE_BLOCK, file_read_part, part, file_part_free));
+	*part = (struct part){ view, begin, size };
+	return reply_finish(
+		request, status, MHD_create_response_from_callback(size, VIEW_BLOCK, part_read, part, part_free));
 }
 
 void reply_log(const struct request *request)

@@ -1,6 +1,5 @@
 #include "server/routes/app.h"
 
-#include "common/file.h"
 #include "common/json.h"
 #include "common/tensors.h"
 #include "server/aggregate/summary.h"
@@ -34,7 +33,7 @@ static int check_access(struct store_tx *tx, void *argument, struct rounds_error
 	return access->allowed ? 0 : blob_index_owned(tx, access->digest, owner, &access->allowed, error);
 }
 
-static int open_blob(struct request *request, struct app *app, int *fd, uint64_t *size, struct rounds_error *error)
+static int hold_blob(struct request *request, struct app *app, struct view *view, struct rounds_error *error)
 {
 	const char *text = request_parameter(request, "digest");
 	struct access access = { request_caller(request), text, false };
@@ -46,7 +45,7 @@ static int open_blob(struct request *request, struct app *app, int *fd, uint64_t
 		return -1;
 	if (!access.allowed)
 		return error_set(error, ERROR_NOT_FOUND, "there is no such blob");
-	return blob_open(app->blobs, &digest, fd, size, error);
+	return blob_hold(app->blobs, &digest, view, error);
 }
 
 /* One range (RFC 9110, section 14): true if it can be served; anything else is answered whole. */
@@ -93,50 +92,43 @@ enum outcome blob_get(struct request *request, void *context)
 	struct rounds_error error = { 0 };
 	const char *match = request_header(request, "If-None-Match"), *text = request_parameter(request, "digest");
 	const char *if_range = request_header(request, "If-Range");
-	uint64_t size, begin, length;
+	uint64_t begin, length;
 	enum range range;
-	int fd;
+	struct view view;
 
-	if (open_blob(request, app, &fd, &size, &error))
+	if (hold_blob(request, app, &view, &error))
 		return reply_error(request, &error);
 	reply_header(request, "ETag", "\"%s\"", text);
 	reply_header(request, "Accept-Ranges", "bytes");
 	if (match && strstr(match, text)) {
-		file_close(fd);
+		view_release(view);
 		return reply_empty(request, 304);
 	}
-	range = parse_range(
-		if_range && !strstr(if_range, text) ? NULL : request_header(request, "Range"), size, &begin, &length);
+	range = parse_range(if_range && !strstr(if_range, text) ? NULL : request_header(request, "Range"), view.size,
+		&begin, &length);
 	if (range == RANGE_BEYOND) {
-		file_close(fd);
-		reply_header(request, "Content-Range", "bytes */%llu", (unsigned long long)size);
+		reply_header(request, "Content-Range", "bytes */%llu", (unsigned long long)view.size);
+		view_release(view);
 		return reply_empty(request, 416);
 	}
 	if (range == RANGE_GOOD)
 		reply_header(request, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)begin,
-			(unsigned long long)(begin + length - 1), (unsigned long long)size);
+			(unsigned long long)(begin + length - 1), (unsigned long long)view.size);
 	reply_header(request, "Content-Type", "application/octet-stream");
-	return reply_file(request, range == RANGE_GOOD ? 206 : 200, fd, begin, length);
+	return reply_view(request, range == RANGE_GOOD ? 206 : 200, view, begin, length);
 }
 
 enum outcome blob_tensors(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	scoped(file_close) int fd = -1;
-	scoped(text_free) char *path = NULL;
+	scoped(view_release) struct view view = { 0 };
 	struct tensor_file file;
-	struct digest digest;
-	uint64_t size;
 	int64_t bins = 0;
 	json_t *list;
 
 	if (request_query_integer(request, "histogram", 1, SUMMARY_BINS_LIMIT, &bins, &error) ||
-		open_blob(request, app, &fd, &size, &error))
-		return reply_error(request, &error);
-	if (digest_parse(request_parameter(request, "digest"), &digest))
-		path = blob_path(app->blobs, &digest);
-	if (!path || tensor_file_open(path, &file, &error))
+		hold_blob(request, app, &view, &error) || tensor_file_of(&view, &file, &error))
 		return reply_error(request, &error);
 	list = tensors_describe(file.tensors);
 	for (size_t i = 0; bins > 0 && i < file.tensors->count; i++)

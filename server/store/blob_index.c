@@ -8,7 +8,7 @@ int blob_index_add(
 {
 	if (db_run(tx, error,
 		    "INSERT INTO blob(digest, size, created_us) VALUES(?1, ?2, ?3)"
-		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0",
+		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0, doomed = 0",
 		    "sii", digest, (int64_t)size, clock_wall_us()))
 		return -1;
 	return owner ? db_run(tx, error,
@@ -20,12 +20,34 @@ int blob_index_add(
 int blob_index_find(struct store_tx *tx, const char *digest, json_t **blob, struct rounds_error *error)
 {
 	return db_first(tx, error, blob,
-		"SELECT digest, size, created_us AS \"created:time\" FROM blob WHERE digest = ?1", "s", digest);
+		"SELECT digest, size, created_us AS \"created:time\" FROM blob WHERE digest = ?1 AND NOT doomed", "s",
+		digest);
+}
+
+int blob_index_need(struct store_tx *tx, const char *digest, struct rounds_error *error)
+{
+	int64_t count;
+
+	if (db_integer(
+		    tx, error, 0, &count, "SELECT count(*) FROM blob WHERE digest = ?1 AND NOT doomed", "s", digest))
+		return -1;
+	return count ? 0
+		     : error_set(error, ERROR_BLOB_MISSING, "the weights are not there any more; upload them again");
+}
+
+int blob_index_knows(struct store_tx *tx, const char *digest, bool *known, struct rounds_error *error)
+{
+	int64_t count;
+
+	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM blob WHERE digest = ?1", "s", digest))
+		return -1;
+	*known = count > 0;
+	return 0;
 }
 
 int blob_index_forget(struct store_tx *tx, const char *digest, struct rounds_error *error)
 {
-	return db_run(tx, error, "DELETE FROM blob WHERE digest = ?1", "s", digest);
+	return db_run(tx, error, "DELETE FROM blob WHERE digest = ?1 AND doomed", "s", digest);
 }
 
 int blob_index_owned(
@@ -33,8 +55,10 @@ int blob_index_owned(
 {
 	int64_t count;
 
-	if (db_integer(tx, error, 0, &count, "SELECT count(*) FROM blob_owner WHERE digest = ?1 AND owner = ?2", "ss",
-		    digest, owner))
+	if (db_integer(tx, error, 0, &count,
+		    "SELECT count(*) FROM blob_owner JOIN blob USING(digest)"
+		    " WHERE digest = ?1 AND owner = ?2 AND NOT doomed",
+		    "ss", digest, owner))
 		return -1;
 	*owned = count > 0;
 	return 0;
@@ -67,14 +91,18 @@ int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds
 		"s", job);
 }
 
-int blob_index_unused(
-	struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error)
+int blob_index_doom(struct store_tx *tx, int64_t before_us, int64_t people_before_us, struct rounds_error *error)
 {
-	return db_rows(tx, error, blobs,
-		"SELECT digest FROM blob WHERE (used OR created_us < CASE WHEN EXISTS(SELECT 1 FROM blob_owner"
+	return db_run(tx, error,
+		"UPDATE blob SET doomed = 1 WHERE NOT doomed AND (used OR created_us < CASE WHEN EXISTS(SELECT 1 FROM blob_owner"
 		" WHERE blob_owner.digest = blob.digest AND owner LIKE 'person:%') THEN ?2 ELSE ?1 END)"
-		" AND NOT EXISTS(SELECT 1 FROM blob_use WHERE blob_use.digest = blob.digest) LIMIT 500",
+		" AND NOT EXISTS(SELECT 1 FROM blob_use WHERE blob_use.digest = blob.digest)",
 		"ii", before_us, people_before_us);
+}
+
+int blob_index_doomed(struct store_tx *tx, json_t **blobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, blobs, "SELECT digest FROM blob WHERE doomed LIMIT 500", "");
 }
 
 int upload_insert(struct store_tx *tx, const struct new_upload *upload, struct rounds_error *error)
@@ -122,7 +150,7 @@ int owner_loads(struct store_tx *tx, const char *owner, json_t **loads, struct r
 		"SELECT owner, sum(open) AS uploads, sum(open * bytes) AS announced_bytes,"
 		" sum(1 - open) AS unused_blobs, sum((1 - open) * bytes) AS unused_bytes FROM"
 		" (SELECT owner, 1 AS open, length AS bytes FROM upload WHERE blob IS NULL"
-		" UNION ALL SELECT owner, 0, size FROM blob_owner JOIN blob USING(digest) WHERE used = 0"
+		" UNION ALL SELECT owner, 0, size FROM blob_owner JOIN blob USING(digest) WHERE used = 0 AND NOT doomed"
 		" AND NOT EXISTS(SELECT 1 FROM blob_use WHERE blob_use.digest = blob.digest))"
 		" WHERE ?1 IS NULL OR owner = ?1 GROUP BY owner ORDER BY owner",
 		"s", owner);

@@ -8,9 +8,12 @@
 
 must_check int blob_index_add(
 	struct store_tx *tx, const char *digest, uint64_t size, const char *owner, struct rounds_error *error);
-/* *blob is NULL if there is none. */
+/* *blob is NULL if there is none, or it is doomed. */
 must_check int blob_index_find(struct store_tx *tx, const char *digest, json_t **blob, struct rounds_error *error);
-must_check int blob_index_forget(struct store_tx *tx, const char *digest, struct rounds_error *error);
+/* ERROR_BLOB_MISSING if there is none, or it is doomed. */
+must_check int blob_index_need(struct store_tx *tx, const char *digest, struct rounds_error *error);
+/* Also one that is doomed. */
+must_check int blob_index_knows(struct store_tx *tx, const char *digest, bool *known, struct rounds_error *error);
 /* Whether this caller uploaded those bytes. */
 must_check int blob_index_owned(
 	struct store_tx *tx, const char *digest, const char *owner, bool *owned, struct rounds_error *error);
@@ -22,11 +25,15 @@ must_check int blob_unuse(
 	struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error);
 must_check int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds_error *error);
 /*
- * Blobs that nothing uses any more; those that nothing has used yet only if they are older than `before_us` (wall
- * time), or `people_before_us` where a person uploaded them.
+ * Dooms blobs that nothing uses any more; those that nothing has used yet only if they are older than `before_us` (wall
+ * time), or `people_before_us` where a person uploaded them. To add one again revives it.
  */
-must_check int blob_index_unused(
-	struct store_tx *tx, int64_t before_us, int64_t people_before_us, json_t **blobs, struct rounds_error *error);
+must_check int blob_index_doom(
+	struct store_tx *tx, int64_t before_us, int64_t people_before_us, struct rounds_error *error);
+/* [{"digest"}, ...], some hundreds at a time. */
+must_check int blob_index_doomed(struct store_tx *tx, json_t **blobs, struct rounds_error *error);
+/* One whose file is gone, if it is still doomed. */
+must_check int blob_index_forget(struct store_tx *tx, const char *digest, struct rounds_error *error);
 
 struct new_upload {
 	const char *id, *owner, *digest; /* `digest` may be NULL */

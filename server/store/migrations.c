@@ -126,6 +126,9 @@ static const char *const migrations[] = {
 	/* 4 */
 	/* What an owner has brought that nothing uses yet is counted with each upload. */
 	"CREATE INDEX blob_unused ON blob(created_us) WHERE used = 0;"
+	/* A blob goes in steps: doomed, its file removed, forgotten. */
+	"ALTER TABLE blob ADD COLUMN doomed INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX blob_doomed ON blob(digest) WHERE doomed;"
 	/* What a site speaks, and what it tells of its datasets. */
 	"ALTER TABLE site ADD COLUMN protocol INTEGER;"
 	"ALTER TABLE site ADD COLUMN tables TEXT;"

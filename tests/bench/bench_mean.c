@@ -170,8 +170,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i <= count; i++)
 		snprintf(paths[i], sizeof(paths[i]), "%s/input-%zu", argv[1], i);
 	for (size_t i = 0; i < count; i++) {
-		inputs[i] = (struct aggregate_input){ paths[i], 1.0 + (double)i };
-		if (make_input(paths[i], elements, (int)i + 1, &error))
+		inputs[i].weight = 1.0 + (double)i;
+		if (make_input(paths[i], elements, (int)i + 1, &error) ||
+			view_of_file(paths[i], &inputs[i].view, &error))
 			return fail(&error);
 	}
 	struct aggregate_order order = { .aggregator = aggregator_find(argc > 5 ? argv[5] : "weighted_mean"),
@@ -192,8 +193,12 @@ int main(int argc, char **argv)
 	for (int pass = 0; pass < 3; pass++) {
 		int64_t begun = clock_steady_us();
 
-		if (aggregate_files(&order, paths[count], &error))
+		int fd = open(paths[count], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		struct sink sink = sink_of_descriptor(&fd);
+
+		if (aggregate(&order, &sink, &error))
 			return fail(&error);
+		file_close(fd);
 		double rate = 4.0 * (double)(count * elements) / (double)(clock_steady_us() - begun) / 1e3;
 		to_file = rate > to_file ? rate : to_file;
 	}

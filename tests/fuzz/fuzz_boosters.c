@@ -2,7 +2,6 @@
 #include "common/tensors.h"
 #include "server/aggregate/boosters.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -16,8 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	scoped(file_close) int fd = memfd_create("booster", MFD_CLOEXEC);
 	scoped(file_close) int out = memfd_create("merged", MFD_CLOEXEC);
 	struct rounds_error error = { 0 };
-	char path[40], merged[40];
-	const char *paths[] = { path, path };
+	scoped(view_release) struct view booster = { 0 };
+	scoped(view_release) struct view both = { 0 };
+	const struct view *boosters[] = { &booster, &booster };
+	int into = out;
+	struct sink sink = sink_of_descriptor(&into);
 	uint8_t *header;
 	size_t header_size;
 
@@ -25,14 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		file_write_all(fd, header, header_size, &error) || file_write_all(fd, bytes, size, &error))
 		abort();
 	free(header);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	snprintf(merged, sizeof(merged), "/proc/self/fd/%d", out);
-	if (boosters_check(path, NULL, &error)) {
+	if (view_of_descriptor(fd, &booster, &error))
+		abort();
+	if (boosters_check(&booster, NULL, &error)) {
 		if (!error.message[0] || error.kind == ERROR_NONE)
 			abort();
 		return 0;
 	}
-	if (!boosters_merge(path, paths, 2, merged, &error) && boosters_check(merged, path, &error))
+	if (!boosters_merge(&booster, boosters, 2, &sink, &error) &&
+		(view_of_descriptor(out, &both, &error) || boosters_check(&both, &booster, &error)))
 		abort();
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include "server/aggregate/aggregate.h"
 #include "server/aggregate/update_check.h"
 
+#include <fcntl.h>
 #include <math.h>
 
 static double sum(const double *weights, size_t count)
@@ -49,6 +50,31 @@ static void weights_file(const char *path, const char *name, size_t count, const
 	free(all);
 }
 
+static struct aggregate_input input_of(const char *path, double weight)
+{
+	struct aggregate_input input = { .weight = weight };
+	struct rounds_error error;
+
+	assert_int_equal(view_of_file(path, &input.view, &error), 0);
+	return input;
+}
+
+/* Into the file at `path`. */
+static int mean_of(const struct aggregate_input *inputs, size_t count, unsigned threads, const char *path,
+	struct rounds_error *error)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct sink sink = sink_of_descriptor(&fd);
+	int failed = aggregate(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
+				       .inputs = inputs,
+				       .count = count,
+				       .threads = threads },
+		&sink, error);
+
+	close(fd);
+	return failed;
+}
+
 static void a_mean_is_the_same_with_any_threads(void **state)
 {
 	enum { COUNT = 500001 };
@@ -66,16 +92,9 @@ static void a_mean_is_the_same_with_any_threads(void **state)
 	}
 	free(values);
 	for (int i = 0; i < 3; i++)
-		inputs[i] = (struct aggregate_input){ strdup(in(state, (const char *[]){ "a", "b", "c" }[i])),
-			1.0 + i };
+		inputs[i] = input_of(in(state, (const char *[]){ "a", "b", "c" }[i]), 1.0 + i);
 	for (unsigned threads = 1; threads <= 5; threads += 2) {
-		assert_int_equal(
-			aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
-						.inputs = inputs,
-						.count = 3,
-						.threads = threads },
-				in(state, "out"), &error),
-			0);
+		assert_int_equal(mean_of(inputs, 3, threads, in(state, "out"), &error), 0);
 		assert_int_equal(file_read(in(state, "out"), 10 << 20, &other, &size, &error), 0);
 		if (threads == 1)
 			first = other;
@@ -86,7 +105,7 @@ static void a_mean_is_the_same_with_any_threads(void **state)
 	}
 	free(first);
 	for (int i = 0; i < 3; i++)
-		free((void *)(uintptr_t)inputs[i].path);
+		view_release(inputs[i].view);
 }
 
 /* Whatever the processor's vectors do, each element is the plain sum in double, in order. */
@@ -106,7 +125,7 @@ static void every_element_is_the_plain_sum(void **state)
 		weights_file(in(state, (const char *[]){ "a", "b", "c" }[i]), "w", COUNT, values[i]);
 	}
 	for (int i = 0; i < 3; i++)
-		inputs[i] = (struct aggregate_input){ in(state, (const char *[]){ "a", "b", "c" }[i]), weights[i] };
+		inputs[i] = input_of(in(state, (const char *[]){ "a", "b", "c" }[i]), weights[i]);
 	result = malloc(COUNT * sizeof(float));
 	assert_int_equal(
 		aggregate_to_memory(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
@@ -123,6 +142,8 @@ static void every_element_is_the_plain_sum(void **state)
 			sum += weights[i] / total * (double)values[i][j];
 		assert_true(result[j] == (float)sum);
 	}
+	for (int i = 0; i < 3; i++)
+		view_release(inputs[i].view);
 	free(result);
 }
 
@@ -135,37 +156,19 @@ static void unlike_inputs_are_refused(void **state)
 	weights_file(in(state, "a"), "w", 4, values);
 	weights_file(in(state, "b"), "w", 3, values);
 	weights_file(in(state, "c"), "v", 4, values);
-	inputs[0] = (struct aggregate_input){ in(state, "a"), 1 };
-	inputs[1] = (struct aggregate_input){ in(state, "b"), 1 };
-	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
-						 .inputs = inputs,
-						 .count = 2,
-						 .threads = 1 },
-				 in(state, "out"), &error),
-		-1);
+	inputs[0] = input_of(in(state, "a"), 1);
+	inputs[1] = input_of(in(state, "b"), 1);
+	assert_int_equal(mean_of(inputs, 2, 1, in(state, "out"), &error), -1);
 	assert_string_equal(error.field, "w");
-	assert_int_equal(access(in(state, "out"), F_OK), -1);
-	inputs[1].path = in(state, "c");
-	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
-						 .inputs = inputs,
-						 .count = 2,
-						 .threads = 1 },
-				 in(state, "out"), &error),
-		-1);
-	inputs[1].path = in(state, "none");
-	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
-						 .inputs = inputs,
-						 .count = 2,
-						 .threads = 1 },
-				 in(state, "out"), &error),
-		-1);
+	view_release(inputs[1].view);
+	inputs[1] = input_of(in(state, "c"), 1);
+	assert_int_equal(mean_of(inputs, 2, 1, in(state, "out"), &error), -1);
+	view_release(inputs[1].view);
+	inputs[1] = (struct aggregate_input){ .weight = 1 };
+	assert_int_equal(mean_of(inputs, 2, 1, in(state, "out"), &error), -1);
 	assert_says(error, "input 2");
-	assert_int_equal(aggregate_files(&(struct aggregate_order){ .aggregator = aggregator_find("weighted_mean"),
-						 .inputs = inputs,
-						 .count = 0,
-						 .threads = 1 },
-				 in(state, "out"), &error),
-		-1);
+	assert_int_equal(mean_of(inputs, 0, 1, in(state, "out"), &error), -1);
+	view_release(inputs[0].view);
 	assert_null(aggregator_find("mode"));
 }
 
@@ -173,18 +176,25 @@ static void an_updates_distance_is_measured(void **state)
 {
 	const float model[] = { 0, 0, 0 }, update[] = { 3, 0, 4 }, bad[] = { 0, INFINITY, 0 };
 	struct rounds_error error = { 0 };
+	struct view m, u, x;
 	double distance;
 
 	weights_file(in(state, "m"), "w", 3, model);
 	weights_file(in(state, "u"), "w", 3, update);
 	weights_file(in(state, "x"), "w", 3, bad);
-	assert_int_equal(update_check(in(state, "u"), in(state, "m"), 0, &distance, &error), 0);
+	m = input_of(in(state, "m"), 1).view;
+	u = input_of(in(state, "u"), 1).view;
+	x = input_of(in(state, "x"), 1).view;
+	assert_int_equal(update_check(&u, &m, 0, &distance, &error), 0);
 	assert_true(distance == 5);
-	assert_int_equal(update_check(in(state, "u"), NULL, 5, &distance, &error), 0);
-	assert_int_equal(update_check(in(state, "u"), in(state, "m"), 4.9, &distance, &error), -1);
+	assert_int_equal(update_check(&u, NULL, 5, &distance, &error), 0);
+	assert_int_equal(update_check(&u, &m, 4.9, &distance, &error), -1);
 	assert_says(error, "at most 4.9");
-	assert_int_equal(update_check(in(state, "x"), in(state, "m"), 0, &distance, &error), -1);
+	assert_int_equal(update_check(&x, &m, 0, &distance, &error), -1);
 	assert_string_equal(error.field, "w");
+	view_release(m);
+	view_release(u);
+	view_release(x);
 }
 
 int main(void)

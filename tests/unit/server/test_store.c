@@ -167,8 +167,8 @@ static void blobs_appear_whole_or_not_at_all(void **state)
 	struct upload *upload;
 	struct digest digest, wrong = { { 1 } };
 	struct rounds_error error = { 0 };
-	uint64_t offset, size;
-	int fd;
+	struct view view = { 0 };
+	uint64_t offset;
 
 	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
 	assert_int_equal(upload_create(blobs, &facts, &error), 0);
@@ -188,16 +188,23 @@ static void blobs_appear_whole_or_not_at_all(void **state)
 	assert_int_equal(upload_write(upload, "def", 3, &error), 0);
 	assert_int_equal(upload_end(upload, &offset, &error), 0);
 	digest_of("abcdef", 6, &digest);
-	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
+	assert_int_equal(blob_hold(blobs, &digest, &view, &error), -1);
 	assert_int_equal(upload_complete(blobs, "u", &digest, &digest, &error), 0);
-	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), 0);
-	assert_int_equal(size, 6);
-	close(fd);
+	assert_int_equal(blob_hold(blobs, &digest, &view, &error), 0);
+	assert_int_equal(view.size, 6);
+	assert_memory_equal(view.bytes, "abcdef", 6);
 	assert_int_equal(blob_verify(blobs, &digest, &error), 0);
-	assert_int_equal(blob_open(blobs, &wrong, &fd, &size, &error), -1);
-	blob_remove(blobs, &digest);
-	blob_remove(blobs, &digest);
-	assert_int_equal(blob_open(blobs, &digest, &fd, &size, &error), -1);
+	assert_int_equal(blob_hold(blobs, &wrong, &view, &error), -1);
+	assert_false(blob_remove(blobs, &digest));
+	assert_true(blob_is_there(blobs, &digest));
+	blob_settle(blobs, &digest);
+	assert_true(blob_remove(blobs, &digest));
+	assert_true(blob_remove(blobs, &digest));
+	assert_false(blob_is_there(blobs, &digest));
+	assert_memory_equal(view.bytes, "abcdef", 6);
+	view_release(view);
+	assert_int_equal(blob_hold(blobs, &digest, &view, &error), -1);
+	assert_int_equal(error.kind, ERROR_NOT_FOUND);
 	blobs_close(blobs);
 }
 
@@ -296,22 +303,55 @@ static void after_a_restart_uploads_go_on_and_strays_are_removed(void **state)
 static void a_changed_bit_is_found(void **state)
 {
 	struct blobs *blobs;
+	struct draft *draft;
 	struct digest digest;
+	struct rounds_error error = { 0 };
+	char text[DIGEST_TEXT_SIZE], path[300];
+	uint64_t size;
+
+	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
+	assert_int_equal(draft_new(blobs, &draft, &error), 0);
+	assert_int_equal(sink_put(draft_sink(draft), "weights", 7, 0, &error), 0);
+	assert_int_equal(draft_adopt(draft, &digest, &size, &error), 0);
+	assert_int_equal(size, 7);
+	draft_free(draft);
+	digest_format(&digest, text);
+	snprintf(path, sizeof(path), "%s/blobs/%.2s/%s", (char *)*state, text + 7, text + 9);
+	write_file(path, "weighty", 7);
+	assert_int_equal(blob_verify(blobs, &digest, &error), -1);
+	assert_int_equal(error.kind, ERROR_CHECKSUM);
+	blobs_close(blobs);
+}
+
+static int keeps(void *context, const struct digest *digest, struct rounds_error *error)
+{
+	return digest_equal(context, digest);
+}
+
+static void drafts_that_nobody_adopts_and_blobs_that_nobody_knows_go(void **state)
+{
+	struct blobs *blobs;
+	struct draft *draft, *other;
+	struct digest known, stray;
 	struct rounds_error error = { 0 };
 	uint64_t size;
 
 	assert_int_equal(blobs_open(*state, &blobs, &error), 0);
-	char *scratch = blob_scratch(blobs);
-	write_file(scratch, "weights", 7);
-	assert_int_equal(blob_adopt(blobs, scratch, &digest, &size, &error), 0);
-	assert_int_equal(access(scratch, F_OK), -1);
-	char *path = blob_path(blobs, &digest);
-	assert_int_equal(chmod(path, 0600), 0);
-	write_file(path, "weighty", 7);
-	assert_int_equal(blob_verify(blobs, &digest, &error), -1);
-	assert_int_equal(error.kind, ERROR_CHECKSUM);
-	free(path);
-	free(scratch);
+	assert_int_equal(draft_new(blobs, &draft, &error), 0);
+	assert_int_equal(sink_put(draft_sink(draft), "known", 5, 0, &error), 0);
+	assert_int_equal(draft_adopt(draft, &known, &size, &error), 0);
+	draft_free(draft);
+	assert_int_equal(draft_new(blobs, &draft, &error), 0);
+	assert_int_equal(draft_new(blobs, &other, &error), 0);
+	assert_int_equal(sink_put(draft_sink(draft), "stray", 5, 0, &error), 0);
+	assert_int_equal(draft_adopt(draft, &stray, &size, &error), 0);
+	draft_free(draft);
+	draft_free(other);
+	assert_int_equal(rmdir(in(state, "scratch")), 0);
+	assert_int_equal(mkdir(in(state, "scratch"), 0700), 0);
+	assert_int_equal(blobs_review(blobs, keeps, &known, &error), 0);
+	assert_true(blob_is_there(blobs, &known));
+	assert_false(blob_is_there(blobs, &stray));
 	blobs_close(blobs);
 }
 
@@ -327,6 +367,7 @@ int main(void)
 		unit_test_in_directory(an_upload_that_is_removed_while_it_is_written_is_gone),
 		unit_test_in_directory(after_a_restart_uploads_go_on_and_strays_are_removed),
 		unit_test_in_directory(a_changed_bit_is_found),
+		unit_test_in_directory(drafts_that_nobody_adopts_and_blobs_that_nobody_knows_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
