@@ -29,6 +29,7 @@ struct connection {
 	CURL *curl;
 	char *url;
 	const atomic_bool *stop;
+	long patience_ms;
 	struct curl_slist *headers; /* of the next call */
 	bool has_token;
 	char *authorization;
@@ -178,6 +179,7 @@ int connection_new(const struct connection_options *options, struct connection *
 		return error_no_memory(error);
 	curl = connection->curl;
 	connection->stop = options->stop;
+	connection->patience_ms = options->patience_ms;
 	connection->transfer.fd = -1;
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, connection->reason);
@@ -330,7 +332,8 @@ int connection_call(struct connection *connection, const char *method, const cha
 	if (body && (!text || connection_header(connection, "Content-Type: application/json", error)))
 		return error_no_memory(error);
 	connection->transfer = (struct transfer){ .fd = -1 };
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT, seconds + STALLED_SECONDS);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+		connection->patience_ms > 0 ? connection->patience_ms : (seconds + STALLED_SECONDS) * 1000);
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 0L);
 	curl_easy_setopt(curl, CURLOPT_UPLOAD, 0L);
 	if (text) {

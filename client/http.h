@@ -27,6 +27,7 @@ struct connection_options {
 	const char *proxy;                /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
 	bool unverified;                  /* only to fetch an authority, whose fingerprint is checked afterwards */
 	const atomic_bool *stop;          /* ends calls under way when it becomes true; may be NULL */
+	long patience_ms; /* what a JSON call may take, the look-up of the name included; 0: as it says */
 };
 
 /* Once per process, before threads. */

@@ -139,27 +139,17 @@ json_t *failure_json(const struct failure *failure)
 	return made;
 }
 
-/* As much of `text` as `size` bytes hold, NUL included, cut between characters. */
-static void copy_cut(char *to, size_t size, const char *text)
-{
-	size_t length = strlen(text);
-
-	if (length >= size)
-		for (length = size - 1; length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80;)
-			length--;
-	memcpy(to, text, length);
-	to[length] = '\0';
-}
-
 void failure_set_text(struct failure *failure, const char *words)
 {
-	copy_cut(failure->text, sizeof(failure->text), words);
+	text_print(failure->text, sizeof(failure->text), "%s", words);
+	for (char *c = failure->text; *c; c++)
+		if ((unsigned char)*c < ' ')
+			*c = ' ';
 }
 
 void failure_sentence(const struct failure *failure, char *sentence, size_t size)
 {
 	char row[32] = "", column[32] = "", tensor[FAILURE_TENSOR_SIZE + 10] = "", place[400] = "", ref[60] = "";
-	char whole[FAILURE_SENTENCE_SIZE + FAILURE_TEXT_SIZE + 4];
 	const char *parts[] = { failure->role, row, column, tensor };
 
 	if (failure->row > 0)
@@ -176,9 +166,8 @@ void failure_sentence(const struct failure *failure, char *sentence, size_t size
 	}
 	if (failure->ref[0])
 		snprintf(ref, sizeof(ref), "; the site's log: %s", failure->ref);
-	snprintf(whole, sizeof(whole), "%s%s%s%s%s%s", kinds[failure->kind].sentence, place, place[0] ? ")" : "", ref,
+	text_print(sentence, size, "%s%s%s%s%s%s", kinds[failure->kind].sentence, place, place[0] ? ")" : "", ref,
 		failure->text[0] ? ": " : "", failure->text);
-	copy_cut(sentence, size, whole);
 }
 
 int failure_error(struct rounds_error *error, enum failure_kind kind, const char *role, size_t row, size_t column,

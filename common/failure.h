@@ -85,7 +85,7 @@ must_check int failure_read(const json_t *value, struct failure *failure, struct
 /* A new reference, without what is not told; NULL without memory. */
 json_t *failure_json(const struct failure *failure);
 
-/* The words to tell, cut between characters. They must be UTF-8 (text_repair makes them so). */
+/* The words to tell, on one line, repaired and cut between characters. */
 void failure_set_text(struct failure *failure, const char *words);
 
 /*

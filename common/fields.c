@@ -5,14 +5,10 @@
 #include "common/text.h"
 
 #include <ctype.h>
-#include <locale.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <wchar.h>
-#include <wctype.h>
 
 #define NAME_PATTERN   "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 #define DIGEST_PATTERN "^sha256:[0-9a-f]{64}$"
@@ -27,33 +23,6 @@ bool name_is_valid(const char *name)
 		if ((unsigned char)*c > 126 || (!isalnum((unsigned char)*c) && !strchr("._-", *c)))
 			return false;
 	return true;
-}
-
-static locale_t unicode;
-
-static void open_unicode(void)
-{
-	unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-}
-
-bool metric_name_is_valid(const char *name)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	size_t left = strlen(name), count = 0, size = 1;
-	mbstate_t state = { 0 };
-	locale_t before;
-	wchar_t character;
-	bool valid = left > 0;
-
-	pthread_once(&once, open_unicode);
-	before = uselocale(unicode); /* of this thread; 0, and none is set, where the machine has no UTF-8 */
-	for (; valid && left > 0; name += size, left -= size) {
-		size = mbrtowc(&character, name, left, &state);
-		valid = size <= left && ++count <= 63 &&
-			(iswalnum((wint_t)character) || (character < 128 && strchr("_./-()@", (char)character)));
-	}
-	uselocale(before);
-	return valid;
 }
 
 void fields_fault(json_t *faults, const char *path, const char *format, ...)

@@ -46,12 +46,6 @@ struct field {
 bool name_is_valid(const char *name);
 
 /*
- * What a metric or a stage may be called: 1 to 63 characters, letters and digits of any script and _ . / - ( ) @. No
- * spaces, so no sentences: a name is said by a program that sees data, and travels.
- */
-bool metric_name_is_valid(const char *name);
-
-/*
  * A copy of `value` with defaults filled in, as a new reference; NULL if there are faults, of which each is
  * appended to `faults` (a JSON array) as {"field": "params.rounds", "message": "must be ..."}. `path` is put
  * before every name ("" at the top).

@@ -181,10 +181,10 @@ static json_t *site_settings(const struct simulation *sim, const char *name)
 		json_object_set_new(dataset, "classes", list);
 	}
 	/* Whoever simulates is the administrator, too: what the program says may be told. */
-	if (executor)
-		json_object_set_new(settings, "executors",
-			json_pack("{s:{s:o, s:o, s:b}}", json_text_or(sim->spec, "executor", ""), "command",
-				words_of(executor), "environment", environment(), "share_log", true));
+	json_object_set_new(settings, "executors",
+		executor ? json_pack("{s:{s:o, s:o, s:b}}", json_text_or(sim->spec, "executor", ""), "command",
+				   words_of(executor), "environment", environment(), "share_log", true)
+			 : json_pack("{s:{s:b}}", "trainer", "share_log", true));
 	return settings;
 }
 

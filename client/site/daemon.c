@@ -4,6 +4,7 @@
 #include "client/site/order.h"
 #include "client/site/renew.h"
 #include "client/site/settings.h"
+#include "client/site/work.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -14,15 +15,25 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POLL_SECONDS = 30, IDLE_SECONDS = 60 };
+enum {
+	POLL_SECONDS = 30,
+	IDLE_SECONDS = 60,
+	BEAT_MS = 15000, /* what a heartbeat may take: as long as that a program at work is not looked after */
+	STOP_MS = 1000   /* what a farewell may take */
+};
 
 bool site_stopping(const struct site *site)
 {
 	return atomic_load(site->stop);
 }
 
-int site_connect(
-	const struct site *site, const atomic_bool *stop, struct connection **connection, struct rounds_error *error)
+int site_protocol(const struct site *site)
+{
+	return atomic_load(&site->protocol);
+}
+
+int site_connect(const struct site *site, const atomic_bool *stop, long patience_ms, struct connection **connection,
+	struct rounds_error *error)
 {
 	struct connection_options options = {
 		.url = site->url,
@@ -31,6 +42,7 @@ int site_connect(
 		.key_file = site->key_path,
 		.proxy = json_text_or(site->settings, "proxy", NULL),
 		.stop = stop,
+		.patience_ms = patience_ms,
 	};
 
 	return connection_new(&options, connection, error);
@@ -145,10 +157,14 @@ static json_t *holding(struct site *site)
 
 static json_t *claim_body(struct site *site)
 {
-	return json_pack("{s:i, s:s, s:O, s:o, s:o, s:o}", "protocol", PROTOCOL_VERSION, "version", ROUNDS_VERSION,
-		"slots", json_object_get(site->settings, "slots"), "datasets",
+	json_t *body = json_pack("{s:i, s:s, s:O, s:o, s:o, s:o}", "protocol", site_protocol(site), "version",
+		ROUNDS_VERSION, "slots", json_object_get(site->settings, "slots"), "datasets",
 		names_of(json_object_get(site->settings, "datasets")), "executors",
 		names_of(json_object_get(site->settings, "executors")), "holding", holding(site));
+
+	if (body && site_protocol(site) > 1)
+		json_object_set_new(body, "instance", json_string(site->instance));
+	return body;
 }
 
 /* Results of an earlier run go out before new work comes in. */
@@ -174,6 +190,34 @@ static void deliver_kept(struct site *site)
 	}
 }
 
+/*
+ * An older server refuses the version, or what it does not know: it is asked in its own words, until it has been away and may
+ * have come back as a newer one.
+ */
+static bool speaks_older(struct site *site, const struct rounds_error *error)
+{
+	bool refused = error->kind == ERROR_UPGRADE || error->kind == ERROR_INVALID;
+	bool older = refused && site_protocol(site) > 1;
+
+	if (older)
+		log_info("the server speaks an older version of the protocol", NULL);
+	if (older || !refused)
+		atomic_store(&site->protocol, older ? 1 : PROTOCOL_VERSION);
+	return older;
+}
+
+/* Two processes with one identity would take each other's work: the server lets the one go on that was there first. */
+static void say_no_work(const struct site *site, const struct rounds_error *error)
+{
+	if (error->kind == ERROR_CONFLICT)
+		log_error(
+			"another rounds-site with this site's identity is at work, so this one waits: a state directory is "
+			"for one machine; stop one of the two, or let this machine join under a name of its own",
+			"site", site->name, "instance", site->instance, "reason", error->message, NULL);
+	else
+		log_warn("cannot get work; trying again", "reason", error->message, NULL);
+}
+
 /* Waits for a task: *task is a new reference to one that may be touched, or NULL. */
 static int ask(struct site *site, struct connection *connection, json_t **task, struct rounds_error *error)
 {
@@ -183,7 +227,7 @@ static int ask(struct site *site, struct connection *connection, json_t **task, 
 
 	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%d", POLL_SECONDS);
 	if (connection_call(connection, "POST", path, body, POLL_SECONDS, &answer, error))
-		return -1;
+		return speaks_older(site, error) ? ask(site, connection, task, error) : -1;
 	order = json_object_get(answer, "task");
 	if (!order || json_is_null(order))
 		return 0;
@@ -201,7 +245,7 @@ static void poll_once(struct site *site, struct connection *connection, struct s
 	if (ask(site, connection, &task, &error)) {
 		if (site_stopping(site))
 			return;
-		log_warn("cannot get work; trying again", "reason", error.message, NULL);
+		say_no_work(site, &error);
 		backoff_wait(backoff, site);
 		return;
 	}
@@ -236,8 +280,8 @@ static int start_slots(struct site *site, struct rounds_error *error)
 
 		slot->site = site;
 		slot->number = i;
-		if (site_connect(site, site->stop, &slot->connection, error) ||
-			site_connect(site, site->stop, &slot->beats, error))
+		if (site_connect(site, site->stop, 0, &slot->connection, error) ||
+			site_connect(site, site->stop, BEAT_MS, &slot->beats, error))
 			return -1;
 		if (pthread_create(&slot->thread, NULL, slot_run, slot))
 			return error_set(error, ERROR_UNAVAILABLE, "cannot start a thread");
@@ -337,19 +381,20 @@ static void say_farewell(const struct site *site)
 	scoped(connection_free) struct connection *connection = NULL;
 	struct rounds_error error = { 0 };
 
-	if (site_connect(site, NULL, &connection, &error) ||
+	if (site_connect(site, NULL, STOP_MS, &connection, &error) ||
 		connection_call(connection, "POST", "/api/v1/tasks/leave", NULL, 3, NULL, &error))
 		log_warn("could not say that this site stops", "reason", error.message, NULL);
 }
 
 int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_error *error)
 {
-	struct site site = { .settings = settings, .stop = stop };
+	struct site site = { .settings = settings, .stop = stop, .protocol = PROTOCOL_VERSION };
 	scoped(connection_free) struct connection *connection = NULL;
 	scoped(file_close) int lock = -1;
 	pthread_condattr_t steady;
 	int failed;
 
+	uuid_new(site.instance);
 	pthread_mutex_init(&site.lock, NULL);
 	pthread_condattr_init(&steady);
 	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
@@ -359,7 +404,7 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 		directory_keep_private(json_text_or(settings, "state_dir", ""), error) ||
 		lock_state(&site, &lock, error))
 		return -1;
-	failed = open_state(&site, error) || site_connect(&site, stop, &connection, error) ||
+	failed = open_state(&site, error) || site_connect(&site, stop, 0, &connection, error) ||
 		 start_slots(&site, error);
 	if (!failed) {
 		log_info("ready", "site", site.name, "server", site.url, "version", ROUNDS_VERSION, NULL);

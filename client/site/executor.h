@@ -2,25 +2,25 @@
  * An executor is the program that does the work: a child process that speaks JSON lines on its standard input and
  * output, and safetensors files in a private directory. The protocol is described in client/README.md.
  *
- * It runs in a session of its own with an empty environment and no open files but its pipes; its whole process group is
- * killed when it must end, and the kernel kills it when this daemon dies.
+ * It runs as process.h says. One that someone else has started connects to a socket instead. Whatever it does, a call here
+ * comes back: it reads and writes only what is ready, and asks its watch about twice a second.
  */
 #ifndef ROUNDS_CLIENT_SITE_EXECUTOR_H
 #define ROUNDS_CLIENT_SITE_EXECUTOR_H
 
-#include "common/error.h"
+#include "common/failure.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 
-#define EXECUTOR_PROTOCOL 1
+#define EXECUTOR_PROTOCOL 2 /* a program that refuses it is spoken to in version 1 */
 
 struct executor;
 
 /* `settings` is the executor's part of site.json. The program runs in `directory`. */
 must_check int executor_start(
 	const json_t *settings, const char *directory, struct executor **executor, struct rounds_error *error);
-/* Kills it if it still runs. */
+/* Ends it if it still runs: within two seconds and a half. */
 void executor_free(struct executor *executor);
 DEFINE_CLEANUP(struct executor *, executor_free);
 
@@ -30,12 +30,19 @@ DEFINE_CLEANUP(struct executor *, executor_free);
  */
 typedef bool executor_watch_fn(void *context, const json_t *progress);
 
+struct executor_turn {
+	const json_t *task; /* the document that is handed over; its "protocol" is filled in */
+	int64_t timeout_us; /* 0: none */
+	executor_watch_fn *watch;
+	void *context;
+};
+
 /*
  * Hands over a task document and waits for its result: *result is {"weight", "metrics"} (a new reference). On failure
- * *retry says whether another try makes sense; the message ends with the program's last words.
+ * *failure says why; what the program said is in the log by then. Where the watch aborted it *failure is as it was.
  */
-must_check int executor_run(struct executor *executor, const json_t *task, int64_t timeout_us,
-	executor_watch_fn *watch, void *context, json_t **result, bool *retry, struct rounds_error *error);
+must_check int executor_run(
+	struct executor *executor, const struct executor_turn *turn, json_t **result, struct failure *failure);
 
 /* The log lines that it has said and nobody has taken: an array of text (a new reference), NULL: none. */
 #define EXECUTOR_LOG_LINES 100

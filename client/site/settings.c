@@ -71,7 +71,8 @@ const struct field site_settings[] = {
 	{ "own_days", FIELD_INTEGER, "What a job keeps at this site is removed so many days after its last task",
 		.fallback = "90", .min = 1, .max = 100000 },
 	{ "datasets", FIELD_MAP, "The data that jobs may name", .fallback = "{}", .nested = dataset_fields },
-	{ "executors", FIELD_MAP, "The programs that jobs may name; \"trainer\" is rounds-trainer unless given",
+	{ "executors", FIELD_MAP,
+		"The programs that jobs may name; \"trainer\" is rounds-trainer unless it has a command or socket",
 		.fallback = "{}", .nested = executor_fields },
 	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
 		.choices = { "debug", "info", "warn", "error" } },
@@ -127,12 +128,13 @@ static int make_absolute(json_t *dataset, const char *name, const char *key, str
 int settings_complete(json_t *settings, struct rounds_error *error)
 {
 	json_t *executors = json_object_get(settings, "executors"), *dataset;
+	json_t *trainer = json_object_get(executors, "trainer");
 	const char *name;
 
-	if (!json_object_get(executors, "trainer"))
-		json_object_set_new(executors, "trainer",
-			json_pack("{s:[o], s:b, s:i, s:i, s:[]}", "command", builtin_trainer(), "keep", 1,
-				"memory_mb", 0, "cpu_seconds", 0, "environment"));
+	if (!trainer && !json_object_set_new(executors, "trainer", json_pack("{s:b}", "keep", 1)))
+		trainer = json_object_get(executors, "trainer");
+	if (!json_object_get(trainer, "command") && !json_object_get(trainer, "socket"))
+		json_object_set_new(trainer, "command", json_pack("[o]", builtin_trainer()));
 	json_object_foreach (executors, name, dataset) {
 		if (!json_object_get(dataset, "command") == !json_object_get(dataset, "socket"))
 			return error_set(

@@ -13,7 +13,7 @@ char *state_path(const json_t *settings, const char *name);
 char *settings_trainer(void);
 
 /*
- * Completes checked settings: the executor "trainer" unless it is named, relative data paths made absolute. Datasets
+ * Completes checked settings: the executor "trainer" is rounds-trainer unless it has a command or a socket, relative data paths made absolute. Datasets
  * that are not there are errors.
  */
 must_check int settings_complete(json_t *settings, struct rounds_error *error);

@@ -6,8 +6,14 @@
 #include "client/site/executor.h"
 #include "client/site/spool.h"
 #include "common/protocol.h"
+#include "common/uuid.h"
 
 #include <pthread.h>
+
+/* Waits longer with each call (half a second to half a minute, with jitter); false when the daemon stops. */
+struct backoff {
+	double seconds;
+};
 
 struct site {
 	const json_t *settings;
@@ -20,6 +26,8 @@ struct site {
 	pthread_mutex_t lock; /* of the slots' orders */
 	pthread_cond_t changed;
 	const atomic_bool *stop;
+	atomic_int protocol;           /* what is spoken with the server: ours, or an older one's */
+	char instance[UUID_TEXT_SIZE]; /* of this process: two that share one identity are told apart by it */
 };
 
 struct slot {
@@ -33,23 +41,22 @@ struct slot {
 	struct connection *connection, *beats; /* beats: for heartbeats */
 	struct executor *executor;             /* kept for the tasks of one job */
 	char executor_job[64], executor_name[64];
+	char failed_task[64]; /* the last task that ended badly here, or empty */
+	struct backoff again; /* of its next try */
 };
 
-/* A connection with the site's identity; `stop` NULL: it goes through even when the daemon stops. */
-must_check int site_connect(
-	const struct site *site, const atomic_bool *stop, struct connection **connection, struct rounds_error *error);
+/*
+ * A connection with the site's identity. `stop` NULL: it goes through even when the daemon stops. `patience_ms`: what a call
+ * may take, the look-up of the server's name included; 0: as long as each call says.
+ */
+must_check int site_connect(const struct site *site, const atomic_bool *stop, long patience_ms,
+	struct connection **connection, struct rounds_error *error);
 bool site_stopping(const struct site *site);
-
-/* work.c: an order from beginning to end; errors are reported to the server and logged. */
-void work_do(struct slot *slot, const json_t *order);
+int site_protocol(const struct site *site);
 
 /* Whether waiting may help. */
 bool error_is_passing(const struct rounds_error *error);
 
-/* Waits longer with each call (half a second to half a minute, with jitter); false when the daemon stops. */
-struct backoff {
-	double seconds;
-};
 bool backoff_wait(struct backoff *backoff, const struct site *site);
 
 /* daemon.c: runs until *stop. */

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -273,6 +274,18 @@ class Deployment:
             assert row["state"] not in ("completed", "failed", "aborted"), row
             return None
         return wait_until(there, seconds, f"job {states}", pause=0.05)
+
+    def fails_in_private(self, job, words, kind=None):
+        """The job fails; the program's words are in its site's log, where the reason's reference finds them, and only there."""
+        row = self.wait_for(job, "failed")
+        ref = re.search("the site's log: ([0-9a-f]{8})", row["reason"])
+        assert ref and words not in row["reason"], row["reason"]
+        lines = [line for site in self.processes if isinstance(site, Site) for line in site.text().splitlines() if ref[1] in line]
+        assert words in "\n".join(lines).replace('\\"', '"'), lines
+        assert kind is None or any(f"kind={kind} " in line for line in lines), lines
+        for text in (row["reason"], json.dumps(self.events(job)), json.dumps(self.tasks(job))):
+            assert words not in text, text
+        return row
 
     def wait_until_round(self, job, number, seconds=60):
         def there():

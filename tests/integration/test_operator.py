@@ -318,7 +318,7 @@ print('{{"type": "error", "message": "seen enough"}}', flush=True)
     rounds.start_site("a", env={"ROUNDS_SECRET": "x"}, executors={"nosy": {
         "command": [sys.executable, str(program)], "environment": ["GIVEN=1"]}})
     job = rounds.submit(executor="nosy", params={"rounds": 1})
-    assert "seen enough" in rounds.wait_for(job, "failed")["reason"]
+    rounds.fails_in_private(job, "seen enough", "program")
     seen = json.loads(found.read_text())
     assert set(seen["env"]) <= {"PATH", "HOME", "LANG", "GIVEN", "LC_CTYPE", "ROUNDS_PROTOCOL"} and seen["env"]["GIVEN"] == "1"
     assert seen["fds"] == []
@@ -328,7 +328,7 @@ def test_limits_of_an_executor_are_the_kernels(rounds, tmp_path):
     rounds.start_site("a", executors={"greedy": {"command": [sys.executable, "-c", "import sys; sys.stdin.readline(); x = bytearray(1 << 30)"],
                                                  "memory_mb": 300}})
     job = rounds.submit(executor="greedy", params={"rounds": 1}, max_attempts=1)
-    assert "MemoryError" in rounds.wait_for(job, "failed")["reason"]
+    rounds.fails_in_private(job, "MemoryError", "exit")
 
 
 def test_the_site_is_small(rounds):

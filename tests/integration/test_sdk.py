@@ -215,7 +215,10 @@ def test_a_script_that_is_wrong_is_told_so(rounds, tmp_path, script, words):
     start(rounds, tmp_path / "wrong.py", digits, names=["hospital-a"])
     model = rounds.api.upload(save({"w": np.arange(4, dtype=np.float32)}))
     job = submit(rounds, names=["hospital-a"], initial_model=model, params={"rounds": 1}, max_attempts=1)
-    assert words in rounds.wait_for(job, "failed")["reason"]
+    if "where the model has" in words:  # the server sees it
+        assert words in rounds.wait_for(job, "failed")["reason"]
+    else:
+        rounds.fails_in_private(job, words)
 
 
 def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
@@ -225,7 +228,10 @@ def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
     for workflow, words in (("scaffold", "call task.attach(optimizer)"), ("ditto", "asks for personal_lambda"),
                             ("fednova", "call task.attach(optimizer)"), ("qfedavg", "did not report train_loss_before")):
         job = submit(rounds, names=["hospital-a"], initial_model=model, workflow=workflow, params={"rounds": 1}, max_attempts=1)
-        assert words in rounds.wait_for(job, "failed")["reason"]
+        if workflow == "qfedavg":  # the server misses it
+            assert words in rounds.wait_for(job, "failed")["reason"]
+        else:
+            rounds.fails_in_private(job, words)
 
 
 def test_a_program_that_someone_else_started_attaches(rounds, tmp_path):
@@ -360,7 +366,7 @@ def test_statistics_need_the_same_columns_and_enough_sites(rounds, tmp_path):
     rounds.start_site("c", datasets={"t": {"path": str(tmp_path / "few.csv"), "label": "out"}})
     rounds.connected("c")
     job = rounds.submit(workflow="statistics", executor="trainer", dataset="t", sites=["a", "c"], params={"min_sites": 2})
-    assert "fewer rows than its min_cell" in rounds.wait_for(job, "failed")["reason"]
+    rounds.fails_in_private(job, "fewer rows than its min_cell")
 
 
 def test_the_package_is_typed():

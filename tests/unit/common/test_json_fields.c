@@ -144,25 +144,6 @@ static void wrong_flags_say_which(void **state)
 	assert_says(error, "unexpected argument");
 }
 
-static void metrics_have_names_and_no_sentences(void **state)
-{
-	static const char *const good[] = { "loss", "auc@5", "val/loss", "f1_macro", "dice(2)", "G\u00fcte",
-		"\u7cbe\u5ea6", "\u03c72", "a" };
-	static const char *const bad[] = { "", "the patient died", "a\nb", "a,b", "a:b", "a\"b", "a\u00a0b",
-		"a\u2028b", "a\xff", "a\xc3", "\xed\xa0\x80", "a=b", "\xc0\xaf" };
-	char name[200] = "";
-
-	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		assert_true(metric_name_is_valid(good[i]));
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_false(metric_name_is_valid(bad[i]));
-	for (size_t i = 0; i < 63; i++)
-		strcat(name, "\u00e4");
-	assert_true(metric_name_is_valid(name));
-	strcat(name, "b");
-	assert_false(metric_name_is_valid(name));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,7 +155,6 @@ int main(void)
 		cmocka_unit_test(members_are_named_when_they_are_wrong),
 		unit_test_in_directory(flags_over_environment_over_file),
 		cmocka_unit_test(wrong_flags_say_which),
-		cmocka_unit_test(metrics_have_names_and_no_sentences),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
