@@ -390,7 +390,7 @@ static int init(const json_t *config)
 	if (authority_create(directory, &error) ||
 		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
 		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		auth_token_new(auth, "admin", "admin", 0, secret, id, &error) ||
+		auth_token_new(auth, NULL, "admin", "admin", 0, secret, id, &error) ||
 		auth_user_add(auth, "admin", "admin", &setup, &error) || write_token(directory, secret, &error)) {
 		authority_free(&authority);
 		return say(&error);

@@ -102,7 +102,7 @@ int token_create(struct cli *cli, struct rounds_error *error)
 int token_list(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column columns[] = { { "ID", "id" }, { "NAME", "name" }, { "ROLE", "role" },
-		{ "CREATED", "created" }, { "EXPIRES", "expires" }, { NULL, NULL } };
+		{ "MADE BY", "made_by" }, { "CREATED", "created" }, { "EXPIRES", "expires" }, { NULL, NULL } };
 	json_auto_t *answer = NULL;
 
 	if (cli_get(cli, "/api/v1/tokens", &answer, error))

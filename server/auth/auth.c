@@ -193,11 +193,11 @@ static int insert_token(struct store_tx *tx, void *argument, struct rounds_error
 	return token_insert(tx, argument, error);
 }
 
-int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us, char secret[80],
-	char id[37], struct rounds_error *error)
+int auth_token_new(struct auth *auth, const struct credential *maker, const char *name, const char *role,
+	int64_t expires_us, char secret[80], char id[37], struct rounds_error *error)
 {
 	char hash[65];
-	struct new_token token = { .id = id, .name = name, .role = role, .hash = hash, .expires_us = expires_us };
+	struct new_token token = { id, name, role, hash, expires_us, maker };
 
 	if (!name_is_valid(name))
 		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");

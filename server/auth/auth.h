@@ -9,6 +9,7 @@
 #define ROUNDS_SERVER_AUTH_AUTH_H
 
 #include "common/error.h"
+#include "server/auth/device.h"
 #include "server/auth/roles.h"
 #include "server/store/store.h"
 
@@ -45,9 +46,13 @@ void auth_on_revocation(struct auth *auth, void (*tell)(void *context), void *co
 /* Whether the site's certificate of this serial is still good. */
 must_check int auth_site(struct auth *auth, const char *site, const char *serial, struct rounds_error *error);
 
-/* Makes a token; `secret` (80 bytes) is shown once. expires_us 0: never. */
-must_check int auth_token_new(struct auth *auth, const char *name, const char *role, int64_t expires_us,
-	char secret[80], char id[37], struct rounds_error *error);
+/*
+ * Makes a token; `secret` (80 bytes) is shown once. expires_us 0: never. `maker` (NULL: this machine's administrator) is what
+ * whoever makes it has shown: the token ends when that account, or the one that made that token, loses its role.
+ */
+struct credential;
+must_check int auth_token_new(struct auth *auth, const struct credential *maker, const char *name, const char *role,
+	int64_t expires_us, char secret[80], char id[37], struct rounds_error *error);
 
 /* The form under which an invitation, or any other secret of ours, is known to the store. */
 void auth_hash(const char *secret, char hash[65]);
@@ -70,24 +75,32 @@ must_check int auth_user_role(struct auth *auth, const char *name, const char *r
 
 struct session {
 	char secret[SECRET_SIZE]; /* for the cookie */
+	char device[DEVICE_SIZE]; /* for another cookie, set when it begins: see device.h */
 	char csrf[SECRET_SIZE];   /* what changing requests must send beside it */
 	char name[64], role[16];
 	int64_t expires_us;
 };
 #define SESSION_SECONDS (12 * 3600)
+
+/* A try at a password. */
+struct attempt {
+	const char *name, *password;
+	const char *address; /* where it comes from */
+	const char *device;  /* the browser's cookie of an earlier sign-in; NULL: none */
+};
 /* Chooses a password with a set-up secret, and signs in. */
 must_check int auth_user_setup(struct auth *auth, const char *secret, const char *password, const char *address,
 	struct session *session, struct rounds_error *error);
-must_check int auth_sign_in(struct auth *auth, const char *name, const char *password, const char *address,
-	struct session *session, struct rounds_error *error);
+must_check int auth_sign_in(
+	struct auth *auth, const struct attempt *attempt, struct session *session, struct rounds_error *error);
 /* ERROR_UNAUTHENTICATED if the session is unknown or over. */
 must_check int auth_session(
 	struct auth *auth, const char *secret, struct session *session, struct rounds_error *error);
 /* One session, or with `everywhere` all of its user. */
 must_check int auth_sign_out(struct auth *auth, const char *secret, bool everywhere, struct rounds_error *error);
 /* All sessions end: sign in again. ERROR_UNAUTHENTICATED if `old` is wrong. */
-must_check int auth_change_password(struct auth *auth, const char *name, const char *old, const char *password,
-	const char *address, struct rounds_error *error);
+must_check int auth_change_password(
+	struct auth *auth, const struct attempt *old, const char *password, struct rounds_error *error);
 
 /* Guesses at secrets of any kind, by address: ERROR_TOO_MANY after some failures. */
 must_check int auth_may_try(struct auth *auth, const char *address, struct rounds_error *error);

@@ -7,12 +7,16 @@
 #include "common/json.h"
 #include "server/auth/password.h"
 #include "server/store/accounts.h"
+#include "server/store/identities.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Each takes 32 MiB and a worker for a while: sites must not have to wait behind people who sign in. */
-enum { HASHES_AT_ONCE = 2 };
+/*
+ * Each takes 32 MiB and a worker for a while: sites must not have to wait behind people who sign in. One is for those who
+ * have signed in before, so that strangers cannot take all.
+ */
+enum { HASHES_AT_ONCE = 3, HASHES_OF_STRANGERS = 2 };
 
 #define SETUP_US         (48 * 3600 * SECOND_US)
 #define ACCOUNT_LIMIT_US (60 * SECOND_US) /* short, so that nobody is locked out by a stranger's guesses */
@@ -42,9 +46,9 @@ void auth_tried(struct auth *auth, const char *address, bool good)
 		throttle_failed(auth->throttle, key, clock_steady_us(), ADDRESS_LIMIT_US);
 }
 
-static int begin_hash(struct auth *auth, struct rounds_error *error)
+static int begin_hash(struct auth *auth, bool is_known, struct rounds_error *error)
 {
-	if (atomic_fetch_add(&auth->hashing, 1) < HASHES_AT_ONCE)
+	if (atomic_fetch_add(&auth->hashing, 1) < (is_known ? HASHES_AT_ONCE : HASHES_OF_STRANGERS))
 		return 0;
 	atomic_fetch_sub(&auth->hashing, 1);
 	return error_set(error, ERROR_TOO_MANY, "many people are signing in just now; try again");
@@ -55,9 +59,10 @@ static void end_hash(struct auth *auth)
 	atomic_fetch_sub(&auth->hashing, 1);
 }
 
+/* For whoever has proven to be somebody already. */
 static int hash_bounded(struct auth *auth, const char *password, char *hash, struct rounds_error *error)
 {
-	int failed = begin_hash(auth, error);
+	int failed = begin_hash(auth, true, error);
 
 	if (failed)
 		return -1;
@@ -145,9 +150,28 @@ static int check_admin_left(struct store_tx *tx, struct rounds_error *error)
 	return error_set(error, ERROR_CONFLICT, "this is the last administrator; make another one first");
 }
 
+/* What the person made with rights that are gone ends with them. */
+static int end_tokens(struct store_tx *tx, const char *maker, const char *role, struct rounds_error *error)
+{
+	json_auto_t *tokens = NULL;
+	size_t i;
+	json_t *token;
+
+	if (token_list_made_by(tx, maker, &tokens, error))
+		return -1;
+	json_array_foreach (tokens, i, token)
+		if (!(role && role_covers(role, json_text_or(token, "role", ""))) &&
+			token_delete(tx, json_text_or(token, "id", ""), error))
+			return -1;
+	return 0;
+}
+
 static int remove_user(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	return user_delete(tx, argument, error) || check_admin_left(tx, error) ? -1 : 0;
+	return user_delete(tx, argument, error) || end_tokens(tx, argument, NULL, error) ||
+			       check_admin_left(tx, error)
+		       ? -1
+		       : 0;
 }
 
 int auth_user_remove(struct auth *auth, const char *name, struct rounds_error *error)
@@ -161,7 +185,10 @@ static int set_role(struct store_tx *tx, void *argument, struct rounds_error *er
 {
 	struct change *change = argument;
 
-	return user_set_role(tx, change->name, change->role, error) || check_admin_left(tx, error) ? -1 : 0;
+	return user_set_role(tx, change->name, change->role, error) ||
+			       end_tokens(tx, change->name, change->role, error) || check_admin_left(tx, error)
+		       ? -1
+		       : 0;
 }
 
 int auth_user_role(struct auth *auth, const char *name, const char *role, struct rounds_error *error)
@@ -197,6 +224,7 @@ static int begin_session(struct auth *auth, struct session *session, const char 
 	struct new_session row = { hash, session->name, proven, clock_wall_us() + SESSION_SECONDS * SECOND_US };
 
 	hex_random(32, session->secret);
+	device_new(session->name, proven, clock_wall_us(), session->device);
 	auth_hash(session->secret, hash);
 	if (store_write(auth->store, open_session, &row, error) || auth_refresh(auth, error))
 		return -1;
@@ -223,41 +251,64 @@ int auth_session(struct auth *auth, const char *secret, struct session *session,
 	return 0;
 }
 
-/* Whether the password is the account's; guesses are slowed by account and by address. *hash is the caller's to free. */
-static int prove(struct auth *auth, const char *name, const char *password, const char *address, char **hash,
-	struct rounds_error *error)
+/* Under what a guess is counted. A browser that has signed in before is slowed by its own guesses alone. */
+struct guesser {
+	char key[80];  /* the account's, or the browser's */
+	bool is_known; /* the browser's */
+	int64_t limit_us;
+};
+
+static struct guesser guesser_of(const struct attempt *attempt, const char *hash)
 {
-	char account[80];
+	struct guesser guesser = { .limit_us = ACCOUNT_LIMIT_US };
+	char nonce[33];
+
+	guesser.is_known = device_check(attempt->device, attempt->name, hash, clock_wall_us(), nonce);
+	if (guesser.is_known)
+		guesser.limit_us = ADDRESS_LIMIT_US;
+	snprintf(guesser.key, sizeof(guesser.key), "%s:%.63s", guesser.is_known ? "device" : "account",
+		guesser.is_known ? nonce : attempt->name);
+	return guesser;
+}
+
+/* Whether the password is the account's; guesses are slowed by account and by address. *hash is the caller's to free. */
+static int prove(struct auth *auth, const struct attempt *attempt, char **hash, struct rounds_error *error)
+{
+	struct guesser guesser;
 	const char *known;
 	bool good;
 
-	snprintf(account, sizeof(account), "account:%.63s", name);
-	if (auth_is_current(auth, error) || auth_may_try(auth, address, error) ||
-		throttle_check(auth->throttle, account, clock_steady_us(), error) || begin_hash(auth, error))
+	if (auth_is_current(auth, error))
 		return -1;
 	pthread_rwlock_rdlock(&auth->lock);
-	known = json_text_or(json_object_get(auth->users, name), "password", NULL);
+	known = json_text_or(json_object_get(auth->users, attempt->name), "password", NULL);
 	*hash = known ? strdup(known) : NULL;
 	pthread_rwlock_unlock(&auth->lock);
-	good = password_matches(password, *hash);
+	guesser = guesser_of(attempt, *hash);
+	if ((!guesser.is_known && auth_may_try(auth, attempt->address, error)) ||
+		throttle_check(auth->throttle, guesser.key, clock_steady_us(), error) ||
+		begin_hash(auth, guesser.is_known, error))
+		return -1;
+	good = password_matches(attempt->password, *hash);
 	end_hash(auth);
-	auth_tried(auth, address, good);
+	if (!guesser.is_known)
+		auth_tried(auth, attempt->address, good);
 	if (!good) {
-		throttle_failed(auth->throttle, account, clock_steady_us(), ACCOUNT_LIMIT_US);
+		throttle_failed(auth->throttle, guesser.key, clock_steady_us(), guesser.limit_us);
 		return error_set(error, ERROR_UNAUTHENTICATED, "the name or the password is wrong");
 	}
-	throttle_passed(auth->throttle, account);
+	throttle_passed(auth->throttle, guesser.key);
 	return 0;
 }
 
-int auth_sign_in(struct auth *auth, const char *name, const char *password, const char *address,
-	struct session *session, struct rounds_error *error)
+int auth_sign_in(
+	struct auth *auth, const struct attempt *attempt, struct session *session, struct rounds_error *error)
 {
 	scoped(text_free) char *proven = NULL;
 
-	if (prove(auth, name, password, address, &proven, error))
+	if (prove(auth, attempt, &proven, error))
 		return -1;
-	snprintf(session->name, sizeof(session->name), "%s", name);
+	snprintf(session->name, sizeof(session->name), "%s", attempt->name);
 	return begin_session(auth, session, proven, error);
 }
 
@@ -333,17 +384,17 @@ static int change_password(struct store_tx *tx, void *argument, struct rounds_er
 		       : 0;
 }
 
-int auth_change_password(struct auth *auth, const char *name, const char *old, const char *password,
-	const char *address, struct rounds_error *error)
+int auth_change_password(
+	struct auth *auth, const struct attempt *old, const char *password, struct rounds_error *error)
 {
 	char kept[PASSWORD_HASH_SIZE];
 	scoped(text_free) char *proven = NULL;
-	struct change change = { .name = name, .password = kept };
+	struct change change = { .name = old->name, .password = kept };
 
-	if (prove(auth, name, old, address, &proven, error))
+	if (prove(auth, old, &proven, error))
 		return -1;
 	change.proven = proven;
-	if (password_check(password, name, error) || hash_bounded(auth, password, kept, error) ||
+	if (password_check(password, old->name, error) || hash_bounded(auth, password, kept, error) ||
 		store_write(auth->store, change_password, &change, error))
 		return -1;
 	return auth_revoked(auth, error);

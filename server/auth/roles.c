@@ -45,6 +45,14 @@ bool role_may(const char *role, enum permission permission)
 	return i < ROLE_COUNT && permissions[permission].may[i];
 }
 
+bool role_covers(const char *role, const char *other)
+{
+	for (size_t i = 0; i < PERMISSION_COUNT; i++)
+		if (role_may(other, (enum permission)i) && !role_may(role, (enum permission)i))
+			return false;
+	return true;
+}
+
 bool role_is_for_people(const char *role)
 {
 	return index_of(role) < SITE;

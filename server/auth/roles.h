@@ -24,6 +24,8 @@ enum permission {
 
 bool role_may(const char *role, enum permission permission);
 /* Whether people and tokens can have it. */
+/* Whether whoever has `role` may all that `other` may. */
+bool role_covers(const char *role, const char *other);
 bool role_is_for_people(const char *role);
 /* "job.read" */
 const char *permission_name(enum permission permission);

@@ -10,6 +10,7 @@
 #include "server/observe/feed.h"
 #include "server/observe/webhooks.h"
 #include "server/routes/web.h"
+#include "server/store/identities.h"
 #include "server/store/store.h"
 
 struct app {
@@ -38,8 +39,12 @@ handler_fn door;
 /* "site:NAME" or "person:NAME": the owner of what the caller uploads; 80 bytes. */
 void caller_owner(const struct caller *caller, char owner[80]);
 
+/* What the caller has shown, as the store knows it; its texts live as long as the caller and `kind`. */
+struct credential caller_credential(const struct caller *caller, char kind[16]);
+
 /* The prefix __Host- makes browsers take it from this host alone, over HTTPS. */
 #define SESSION_COOKIE "__Host-rounds"
+#define DEVICE_COOKIE  "__Host-rounds-device"
 
 /* live.c: a stream of what happens, to one job or to all (NULL). */
 bool wants_stream(const struct request *request);

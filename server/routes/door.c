@@ -5,17 +5,25 @@
 
 #include <string.h>
 
-static int check_caller(struct store_tx *tx, void *argument, struct rounds_error *error)
+struct credential caller_credential(const struct caller *caller, char kind[16])
 {
-	const struct caller *caller = argument;
 	const char *key = strchr(caller->credential, ':');
-	char kind[16] = "";
 	struct credential credential = { kind, "", caller->name, caller->role };
 
-	if (key && (size_t)(key - caller->credential) < sizeof(kind)) {
+	kind[0] = '\0';
+	if (key && key - caller->credential < 16) {
 		memcpy(kind, caller->credential, (size_t)(key - caller->credential));
+		kind[key - caller->credential] = '\0';
 		credential.key = key + 1;
 	}
+	return credential;
+}
+
+static int check_caller(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	char kind[16];
+	const struct credential credential = caller_credential(argument, kind);
+
 	return credential_check(tx, &credential, error);
 }
 

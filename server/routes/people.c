@@ -115,6 +115,10 @@ static enum outcome reply_session(struct request *request, const struct session 
 	reply_header(request, "Set-Cookie",
 		SESSION_COOKIE "=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Strict", session->secret,
 		SESSION_SECONDS);
+	if (session->device[0])
+		reply_header(request, "Set-Cookie",
+			DEVICE_COOKIE "=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Strict", session->device,
+			DEVICE_SECONDS);
 	return reply_json(request, 201, describe_session(session));
 }
 
@@ -123,13 +127,16 @@ enum outcome session_open(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	const char *name = "", *password = "";
+	struct attempt attempt = {
+		.address = request_address(request),
+		.device = request_cookie(request, DEVICE_COOKIE),
+	};
 	struct session session;
 
-	if (request_json(request, &body, &error) || json_get_text(body, "name", true, &name, &error) ||
-		json_get_text(body, "password", true, &password, &error))
+	if (request_json(request, &body, &error) || json_get_text(body, "name", true, &attempt.name, &error) ||
+		json_get_text(body, "password", true, &attempt.password, &error))
 		return reply_error(request, &error);
-	if (auth_sign_in(app->auth, name, password, request_address(request), &session, &error)) {
+	if (auth_sign_in(app->auth, &attempt, &session, &error)) {
 		log_warn("sign-in refused", "address", request_address(request), "reason", error.message, NULL);
 		return reply_error(request, &error);
 	}
@@ -186,12 +193,16 @@ enum outcome password_change(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	const char *old = "", *password = "";
+	struct attempt old = {
+		.name = request_caller(request)->name,
+		.address = request_address(request),
+		.device = request_cookie(request, DEVICE_COOKIE),
+	};
+	const char *password = "";
 
-	if (request_json(request, &body, &error) || json_get_text(body, "old", true, &old, &error) ||
+	if (request_json(request, &body, &error) || json_get_text(body, "old", true, &old.password, &error) ||
 		json_get_text(body, "password", true, &password, &error) ||
-		auth_change_password(
-			app->auth, request_caller(request)->name, old, password, request_address(request), &error))
+		auth_change_password(app->auth, &old, password, &error))
 		return reply_error(request, &error);
 	log_person("password changed", request_caller(request)->name, request);
 	return reply_empty(request, 204);

@@ -84,18 +84,28 @@ int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struc
 
 int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error)
 {
+	static const struct credential nobody = { "", "", NULL, NULL };
+	const struct credential *maker = token->maker ? token->maker : &nobody;
+
 	return db_run(tx, error,
-		"INSERT INTO token(id, name, role, hash, created_us, expires_us) VALUES(?1, ?2, ?3, ?4, ?5, "
-		"nullif(?6, 0))",
-		"ssssii", token->id, token->name, token->role, token->hash, clock_wall_us(), token->expires_us);
+		"INSERT INTO token(id, name, role, hash, created_us, expires_us, made_by, account)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7, CASE ?8 WHEN 'session' THEN ?7"
+		" WHEN 'token' THEN (SELECT account FROM token WHERE id = ?9) END)",
+		"ssssiisss", token->id, token->name, token->role, token->hash, clock_wall_us(), token->expires_us,
+		maker->name, maker->kind, maker->key);
 }
 
 int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error)
 {
 	return db_rows(tx, error, tokens,
-		"SELECT id, name, role, created_us AS \"created:time\", expires_us AS \"expires:time\""
+		"SELECT id, name, role, made_by, created_us AS \"created:time\", expires_us AS \"expires:time\""
 		" FROM token ORDER BY id",
 		"");
+}
+
+int token_list_made_by(struct store_tx *tx, const char *account, json_t **tokens, struct rounds_error *error)
+{
+	return db_rows(tx, error, tokens, "SELECT id, role FROM token WHERE account = ?1", "s", account);
 }
 
 int token_list_secrets(struct store_tx *tx, json_t **tokens, struct rounds_error *error)

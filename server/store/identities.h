@@ -33,22 +33,27 @@ must_check int site_moved(struct store_tx *tx, const char *name, int64_t receive
 /* Slots that running jobs do not take. */
 must_check int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error);
 
-/* Tokens are known by the digest of their secret alone. */
-struct new_token {
-	const char *id, *name, *role, *hash;
-	int64_t expires_us; /* 0: never */
-};
-must_check int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error);
-must_check int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
-/* For auth alone: {"id", "name", "role", "hash", "expires_us"} of each. */
-must_check int token_list_secrets(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
-must_check int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
-
 /* What a caller has shown, as the store knows it: a token's id, the digest of a session, a certificate's serial number. */
 struct credential {
 	const char *kind; /* "token", "session" or "certificate" */
 	const char *key, *name, *role;
 };
+
+/* Tokens are known by the digest of their secret alone. */
+struct new_token {
+	const char *id, *name, *role, *hash;
+	int64_t expires_us;             /* 0: never */
+	const struct credential *maker; /* NULL: this machine's administrator */
+};
+must_check int token_insert(struct store_tx *tx, const struct new_token *token, struct rounds_error *error);
+must_check int token_list(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
+/* For auth alone: {"id", "name", "role", "hash", "expires_us"} of each. */
+must_check int token_list_secrets(struct store_tx *tx, json_t **tokens, struct rounds_error *error);
+/* {"id", "role"} of those that an account has made, itself or with a token that it had made. */
+must_check int token_list_made_by(
+	struct store_tx *tx, const char *account, json_t **tokens, struct rounds_error *error);
+must_check int token_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
+
 /* ERROR_UNAUTHENTICATED if it no longer gives that name that role. */
 must_check int credential_check(struct store_tx *tx, const struct credential *credential, struct rounds_error *error);
 

@@ -141,7 +141,11 @@ static const char *const migrations[] = {
 	"CREATE UNIQUE INDEX invitation_by_id ON invitation(id);"
 	"ALTER TABLE invitation ADD COLUMN made_by TEXT;"
 	"ALTER TABLE invitation ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE invitation ADD COLUMN voided_us INTEGER;",
+	"ALTER TABLE invitation ADD COLUMN voided_us INTEGER;"
+	/* Whom a token names as its maker, and the account whose rights it ends with. */
+	"ALTER TABLE token ADD COLUMN made_by TEXT;"
+	"ALTER TABLE token ADD COLUMN account TEXT;"
+	"CREATE INDEX token_by_account ON token(account) WHERE account IS NOT NULL;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

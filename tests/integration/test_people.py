@@ -61,7 +61,7 @@ def test_from_a_set_up_link_to_signing_out(rounds, admin):
     rounds.restart()
     assert admin.api.get("/session")["name"] == "ann"
     assert admin.raw("DELETE", "/api/v1/session").status_code == 204
-    assert not list(admin.api.session.cookies)
+    assert [kept.name for kept in admin.api.session.cookies] == ["__Host-rounds-device"]
     other, third = Browser(rounds), Browser(rounds)
     other.sign_in("ann"), third.sign_in("ann")
     assert other.raw("DELETE", "/api/v1/session?everywhere=true").status_code == 204
@@ -168,6 +168,70 @@ def test_guessing_is_slowed_by_account_and_by_address(rounds, admin):
     assert Browser(rounds).sign_in("ann")["name"] == "ann"
     log = rounds.server.text()
     assert "sign-in refused" in log and "not the password" not in log and PASSWORD not in log
+
+
+def guess_until_slowed(rounds, name):
+    for _ in range(12):
+        try:
+            Browser(rounds).sign_in(name, "not the password")
+        except Problem as problem:
+            if problem.status == 429:
+                return
+    raise AssertionError("guesses are not slowed")
+
+
+def test_guesses_of_strangers_do_not_keep_out_who_has_signed_in_before(rounds, admin):
+    """Neither by account nor by address: a cookie of an earlier sign-in is counted for itself."""
+    eve = Browser(rounds)
+    eve.set_up(rounds.api.post("/users", {"name": "eve", "role": "viewer"})["setup_link"])
+    for name in ("ann", "eve", "nobody"):
+        guess_until_slowed(rounds, name)
+    with pytest.raises(Problem) as problem:
+        Browser(rounds).sign_in("ann")
+    assert problem.value.status == 429, "from elsewhere the right password waits"
+    assert admin.raw("DELETE", "/api/v1/session").status_code == 204
+    assert admin.sign_in("ann")["name"] == "ann"
+    for _ in range(5):  # whoever has stolen it guesses no faster than before
+        with pytest.raises(Problem) as problem:
+            admin.sign_in("ann", "not the password")
+        assert problem.value.status == 401
+    with pytest.raises(Problem) as problem:
+        admin.sign_in("ann")
+    assert problem.value.status == 429
+    # The way in for who has no such browser is an administrator's link, and it voids the cookies of before.
+    new = Browser(rounds)
+    new.set_up(rounds.api.post("/users/eve/reset")["setup_link"], "another horse entirely")
+    guess_until_slowed(rounds, "eve")
+    with pytest.raises(Problem) as problem:
+        eve.sign_in("eve", "another horse entirely")
+    assert problem.value.status == 429
+    assert new.sign_in("eve", "another horse entirely")["name"] == "eve"
+
+
+def test_a_token_names_its_maker_and_ends_with_the_makers_role(rounds, admin):
+    def token(maker, name, role):
+        made = maker.raw("POST", "/api/v1/tokens", json={"name": name, "role": role}).json()["token"]
+        return Api(rounds.url, rounds.data / "ca.pem", made)
+
+    eve = Browser(rounds)
+    eve.set_up(rounds.api.post("/users", {"name": "eve", "role": "admin"})["setup_link"])
+    high, low = token(eve, "high", "admin"), token(eve, "low", "viewer")
+    child = token(high, "child", "admin")  # made with a token that eve made
+    other = token(rounds.api, "other", "admin")
+    assert {t["name"]: t["made_by"] for t in rounds.api.get("/tokens")["items"]} == {
+        "admin": None, "high": "eve", "low": "eve", "child": "high", "other": "admin"}
+    rounds.api.call("PATCH", "/users/eve", json={"role": "viewer"})
+    for ended in (high, child):
+        with pytest.raises(Problem) as problem:
+            ended.get("/jobs")
+        assert problem.value.status == 401
+    assert low.get("/jobs") and other.get("/jobs")
+    rounds.api.call("DELETE", "/users/eve")
+    with pytest.raises(Problem) as problem:
+        low.get("/jobs")
+    assert problem.value.status == 401
+    rounds.api.post("/users", {"name": "eve", "role": "admin"})  # another person of that name gets none of them back
+    assert {t["name"] for t in rounds.api.get("/tokens")["items"]} == {"admin", "other"}
 
 
 def test_guessed_invitations_are_slowed(rounds):

@@ -92,6 +92,18 @@ static void open_auth(void **state, struct store **store, struct auth **auth)
 	assert_int_equal(auth_open(*store, auth, &error), 0);
 }
 
+static int sign_in(struct auth *auth, const char *name, const char *password, const char *address,
+	struct session *session, struct rounds_error *error)
+{
+	return auth_sign_in(auth, &(struct attempt){ name, password, address, NULL }, session, error);
+}
+
+static int change_password(
+	struct auth *auth, const char *old, const char *password, const char *address, struct rounds_error *error)
+{
+	return auth_change_password(auth, &(struct attempt){ "ann", old, address, NULL }, password, error);
+}
+
 static void an_account_from_its_link_to_its_end(void **state)
 {
 	struct store *store;
@@ -109,7 +121,7 @@ static void an_account_from_its_link_to_its_end(void **state)
 	assert_int_equal(auth_user_add(auth, "bob", "site", &other, &error), -1);
 	assert_string_equal(error.field, "role");
 	/* Nobody can sign in before a password was chosen. */
-	assert_int_equal(auth_sign_in(auth, "ann", "", "1.1.1.1", &session, &error), -1);
+	assert_int_equal(sign_in(auth, "ann", "", "1.1.1.1", &session, &error), -1);
 	assert_int_equal(auth_user_setup(auth, "guess", "correct horse", "2.2.2.2", &session, &error), -1);
 	assert_int_equal(auth_user_setup(auth, setup.secret, "short", "2.2.2.2", &session, &error), -1);
 	assert_int_equal(auth_user_setup(auth, setup.secret, "correct horse", "2.2.2.2", &session, &error), 0);
@@ -117,8 +129,8 @@ static void an_account_from_its_link_to_its_end(void **state)
 	assert_int_equal(auth_user_setup(auth, setup.secret, "correct house", "2.2.2.2", &second, &error), -1);
 	assert_int_equal(error.kind, ERROR_UNAUTHENTICATED); /* once */
 
-	assert_int_equal(auth_sign_in(auth, "ann", "wrong horse", "1.1.1.1", &second, &error), -1);
-	assert_int_equal(auth_sign_in(auth, "ann", "correct horse", "1.1.1.1", &second, &error), 0);
+	assert_int_equal(sign_in(auth, "ann", "wrong horse", "1.1.1.1", &second, &error), -1);
+	assert_int_equal(sign_in(auth, "ann", "correct horse", "1.1.1.1", &second, &error), 0);
 	assert_string_not_equal(session.secret, second.secret);
 	assert_string_not_equal(session.csrf, session.secret);
 	before = auth_revocations(auth);
@@ -136,13 +148,13 @@ static void an_account_from_its_link_to_its_end(void **state)
 	assert_int_equal(auth_session(auth, session.secret, &second, &error), 0);
 	assert_string_equal(second.role, "viewer");
 
-	assert_int_equal(auth_change_password(auth, "ann", "wrong horse", "battery staple", "1.1.1.1", &error), -1);
-	assert_int_equal(auth_change_password(auth, "ann", "correct horse", "battery staple", "1.1.1.1", &error), 0);
+	assert_int_equal(change_password(auth, "wrong horse", "battery staple", "1.1.1.1", &error), -1);
+	assert_int_equal(change_password(auth, "correct horse", "battery staple", "1.1.1.1", &error), 0);
 	assert_int_equal(auth_session(auth, session.secret, &second, &error), -1);
-	assert_int_equal(auth_sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), 0);
+	assert_int_equal(sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), 0);
 	assert_int_equal(auth_sign_out(auth, session.secret, true, &error), 0);
 	assert_int_equal(auth_user_reset(auth, "ann", &setup, &error), 0);
-	assert_int_equal(auth_sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), -1);
+	assert_int_equal(sign_in(auth, "ann", "battery staple", "1.1.1.1", &session, &error), -1);
 	assert_int_equal(auth_user_remove(auth, "ann", &error), 0);
 	assert_int_equal(auth_user_reset(auth, "ann", &setup, &error), -1);
 	assert_int_equal(error.kind, ERROR_NOT_FOUND);
@@ -180,7 +192,7 @@ static void *make_tokens(void *argument)
 	char secret[80], id[37];
 
 	while (!atomic_load(&churn->stop))
-		assert_int_equal(auth_token_new(churn->auth, "churn", "viewer", 0, secret, id, &error), 0);
+		assert_int_equal(auth_token_new(churn->auth, NULL, "churn", "viewer", 0, secret, id, &error), 0);
 	return NULL;
 }
 
@@ -207,7 +219,7 @@ static void what_is_removed_stays_removed(void **state)
 	for (int i = 0; i < CHURNS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, make_tokens, &churn), 0);
 	for (int i = 0; i < TIMES; i++) {
-		assert_int_equal(auth_token_new(auth, "victim", "admin", 0, secret, id, &error), 0);
+		assert_int_equal(auth_token_new(auth, NULL, "victim", "admin", 0, secret, id, &error), 0);
 		assert_int_equal(auth_token(auth, secret, &bearer, &error), 0);
 		assert_string_equal(bearer.id, id);
 		assert_int_equal(store_write(store, delete_token, id, &error), 0);
@@ -279,7 +291,7 @@ static void a_write_looks_at_who_asks(void **state)
 
 	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
 	assert_int_equal(auth_open(store, &auth, &error), 0);
-	assert_int_equal(auth_token_new(auth, "t", "admin", 0, secret, id, &error), 0);
+	assert_int_equal(auth_token_new(auth, NULL, "t", "admin", 0, secret, id, &error), 0);
 	store_attend(&witness);
 	assert_int_equal(store_write(store, touch, &done, &error), 0);
 	credential.role = "viewer";
@@ -293,12 +305,37 @@ static void a_write_looks_at_who_asks(void **state)
 	assert_int_equal(store_write(store, touch, &done, &error), 0);
 }
 
+/* A cookie is good for one account with one password, for half a year. */
+static void a_browser_that_has_signed_in_is_known(void **state)
+{
+	const int64_t day = 86400ll * 1000000;
+	char device[DEVICE_SIZE], nonce[33], other[DEVICE_SIZE];
+
+	device_new("ann", "scrypt$1", 10 * day, device);
+	assert_true(device_check(device, "ann", "scrypt$1", 10 * day, nonce));
+	assert_int_equal(strncmp(nonce, device, 32), 0);
+	assert_true(device_check(device, "ann", "scrypt$1", 189 * day, nonce));
+	assert_false(device_check(device, "ann", "scrypt$1", 191 * day, nonce));
+	assert_false(device_check(device, "bob", "scrypt$1", 10 * day, nonce));
+	assert_false(device_check(device, "ann", "scrypt$2", 10 * day, nonce));
+	assert_false(device_check(device, "ann", NULL, 10 * day, nonce));
+	assert_false(device_check(NULL, "ann", "scrypt$1", 10 * day, nonce));
+	for (size_t at = 0; at < strlen(device); at++) {
+		strcpy(other, device);
+		other[at] = other[at] == '1' ? '2' : '1';
+		assert_false(device_check(other, "ann", "scrypt$1", 10 * day, nonce));
+		other[at] = '\0';
+		assert_false(device_check(other, "ann", "scrypt$1", 10 * day, nonce));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(roles),
 		cmocka_unit_test(passwords),
 		cmocka_unit_test(guesses_are_slowed),
+		cmocka_unit_test(a_browser_that_has_signed_in_is_known),
 		unit_test_in_directory(what_is_removed_stays_removed),
 		unit_test_in_directory(a_proof_ends_with_the_password),
 		unit_test_in_directory(a_write_looks_at_who_asks),
