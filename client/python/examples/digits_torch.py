@@ -48,5 +48,5 @@ for task in rounds.tasks():  # federated
                 loss.backward()
                 optimizer.step()
         metrics["train_loss"] = loss.item()
-        print("this line goes to standard error, not into the protocol")
+        print("this line goes to the site's log, not into the protocol")
     rounds.send(model, metrics=metrics, num_samples=int((~kept_out).sum()))  # federated

@@ -11,10 +11,15 @@ At a site, a training script becomes federated with three lines::
 
 In a notebook, :class:`rounds.Client` submits jobs, watches them and fetches models as arrays.
 """
+from rounds import wire
+
+wire.take_over()  # before anything that may print
+
 from rounds.client import Client, Job, Problem
-from rounds.executor import NotFederated, Task, fail, log, progress, receive, send, tasks
+from rounds.executor import Task, fail, log, progress, receive, send, tasks
 from rounds.statistics import Statistics
 from rounds.weights import load, save
+from rounds.wire import NotFederated
 
 __all__ = ["Client", "Job", "NotFederated", "Problem", "Statistics", "Task", "fail", "load", "log", "progress", "receive", "save", "send",
            "tasks"]

@@ -1,8 +1,4 @@
-"""The script's side of the executor protocol (see client/README.md): tasks come in, models go out.
-
-`rounds-site` starts the script and speaks JSON lines with it on standard input and output. Both are taken over at the first
-call here: what the script prints goes to standard error, whose last lines the site tells when the script fails.
-"""
+"""The script's side of the executor protocol (see client/README.md): tasks come in, models go out."""
 from __future__ import annotations
 
 import fnmatch
@@ -10,83 +6,38 @@ import json
 import math
 import os
 import pathlib
-import socket
 import sys
-from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO
+import traceback
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
 
-from rounds import algorithms, estimators, frameworks, weights
-from rounds.failure import Failure
+from rounds import algorithms, estimators, frameworks, weights, wire
+from rounds.failure import KINDS, Failure, kind_of
 from rounds.weights import Weights
+from rounds.wire import NotFederated
 
-PROTOCOL = 1
 SCHEMA = "rounds.schema"
+_TOLD = 20000  # characters of a traceback, its end, that go to the site's log
 
-
-class NotFederated(RuntimeError):
-    """The script was not started by rounds-site."""
-
-
-class _Wire:
-    """The two pipes, taken away from print() and input(), or a socket."""
-
-    input: TextIO
-    output: TextIO
-
-    def __init__(self) -> None:
-        place = os.environ.get("ROUNDS_SOCKET")
-        if place:  # started by someone else: the site listens there
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(place)
-            self.input = self.socket.makefile("r", encoding="utf-8")
-            self.output = self.socket.makefile("w", encoding="utf-8")
-            sys.excepthook = _tell
-            return
-        if not os.environ.get("ROUNDS_PROTOCOL"):
-            raise NotFederated(
-                "this script was not started by rounds-site. Name it as an executor in site.json, or try it on this machine "
-                "with `rounds simulate`.")
-        self.input = os.fdopen(os.dup(0), "r", encoding="utf-8")
-        self.output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(2, 1)
-        os.close(null)
-        sys.excepthook = _tell
-
-    def say(self, **line: Any) -> None:
-        self.output.write(json.dumps(line) + "\n")
-        self.output.flush()
-
-    def hear(self) -> Optional[Dict[str, Any]]:
-        sys.stdout.flush()
-        line = self.input.readline()
-        return json.loads(line) if line else None
-
-
-def _tell(kind: Any, value: BaseException, trace: Any) -> None:
-    """The exception that ends the script is the task's error: what it says, and where in the script."""
-    place = ""
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if os.path.dirname(code.co_filename) != os.path.dirname(__file__):
-            place = f" ({os.path.basename(code.co_filename)}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    sys.__excepthook__(kind, value, value.__traceback__)
-    if _task is not None and not _task.done:
-        fail(f"{kind.__name__}: {value}{place}")
-
-
-_wire: Optional[_Wire] = None
 _task: Optional["Task"] = None
 
 
-def _connect() -> _Wire:
-    global _wire
-    if _wire is None:
-        _wire = _Wire()
-    return _wire
+def _tell(kind: Any, value: BaseException, trace: Any) -> None:
+    """The exception that ends the script is the task's error. What it says, which may be of the data, stays at the site."""
+    text = "".join(traceback.format_exception(kind, value, trace))
+    sys.__excepthook__(kind, value, trace)
+    if _task is None or _task.done or issubclass(kind, KeyboardInterrupt):
+        return
+    place = ""
+    for frame in traceback.extract_tb(trace):
+        if os.path.dirname(frame.filename) != os.path.dirname(__file__):
+            place = f" ({os.path.basename(frame.filename)}, line {frame.lineno})"
+    if _task.protocol < 2:  # there the message is told to the server
+        text = f"{value}{place}" if isinstance(value, Failure) else f"{kind.__name__}{place}; the site's log has its words"
+    else:
+        text = f"{text.rstrip()[-_TOLD:]}{place}"
+    fail(text, **kind_of(value))
 
 
 def _finite(metrics: Mapping[str, Any]) -> Dict[str, Optional[float]]:
@@ -120,6 +71,7 @@ class Task:
     def _take(self, document: Dict[str, Any]) -> None:
         self._document = document
         self._looked = False
+        self.protocol: int = document.get("protocol", 1)
         self.id: str = document["id"]
         self.job: str = document["job"]
         self.job_name: str = document["job_name"]
@@ -183,7 +135,7 @@ class Task:
         """
         if self._document["kind"] == "initialize":
             send(model)
-            document = _connect().hear()
+            document = wire.hear()
             if document is None:
                 raise SystemExit(0)
             self._take(document)
@@ -244,7 +196,8 @@ class Task:
 def receive() -> Optional[Task]:
     """Waits for the next task; None when the job needs this script no more. NotFederated outside rounds-site."""
     global _task
-    document = _connect().hear()
+    sys.excepthook = _tell
+    document = wire.hear()
     _task = Task(document) if document else None
     return _task
 
@@ -255,14 +208,14 @@ def tasks() -> Iterator[Task]:
         task = receive()
         if task is None:
             return
-        if task._document["kind"] == "evaluate" and os.path.exists(task._blind):
+        if task._document["kind"] == "evaluate" and os.path.exists(task._blind):  # in every rank
             _answer_blindly(task)
             continue
         try:
             yield task
         finally:
             if not task.done and sys.exc_info()[0] is None and _task is not None and not _task.done:
-                fail("the script went on to the next task without rounds.send")
+                fail("the script went on to the next task without rounds.send", kind="no_update")
 
 
 def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_samples: float = 1) -> None:
@@ -276,6 +229,9 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
         raise NotFederated("rounds.send answers a task: call rounds.receive() first")
     if task.done:
         raise RuntimeError("this task has been answered already")
+    if wire.rank() > 0:  # rank 0's answer counts
+        task.done = True
+        return
     if task._document["kind"] == "evaluate" and not task._looked:
         _answer_blindly(task)
         return
@@ -293,9 +249,12 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
         sent = _sendable(task, model, shared)
         if task._document["kind"] == "train":
             _keep_own(task, model, tensors, shared)
-        weights.save(sent, task._document["output"], {SCHEMA: task._texts[SCHEMA]} if SCHEMA in task._texts else None)
+        try:
+            weights.save(sent, task._document["output"], {SCHEMA: task._texts[SCHEMA]} if SCHEMA in task._texts else None)
+        except TypeError as error:  # a dtype that cannot travel
+            raise Failure("tensor", str(error)) from None
     task.done = True
-    _connect().say(type="result", weight=weight, metrics=values)
+    wire.connect().say(type="result", weight=weight, metrics=values)
 
 
 def _weight(num_samples: Any) -> float:
@@ -316,7 +275,7 @@ def _answer_blindly(task: Task) -> None:
                       "measured may be a model that it has trained. Train only `if task.should_train`")
     task.done = True
     log("the last model is not measured here: the script does not look at task.should_train")
-    _connect().say(type="result", weight=1.0, metrics={})
+    wire.connect().say(type="result", weight=1.0, metrics={})
 
 
 def _check_rows(task: Task, model: Any, num_samples: float) -> None:
@@ -367,16 +326,29 @@ def _keep_own(task: Task, model: Any, tensors: Weights, shared: Weights) -> None
 
 def progress(fraction: float, stage: str = "training", **metrics: Any) -> None:
     """Says how far it is, 0 to 1, and what is measured so far; people see it live."""
-    _connect().say(type="progress", stage=stage, fraction=float(fraction), metrics=_finite(metrics))
+    done = float(fraction)
+    wire.connect().say(type="progress", stage=str(stage), fraction=done if math.isfinite(done) else None, metrics=_finite(metrics))
 
 
 def log(message: str) -> None:
-    """A line for the site's log."""
-    _connect().say(type="log", message=str(message))
+    """A line for the site's log. What the script prints goes there, too."""
+    wire.connect().say(type="log", message=str(message))
 
 
-def fail(message: str, retry: bool = False) -> None:
-    """Answers the task with an error that people will read; `retry`: another try may help."""
+def fail(message: str = "", retry: bool = False, *, kind: str = "program", role: Optional[str] = None, row: Optional[int] = None,
+         column: Optional[int] = None, tensor: Optional[str] = None) -> None:
+    """Answers the task with an error.
+
+    What leaves the site is its `kind` (failure.KINDS) and where it is: `role`, which of the dataset's files ("path", "labels", or
+    another member of the dataset in site.json); `row` and `column` of that file, counted from 1, the header being row 1; `tensor`, a
+    tensor's name. `message` may say all that helps: it stays in the site's log. `retry`: another try may help.
+    """
+    if kind not in KINDS:
+        raise ValueError(f'there is no kind "{kind}"; there are {", ".join(KINDS)}')
+    if wire.rank() > 0:
+        raise RuntimeError(f"rank {wire.rank()} failed: {message or kind}")  # its end ends the others
     if _task is not None:
         _task.done = True
-    _connect().say(type="error", message=str(message), retry=retry)
+    place = {"role": role, "row": row, "column": column, "tensor": tensor}
+    wire.connect().say(type="error", kind=kind, message=str(message) or f"the script failed: {kind}", retry=bool(retry),
+                       **{name: value for name, value in place.items() if value is not None})

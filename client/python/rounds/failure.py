@@ -9,7 +9,7 @@ import numpy as np
 #: What a failure may be called; client/README.md says which is what.
 KINDS = ("cell", "header", "column", "encoding", "label", "category", "dataset", "schema", "too_few", "executor", "exit", "signal",
          "timeout", "output", "program", "unsupported", "no_update", "tensor", "not_finite", "weight", "metric", "result_refused",
-         "model", "download", "no_space", "no_memory", "policy", "internal")
+         "model", "download", "no_space", "no_memory", "params", "policy", "internal")
 
 
 class Failure(RuntimeError):
