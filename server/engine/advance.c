@@ -26,7 +26,13 @@ int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t ro
 {
 	struct new_event event = { .kind = kind, .site = site, .message = message, .round = round };
 
-	return event_add(tx, job, &event, error) || wake_job(engine, tx, job, error) ? -1 : 0;
+	return note_event(engine, tx, job, &event, error);
+}
+
+int note_event(struct engine *engine, struct store_tx *tx, const char *job, const struct new_event *event,
+	struct rounds_error *error)
+{
+	return event_add(tx, job, event, error) || wake_job(engine, tx, job, error) ? -1 : 0;
 }
 
 int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error)

@@ -171,6 +171,10 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 
 	int64_t begun = clock_steady_us();
 
+	if (!json_array_size(order->inputs))
+		return error_set(error, ERROR_UNPROCESSABLE,
+			"round %lld: no site that answered had any samples, so there is nothing to make a model of",
+			(long long)json_integer_or(order->round, "number", 0));
 	order->manifest = manifest_draft(order->round, order->inputs, order->previous);
 	if (!order->manifest)
 		return error_no_memory(error);

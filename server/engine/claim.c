@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* So many times an answer with a task may be lost on its way before the lease counts as a try that failed. */
+enum { LOST_ANSWERS = 5 };
+
 /* The claim with its facts checked and completed: what the files below need. */
 struct claiming {
 	struct engine *engine;
@@ -129,8 +132,32 @@ static json_t *task_document(const struct claiming *claiming, const json_t *blob
 		json_object_get(spec, "task_timeout_seconds"));
 }
 
+/*
+ * The site holds a lease that it does not know of. Where it has worked under it, that was a try: it was killed, or dropped
+ * what it had. Else the answer was lost on its way, and it gets the task again: at once the first time, then after a rest.
+ */
+static int lose(struct claiming *claiming, struct store_tx *tx, bool *again, struct rounds_error *error)
+{
+	const json_t *task = claiming->task;
+	int64_t attempts = json_integer_or(task, "attempts", 1);
+	const struct task_fault fault = { .reason = "the site has begun anew and no longer knows of this task" };
+	const struct task_change change = { .reason = fault.reason, .not_before = rest_until(attempts - 1) };
+
+	*again = false;
+	if (json_integer_or(task, "heard", 0) || attempts >= LOST_ANSWERS)
+		return task_failed_in(claiming->engine, tx, task, &fault, error);
+	*again = attempts == 1;
+	if (*again)
+		return 0;
+	return task_move(tx, json_text_or(task, "id", ""), "leased", TASK_PENDING, &change, error) ||
+			       kick_after(claiming->engine, tx, error)
+		       ? -1
+		       : 0;
+}
+
 static int lease(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
+	bool again = true;
 	struct claiming *claiming = argument;
 	json_auto_t *blob = NULL;
 	struct task_change change = { 0 };
@@ -143,6 +170,10 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	if (find_task(tx, claiming, error))
 		return -1;
 	if (!claiming->task)
+		return 0;
+	if (!strcmp(json_text_or(claiming->task, "state", ""), "leased") && lose(claiming, tx, &again, error))
+		return -1;
+	if (!again)
 		return 0;
 	id = json_text_or(claiming->task, "id", "");
 	round = json_integer_or(claiming->task, "round", 0);

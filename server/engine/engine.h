@@ -99,6 +99,10 @@ must_check int engine_claim(
 
 bool engine_claim_is_newest(struct engine *engine, const struct claim *claim);
 
+/*
+ * What a site reports of its task; a body that is NULL was no JSON object. A report is never refused without an end: what is
+ * wrong beside the result is left out and said in the job's events, else the task fails with the reason.
+ */
 /* Extends the lease; *answer says until when. ERROR_CONFLICT if the task is no longer the site's to do. */
 must_check int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body,
 	json_t **answer, struct rounds_error *error);

@@ -5,6 +5,7 @@
 #include "server/aggregate/aggregate.h"
 #include "server/engine/engine.h"
 #include "server/engine/workflow.h"
+#include "server/store/rounds.h"
 #include "server/store/states.h"
 
 #include <pthread.h>
@@ -33,6 +34,8 @@ must_check int job_end(struct engine *engine, struct store_tx *tx, const json_t 
 	const char *reason, struct rounds_error *error);
 must_check int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t round, const char *kind,
 	const char *site, const char *message, struct rounds_error *error);
+must_check int note_event(struct engine *engine, struct store_tx *tx, const char *job, const struct new_event *event,
+	struct rounds_error *error);
 must_check int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error);
 must_check int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error);
 /* A site has told how far it is: no event, but worth showing. */
@@ -52,11 +55,19 @@ must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const js
 must_check int job_resume_in(
 	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error);
 
-/* tasks.c: the task failed at its site; it is tried again or has failed for good. */
-must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task, bool for_good,
-	const char *reason, struct rounds_error *error);
+/* tasks.c: the task failed at its site; it is tried again after a rest or has failed for good. */
+struct task_fault {
+	const char *reason;    /* for people */
+	const json_t *failure; /* as the site told it, where it did (common/failure.h); may be NULL */
+	bool for_good;         /* no other try */
+};
+must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task,
+	const struct task_fault *fault, struct rounds_error *error);
 
-/* logs.c: a task's log lines, checked; what is too much for one round is let go. */
+/* Until when a task rests after so many failures (steady time). */
+int64_t rest_until(int64_t failures);
+
+/* logs.c: a task's log lines; what is no text, too long or too much for one round is let go. */
 must_check int keep_log(struct engine *engine, struct store_tx *tx, const json_t *task, const json_t *lines,
 	struct rounds_error *error);
 

@@ -29,7 +29,7 @@ static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *r
 	json_array_foreach (results, i, result) {
 		json_auto_t *tasks = NULL;
 
-		if (task_list_done(tx, json_text_or(job, "id", ""), json_integer_or(result, "round", 0),
+		if (task_list_inputs(tx, json_text_or(job, "id", ""), json_integer_or(result, "round", 0),
 			    json_text_or(round, "kind", ""), &tasks, error))
 			return -1;
 		json_array_foreach (tasks, j, task)
@@ -58,7 +58,7 @@ int round_inputs(
 
 	if (results)
 		return chosen_inputs(tx, job, round, results, inputs, error);
-	if (task_list_done(tx, json_text_or(job, "id", ""), json_integer_or(round, "number", 0),
+	if (task_list_inputs(tx, json_text_or(job, "id", ""), json_integer_or(round, "number", 0),
 		    json_text_or(round, "kind", ""), &tasks, error))
 		return -1;
 	count = json_array_size(tasks);

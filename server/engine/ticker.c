@@ -16,8 +16,8 @@
 /* A job that paused for want of space goes on when its model would fit twice, and this. */
 #define SPACE_BESIDE (UINT64_C(4) << 20)
 
-static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, bool for_good,
-	const char *reason, struct rounds_error *error)
+static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *tasks, const struct task_fault *fault,
+	struct rounds_error *error)
 {
 	size_t i;
 	json_t *task;
@@ -29,7 +29,7 @@ static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *t
 		if (task_find(tx, json_text_or(task, "id", ""), &now, error))
 			return -1;
 		if (!state_is_final(&task_machine, json_text_or(now, "state", "")) &&
-			task_failed_in(engine, tx, now, for_good, reason, error))
+			task_failed_in(engine, tx, now, fault, error))
 			return -1;
 	}
 	return 0;
@@ -37,20 +37,38 @@ static int fail_each(struct engine *engine, struct store_tx *tx, const json_t *t
 
 static int expire_leases(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
 {
+	const struct task_fault fault = { .reason = "its lease ran out: nothing was heard of the site" };
 	json_auto_t *tasks = NULL;
 
 	if (task_list_expired(tx, clock_steady_us(), &tasks, error))
 		return -1;
-	return fail_each(engine, tx, tasks, false, "its lease ran out: nothing was heard of the site", error);
+	return fail_each(engine, tx, tasks, &fault, error);
 }
 
 static int fail_orphans(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
 {
+	const struct task_fault fault = { .reason = "the site was removed", .for_good = true };
 	json_auto_t *tasks = NULL;
 
 	if (task_list_orphaned(tx, &tasks, error))
 		return -1;
-	return fail_each(engine, tx, tasks, true, "the site was removed", error);
+	return fail_each(engine, tx, tasks, &fault, error);
+}
+
+/* Tasks that have rested: their sites may have them again. */
+static int end_rests(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
+{
+	json_auto_t *tasks = NULL;
+	size_t i;
+	json_t *task;
+
+	if (task_list_rested(tx, clock_steady_us(), &tasks, error))
+		return -1;
+	json_array_foreach (tasks, i, task)
+		if (task_end_rest(tx, json_text_or(task, "id", ""), error) ||
+			wake_site(engine, tx, json_text_or(task, "site", ""), error))
+			return -1;
+	return 0;
 }
 
 static int fire_timers(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
@@ -97,7 +115,7 @@ static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct engine *engine = argument;
 
-	return expire_leases(engine, tx, error) || fail_orphans(engine, tx, error) ||
+	return expire_leases(engine, tx, error) || end_rests(engine, tx, error) || fail_orphans(engine, tx, error) ||
 			       fire_timers(engine, tx, error) || resume_held(engine, tx, error) ||
 			       schedule(engine, tx, error) || watch_silence(engine, tx, error)
 		       ? -1
@@ -108,7 +126,7 @@ static int next_due(struct store_tx *tx, void *argument, struct rounds_error *er
 {
 	int64_t *due = argument, lease, timer;
 
-	if (task_next_expiry(tx, &lease, error) || timer_next(tx, &timer, error))
+	if (task_next_due(tx, &lease, error) || timer_next(tx, &timer, error))
 		return -1;
 	*due = lease < timer ? lease : timer;
 	return 0;

@@ -1,6 +1,7 @@
 #include "server/routes/app.h"
 
 #include "common/json.h"
+#include "common/log.h"
 
 #include <stdio.h>
 
@@ -55,15 +56,17 @@ enum outcome task_claim(struct request *request, void *context)
 typedef int report_fn(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,
 	struct rounds_error *error);
 
+/* What is no JSON is told to the engine too: a site that cannot say what came of its task would begin it anew for ever. */
 static enum outcome report(struct request *request, struct app *app, report_fn *fn)
 {
-	struct rounds_error error = { 0 };
+	struct rounds_error error = { 0 }, unreadable;
 	json_auto_t *body = NULL;
 	json_t *answer = NULL;
 
-	if (request_json(request, &body, &error) ||
-		fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer,
-			&error))
+	if (request_json(request, &body, &unreadable))
+		log_info("a site sent what is no JSON", "site", request_caller(request)->name, "reason",
+			unreadable.message, NULL);
+	if (fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer, &error))
 		return reply_error(request, &error);
 	return reply_json(request, 200, answer);
 }

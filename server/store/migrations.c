@@ -145,7 +145,12 @@ static const char *const migrations[] = {
 	/* Whom a token names as its maker, and the account whose rights it ends with. */
 	"ALTER TABLE token ADD COLUMN made_by TEXT;"
 	"ALTER TABLE token ADD COLUMN account TEXT;"
-	"CREATE INDEX token_by_account ON token(account) WHERE account IS NOT NULL;",
+	"CREATE INDEX token_by_account ON token(account) WHERE account IS NOT NULL;"
+	/* What failed and where, as the site told it; a task rests before it is tried again (`not_before`: steady time). */
+	"ALTER TABLE task ADD COLUMN failure TEXT;"
+	"ALTER TABLE task ADD COLUMN not_before INTEGER;"
+	"ALTER TABLE task ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX task_resting ON task(not_before) WHERE not_before IS NOT NULL;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

@@ -5,12 +5,12 @@
 #include "server/store/db.h"
 
 /* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
-#define COLUMNS                                                                                                             \
-	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                        \
-	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                             \
-	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"          \
-	" task.metrics AS \"metrics:json\", task.timings AS \"timings:json\", task.result AS \"result:json\", task.reason," \
-	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                          \
+#define COLUMNS                                                                                                                                               \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                                                          \
+	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                                                               \
+	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"                                            \
+	" task.metrics AS \"metrics:json\", task.timings AS \"timings:json\", task.result AS \"result:json\", task.reason, task.failure AS \"failure:json\"," \
+	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                                                            \
 	" task.finished_us AS \"finished:time\""
 
 int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error)
@@ -56,7 +56,7 @@ int task_next(struct store_tx *tx, const char *site, json_t **task, struct round
 	return db_first(tx, error, task,
 		"SELECT " COLUMNS
 		" FROM task INDEXED BY task_open CROSS JOIN job ON job.id = task.job WHERE task.site = ?1"
-		" AND task.state IN ('pending', 'leased') AND task.state = 'pending'"
+		" AND task.state IN ('pending', 'leased') AND task.state = 'pending' AND task.not_before IS NULL"
 		" AND job.state = 'running' ORDER BY job.priority DESC, task.id LIMIT 1",
 		"s", site);
 }
@@ -64,8 +64,9 @@ int task_next(struct store_tx *tx, const char *site, json_t **task, struct round
 int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task INDEXED BY task_open WHERE site = ?1"
-		" AND state IN ('pending', 'leased') AND state = 'leased' ORDER BY id",
+		"SELECT " COLUMNS ", heard FROM task INDEXED BY task_open CROSS JOIN job ON job.id = task.job"
+		" WHERE task.site = ?1 AND task.state IN ('pending', 'leased') AND task.state = 'leased'"
+		" AND job.state = 'running' ORDER BY task.id",
 		"s", site);
 }
 
@@ -112,21 +113,41 @@ int task_list_open(struct store_tx *tx, const char *job, int64_t round, json_t *
 		"sii", job, round, round < 0 ? INT64_MAX : round);
 }
 
-int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
+int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
 		"SELECT " COLUMNS
-		" FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
+		" FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' AND weight > 0 ORDER BY site",
 		"sis", job, round, kind);
 }
 
-int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error)
+int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
-	return db_integer(tx, error, INT64_MAX, due,
-		"SELECT min(lease_due) FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
-		" WHERE task.state = 'leased' AND job.state <> 'paused'",
-		"");
+	return db_rows(tx, error, tasks,
+		"SELECT id, site FROM task INDEXED BY task_resting WHERE not_before IS NOT NULL AND not_before <= ?1",
+		"i", now);
+}
+
+int task_end_rest(struct store_tx *tx, const char *id, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE task SET not_before = NULL WHERE id = ?1", "s", id);
+}
+
+int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error)
+{
+	int64_t rest;
+
+	if (db_integer(tx, error, INT64_MAX, &rest,
+		    "SELECT min(not_before) FROM task INDEXED BY task_resting WHERE not_before IS NOT NULL", "") ||
+		db_integer(tx, error, INT64_MAX, due,
+			"SELECT min(lease_due) FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+			" WHERE task.state = 'leased' AND job.state <> 'paused'",
+			""))
+		return -1;
+	if (rest < *due)
+		*due = rest;
+	return 0;
 }
 
 int task_needs_model(
@@ -147,7 +168,7 @@ int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct t
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET lease_due = ?2, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction),"
+		"UPDATE task SET lease_due = ?2, heard = 1, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction),"
 		" metrics = ifnull(?5, metrics)"
 		" WHERE id = ?1 AND state = 'leased'",
 		"sisdj", id, due, progress->stage, progress->fraction, progress->metrics);
@@ -158,8 +179,8 @@ static int to_pending(struct store_tx *tx, const char *id, const char *from, con
 {
 	return db_run(tx, error,
 		"UPDATE task SET state = 'pending', lease_due = NULL, failures = failures + ?3, reason = ?4, stage = NULL,"
-		" fraction = NULL WHERE id = ?1 AND state = ?2",
-		"ssis", id, from, (int64_t)change->failed, change->reason);
+		" fraction = NULL, not_before = nullif(?5, 0), failure = ?6 WHERE id = ?1 AND state = ?2",
+		"ssisij", id, from, (int64_t)change->failed, change->reason, change->not_before, change->failure);
 }
 
 static int to_leased(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
@@ -167,7 +188,7 @@ static int to_leased(struct store_tx *tx, const char *id, const char *from, cons
 {
 	return db_run(tx, error,
 		"UPDATE task SET state = 'leased', lease_due = ?3, attempts = attempts + 1, leased_us = ?4,"
-		" stage = 'received', fraction = 0 WHERE id = ?1 AND state = ?2",
+		" stage = 'received', fraction = 0, heard = 0, not_before = NULL WHERE id = ?1 AND state = ?2",
 		"ssii", id, from, change->lease_due, clock_wall_us());
 }
 
@@ -178,29 +199,31 @@ static int to_done(struct store_tx *tx, const char *id, const char *from, const 
 
 	return db_run(tx, error,
 		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?3, weight = ?4, metrics = ?5, result = ?6,"
-		" stage = NULL, fraction = 1, reason = NULL, finished_us = ?7, timings = ?8 WHERE id = ?1 AND state = ?2",
+		" stage = NULL, fraction = 1, reason = NULL, failure = NULL, not_before = NULL, finished_us = ?7,"
+		" timings = ?8 WHERE id = ?1 AND state = ?2",
 		"sssdjjij", id, from, result->update, result->weight, result->metrics, result->answer,
 		clock_wall_us(), result->timings);
 }
 
-static int close_as(struct store_tx *tx, const char *id, const char *from, const char *to, const char *reason,
-	struct rounds_error *error)
+static int close_as(struct store_tx *tx, const char *id, const char *from, const char *to,
+	const struct task_change *change, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET state = ?3, lease_due = NULL, reason = ?4, finished_us = ?5 WHERE id = ?1 AND state = ?2",
-		"ssssi", id, from, to, reason, clock_wall_us());
+		"UPDATE task SET state = ?3, lease_due = NULL, failures = failures + ?4, reason = ?5, finished_us = ?6,"
+		" not_before = NULL, failure = ?7 WHERE id = ?1 AND state = ?2",
+		"sssisij", id, from, to, (int64_t)change->failed, change->reason, clock_wall_us(), change->failure);
 }
 
 static int to_failed(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
 	struct rounds_error *error)
 {
-	return close_as(tx, id, from, "failed", change->reason, error);
+	return close_as(tx, id, from, "failed", change, error);
 }
 
 static int to_cancelled(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
 	struct rounds_error *error)
 {
-	return close_as(tx, id, from, "cancelled", change->reason, error);
+	return close_as(tx, id, from, "cancelled", change, error);
 }
 
 int task_move(struct store_tx *tx, const char *id, const char *from, enum task_state to,
@@ -223,7 +246,10 @@ int task_move(struct store_tx *tx, const char *id, const char *from, enum task_s
 
 int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE task SET lease_due = ?1 + lease_us WHERE state = 'leased'", "i", now);
+	return db_run(tx, error, "UPDATE task SET lease_due = ?1 + lease_us WHERE state = 'leased'", "i", now) ||
+			       db_run(tx, error, "UPDATE task SET not_before = NULL WHERE not_before IS NOT NULL", "")
+		       ? -1
+		       : 0;
 }
 
 int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error)

@@ -28,20 +28,23 @@ must_check int task_list_now(
 
 /* The first task a site should do next, of running jobs only; *task is NULL if there is none. */
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
-/* What the site holds a lease on, of any job. */
+/* What the site holds a lease on, of running jobs; also with `heard`: whether it has said since that it works. */
 must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
 /* Unfinished tasks of sites that were removed. */
 must_check int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error);
 must_check int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
 must_check int task_list_open(
 	struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
-/* What was accepted in a round, in the order of the sites' names. */
-must_check int task_list_done(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
+/* What was accepted in a round and had samples, in the order of the sites' names. */
+must_check int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
 /* Open tasks of running jobs, or of one job: {"id", "job", "round", "kind", "site", "state", "created", "leased"} by job and site. */
 must_check int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error);
-/* When the next lease runs out; INT64_MAX if none does. */
-must_check int task_next_expiry(struct store_tx *tx, int64_t *due, struct rounds_error *error);
+/* {"id", "site"} of those that have rested until now. */
+must_check int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
+must_check int task_end_rest(struct store_tx *tx, const char *id, struct rounds_error *error);
+/* When the next lease runs out or a rest is over; INT64_MAX if none does. */
+must_check int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error);
 /* Whether a model, or what goes with one, belongs to work that the site may still do or has just done. */
 must_check int task_needs_model(
 	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
@@ -64,14 +67,16 @@ struct task_result {
 struct task_change {
 	int64_t lease_due;                /* to leased */
 	bool failed;                      /* to pending: counts as a failure */
+	int64_t not_before;               /* to pending: it rests until then (steady time); 0: it does not */
 	const char *reason;               /* to pending, failed and cancelled; may be NULL */
+	const json_t *failure;            /* to pending and failed: as the site told it; may be NULL */
 	const struct task_result *result; /* to done */
 };
 /* From the state that the row was read in: ERROR_CONFLICT if the table does not allow it, or the row has moved since. */
 must_check int task_move(struct store_tx *tx, const char *id, const char *from, enum task_state to,
 	const struct task_change *change, struct rounds_error *error);
 
-/* After the machine has booted anew: every lease is granted again from `now`. */
+/* After the machine has booted anew: every lease is granted again from `now`, and what rested has rested. */
 must_check int task_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
 must_check int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_error *error);
 /* [{"state", "count"}] of those that are not over. */

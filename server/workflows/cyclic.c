@@ -128,6 +128,11 @@ static void hand_over(const struct job_view *job, const struct event *event, jso
 	if (measured(job, event, state, plan))
 		return;
 	plan_metrics(plan, event, event->round - 1);
+	if (event->weight <= 0) {
+		plan_note(plan, event->round, "%s had no samples and is passed over", event->site);
+		end_visit(job, event->round, state, plan);
+		return;
+	}
 	plan_aggregate(plan, event->round, "train", &(const struct aggregate_plan){ .method = job->workflow->rules });
 }
 

@@ -112,7 +112,7 @@ static void settle(const struct job_view *job, json_t *state, struct plan *plan)
 	if (have >= (size_t)json_integer_or(job->params, "buffer", 3) || (nobody_works && have > 0))
 		make_version(job, state, plan);
 	else if (nobody_works)
-		plan_fail(plan, "no site is left that can train");
+		plan_fail(plan, "no site is left that can train and has samples");
 }
 
 /* Whether the event is of the last model's evaluation. */
@@ -134,8 +134,9 @@ static void take_result(const struct job_view *job, const struct event *event, j
 	if (evaluated(job, event, state, plan))
 		return;
 	plan_metrics(plan, event, event->round - 1);
-	json_array_append_new(json_object_get(state, "buffer"),
-		json_pack("{s:s, s:I}", "site", event->site, "round", (json_int_t)event->round));
+	if (event->weight > 0)
+		json_array_append_new(json_object_get(state, "buffer"),
+			json_pack("{s:s, s:I}", "site", event->site, "round", (json_int_t)event->round));
 	json_object_del(json_object_get(state, "working"), event->site);
 	if (event->round < round_of(state))
 		give_work(state, event->site, plan);

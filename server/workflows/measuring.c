@@ -17,7 +17,7 @@ void measuring_means(
 		json_t *value;
 
 		json_object_foreach (json_object_get(result, "metrics"), name, value) {
-			if (!json_is_number(value))
+			if (!json_is_number(value) || weight <= 0)
 				continue;
 			json_object_set_new(means, name,
 				json_real(json_number_or(means, name, 0) + weight * json_number_value(value)));

@@ -6,7 +6,7 @@
  *
  * Before it trains, a site measures the model that it was given, so the metrics of the model of round r arrive with
  * the updates of round r + 1; metrics named train_* are of the site's own training and belong to its round. After
- * the last round the model is evaluated at every site.
+ * the last round the model is evaluated at every site. A site that had no samples (weight 0) has answered, but is no input.
  *
  * State: {"phase", "round", "model", "control", "cohort": [site], "results": {site: {"weight", "metrics", "distance"}},
  *         "lost": [site], "skipped": [site], "best", "since_best"}; whom a person has skipped is in the cohort no more
@@ -16,6 +16,7 @@
 #include "common/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 void training_check(const json_t *given, json_t *faults)
@@ -180,20 +181,36 @@ static json_t *aggregator_params(const json_t *given)
 	return params;
 }
 
+/* The results of sites that had samples: a new reference. */
+static json_t *with_samples(const json_t *results)
+{
+	json_t *some = json_object(), *result;
+	const char *site;
+
+	json_object_foreach ((json_t *)(uintptr_t)results, site, result)
+		if (json_number_or(result, "weight", 0) > 0)
+			json_object_set(some, site, result);
+	return some;
+}
+
 /* What is known of the round goes to the algorithm; without one, the job's aggregator makes the next model. */
 static void combine(const struct job_view *job, const json_t *state, struct plan *plan)
 {
+	json_auto_t *results = with_samples(json_object_get(state, "results"));
 	struct combination how = {
 		.method = json_text_or(job->params, "aggregator", "weighted_mean"),
-		.results = json_object_get(state, "results"),
+		.results = results,
 	};
 	const json_t *skipped = json_object_get(state, "skipped");
 	struct aggregate_plan asked = { 0 };
 	char fault[300] = "";
 
+	if (!json_object_size(results))
+		snprintf(fault, sizeof(fault), "round %lld: none of the %zu sites that answered had any samples",
+			(long long)round_of(state), answered(state));
 	if (strcmp(how.method, "weighted_mean") != 0)
 		how.params = aggregator_params(job->params);
-	if (rules_of(job)->combine)
+	if (rules_of(job)->combine && !fault[0])
 		rules_of(job)->combine(job, &how, fault, sizeof(fault));
 	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step, .skipped = skipped };
 	if (fault[0])

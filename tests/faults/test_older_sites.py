@@ -43,6 +43,8 @@ def test_a_data_directory_of_the_first_release_goes_on_to_the_same_bits(older):
     delivered = {name: [t["site"] for t in rounds.tasks(entry["job"], round=2) if t["state"] == "done"]
                  for name, entry in expected.items()}
     assert delivered == {"over": ["a", "b"], "paused": ["a"], "midway": ["a"]}, "what was delivered is there"
+    for name in "ab":
+        rounds.join(name, replace=True)
     sites = [OlderSite(rounds, name) for name in "ab"]
     for site in sites:
         site.facts["slots"] = 2

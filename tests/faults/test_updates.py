@@ -119,19 +119,6 @@ def test_the_site_shows_why_its_update_was_refused(rounds):
     wait_until(lambda: 'tensor \\"w\\" holds a value that is not finite' in a.text(), what="the site's log")
 
 
-@pytest.mark.parametrize("weight", [0, -1, "many", None])
-def test_a_weight_must_be_a_positive_number(rounds, weight):
-    (a,), job, (task,) = begin(rounds, "a")
-    update = a.upload(save({"w": W}))
-    if weight is None:
-        response = a.raw("POST", f"/api/v1/tasks/{task['id']}/result", headers={"Content-Type": "application/json"},
-                         data=f'{{"update": "{update}", "weight": NaN}}')
-        assert response.status_code == 400
-    else:
-        assert refused(lambda: a.result(task, update, weight=weight), "invalid", 400)["field"] == "weight"
-    assert a.result(task, update, weight=1)["accepted"]
-
-
 def test_no_site_buys_the_round_with_a_number(rounds):
     sites, job, tasks = begin(rounds, "a", "b", "c", params={"rounds": 1, "evaluate_last": False}, max_weight_share=0.5)
     for site, task, weight, step in zip(sites, tasks, [1e12, 1, 1], [3, 0, 0]):

@@ -221,12 +221,12 @@ class Deployment:
         assert self.server.stop() == 0, self.server.text()
         return self.start(*options, env=env)
 
-    def join(self, name, url=None):
+    def join(self, name, url=None, replace=False):
         """A key and a certificate by the real `rounds-site join`; returns the state directory."""
         state = self.home / name
         if (state / "site.pem").exists():
             return state
-        invitation = self.api.post("/invitations", {"site": name})["invitation"]
+        invitation = self.api.post("/invitations", {"site": name, **({"replace": True} if replace else {})})["invitation"]
         done = subprocess.run([BUILD / "client/rounds-site", "join", url or self.url, "--state-dir", state],
                               input=invitation, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

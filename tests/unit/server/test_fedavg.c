@@ -122,6 +122,31 @@ static void a_quorum_closes_the_round_after_its_grace(void **state)
 	end(&s);
 }
 
+static void a_site_without_samples_counts_for_the_quorum_and_in_no_mean(void **state)
+{
+	struct story s = begin("fedavg", "{'rounds': 1}", "M0", two);
+	json_auto_t *metrics = from_single_quotes("{'auc': 0.5}");
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, result("a", 1, "Ua", 0, metrics));
+	expect(&s, "{'do': 'metric', 'round': 0, 'site': 'a', 'name': 'auc', 'value': 0.5}");
+	tell(&s, result("b", 1, "Ub", 2, NULL));
+	s.next += 3; /* no metric of the whole: nobody with samples told one */
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	end(&s);
+
+	s = begin("scaffold", "{'rounds': 1}", "M0", two); /* an algorithm hears of those with samples alone */
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, result("a", 1, "Ua", 0, NULL));
+	tell(&s, result("b", 1, "Ub", 0, NULL));
+	s.next += 3;
+	expect(&s,
+		"{'do': 'fail', 'round': -1, 'text': 'round 1: none of the 2 sites that answered had any samples'}");
+	end(&s);
+}
+
 static void a_deadline_without_a_quorum_fails_the_job(void **state)
 {
 	struct story s = begin("fedavg", "{'quorum': 2, 'deadline_seconds': 60}", "M0", three);
@@ -192,6 +217,7 @@ int main(void)
 		cmocka_unit_test(metrics_belong_to_the_model_they_measure),
 		cmocka_unit_test(it_stops_when_the_key_metric_does_not_improve),
 		cmocka_unit_test(a_quorum_closes_the_round_after_its_grace),
+		cmocka_unit_test(a_site_without_samples_counts_for_the_quorum_and_in_no_mean),
 		cmocka_unit_test(a_deadline_without_a_quorum_fails_the_job),
 		cmocka_unit_test(failures_are_tolerated_while_a_quorum_is_possible),
 		cmocka_unit_test(parameters_that_do_not_go_together),

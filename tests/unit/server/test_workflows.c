@@ -189,6 +189,35 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 	end(&s);
 }
 
+static struct event without_samples(const char *site, int64_t round)
+{
+	struct event event = trained(site, round, "U");
+
+	event.weight = 0;
+	return event;
+}
+
+static void who_has_no_samples_is_passed_over(void **state)
+{
+	struct story s = begin("cyclic", "{'rounds': 1}", "M0", two);
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, without_samples("a", 1));
+	expect(&s, "{'do': 'note', 'round': 1, 'text': 'a had no samples and is passed over'}");
+	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M0'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M0'}");
+	end(&s);
+
+	s = begin("fedbuff", "{'rounds': 1, 'buffer': 1}", "M0", two);
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, without_samples("a", 1)); /* no change that could fill the buffer */
+	tell(&s, without_samples("b", 1));
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site is left that can train and has samples'}");
+	end(&s);
+}
+
 static void fedbuff_waits_for_nobody(void **state)
 {
 	struct story s = begin("fedbuff", "{'rounds': 2, 'buffer': 2}", "M0", three);
@@ -207,7 +236,7 @@ static void fedbuff_waits_for_nobody(void **state)
 	tell(&s, lost("b", 2, "train"));
 	tell(&s, lost("c", 2, "train"));
 	tell(&s, lost("a", 1, "train"));
-	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site is left that can train'}");
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site is left that can train and has samples'}");
 	end(&s);
 }
 
@@ -270,6 +299,7 @@ int main(void)
 		cmocka_unit_test(the_best_lap_is_known),
 		cmocka_unit_test(a_random_order_is_a_permutation_of_every_lap),
 		cmocka_unit_test(fedprox_tells_its_mu_and_scaffold_its_variate),
+		cmocka_unit_test(who_has_no_samples_is_passed_over),
 		cmocka_unit_test(fedbuff_waits_for_nobody),
 		cmocka_unit_test(fedbuff_ends_with_a_look_at_its_last_version),
 		cmocka_unit_test(a_matrix_lacks_what_failed),
