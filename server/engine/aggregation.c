@@ -192,7 +192,8 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 }
 
 struct report {
-	const char *id;
+	struct engine *engine;
+	const char *id, *job;
 	const json_t *report;
 };
 
@@ -200,13 +201,17 @@ static int store_report(struct store_tx *tx, void *argument, struct rounds_error
 {
 	struct report *report = argument;
 
-	return verification_finish(tx, report->id, report->report, error);
+	return verification_finish(tx, report->id, report->report, error) ||
+			       wake_job(report->engine, tx, report->job, error)
+		       ? -1
+		       : 0;
 }
 
 static int do_verification(struct engine *engine, const json_t *verification, struct rounds_error *error)
 {
 	json_auto_t *report = NULL;
-	struct report stored = { json_text_or(verification, "id", ""), NULL };
+	struct report stored = { engine, json_text_or(verification, "id", ""), json_text_or(verification, "job", ""),
+		NULL };
 
 	if (verify_job(engine, json_text_or(verification, "job", ""), &report, error))
 		return -1;

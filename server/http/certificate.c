@@ -4,12 +4,15 @@
  */
 #include "server/http/request.h"
 
+#include "common/x509.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
 struct identity {
 	gnutls_pcert_st certificate;
 	gnutls_privkey_t key;
+	int64_t ends; /* wall time */
 	struct identity *older;
 };
 
@@ -22,6 +25,7 @@ int http_show_certificate(const char *certificate_pem, const char *key_pem, stru
 		(unsigned)strlen(certificate_pem) };
 	gnutls_datum_t key = { (unsigned char *)(uintptr_t)key_pem, (unsigned)strlen(key_pem) };
 	struct identity *identity = calloc(1, sizeof(*identity));
+	struct certificate_facts facts;
 
 	if (!identity || gnutls_privkey_init(&identity->key)) {
 		free(identity);
@@ -33,9 +37,17 @@ int http_show_certificate(const char *certificate_pem, const char *key_pem, stru
 		free(identity);
 		return error_set(error, ERROR_INTERNAL, "the server's own certificate cannot be read");
 	}
+	identity->ends = certificate_read(certificate_pem, &facts, error) ? 0 : facts.not_after_us;
 	identity->older = atomic_load(&shown);
 	atomic_store(&shown, identity);
 	return 0;
+}
+
+int64_t http_certificate_ends(void)
+{
+	struct identity *identity = atomic_load(&shown);
+
+	return identity ? identity->ends : 0;
 }
 
 int certificate_choose(gnutls_session_t session, const gnutls_datum_t *authorities, int authority_count,

@@ -91,6 +91,7 @@ struct http_options {
  * until it is freed. The options' texts and tables must live as long.
  */
 /* What the server shows from the next connection on: before http_start, and whenever there is a new one. */
+int64_t http_certificate_ends(void); /* of the one that is shown; wall time in microseconds */
 must_check int http_show_certificate(const char *certificate_pem, const char *key_pem, struct rounds_error *error);
 
 must_check int http_new(const struct http_options *options, struct http **http, struct rounds_error *error);

@@ -76,6 +76,8 @@ handler_fn upload_options, upload_loads, upload_post, upload_head, upload_patch,
 extern const struct body_sink upload_sink;
 /* blobs.c */
 handler_fn blob_get, blob_tensors;
+/* health.c */
+handler_fn health_show;
 /* metrics.c */
 handler_fn metrics_show;
 /* about.c */

@@ -1,5 +1,6 @@
 /* GET /metrics: what Prometheus collects. Names are bounded: routes, states, never ids. */
 #include "server/routes/app.h"
+#include "server/routes/health.h"
 
 #include "common/clock.h"
 #include "common/json.h"
@@ -79,6 +80,7 @@ static void put_one(FILE *out, const char *name, const char *type, const char *h
 
 struct counts {
 	json_t *jobs, *tasks, *sites, *loads;
+	struct health health;
 };
 
 static int count(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -117,16 +119,38 @@ static void put_counts(
 
 static void put_sites(FILE *out, struct app *app, const json_t *sites)
 {
-	size_t i, connected = 0;
+	size_t i, connected = 0, removed = 0;
 	json_t *site;
 
-	json_array_foreach (sites, i, site)
+	json_array_foreach (sites, i, site) {
 		connected += engine_site_present(app->engine, json_text_or(site, "name", ""));
+		removed += !strcmp(json_text_or(site, "state", ""), "removed");
+	}
 	prometheus_family(out, "rounds_sites", "gauge", "Sites that have joined, by whether they are connected");
 	prometheus_sample(
 		out, "rounds_sites", (double)connected, (const char *const[]){ "state", "connected", NULL });
-	prometheus_sample(out, "rounds_sites", (double)(json_array_size(sites) - connected),
+	prometheus_sample(out, "rounds_sites", (double)(json_array_size(sites) - connected - removed),
 		(const char *const[]){ "state", "away", NULL });
+	prometheus_sample(out, "rounds_sites", (double)removed, (const char *const[]){ "state", "removed", NULL });
+}
+
+static void put_health(FILE *out, const struct health *health)
+{
+	put_one(out, "rounds_blobs_free_bytes", "gauge", "Space for new weights", (double)health->free_bytes);
+	put_one(out, "rounds_jobs_held", "gauge", "Jobs that are paused for want of space",
+		(double)health->held_jobs);
+	put_one(out, "rounds_jobs_unverified", "gauge",
+		"Completed jobs whose lineage was never recomputed, up to 1,000", (double)health->unverified_jobs);
+	put_one(out, "rounds_jobs_broken", "gauge", "Completed jobs whose lineage is not sound",
+		(double)health->broken_jobs);
+	prometheus_family(out, "rounds_certificate_end_timestamp_seconds", "gauge",
+		"When a certificate ends: the server's, and the first of any site");
+	prometheus_sample(out, "rounds_certificate_end_timestamp_seconds",
+		(double)health->certificate_ends / (double)SECOND_US, (const char *const[]){ "of", "server", NULL });
+	if (health->site_certificate_ends < INT64_MAX)
+		prometheus_sample(out, "rounds_certificate_end_timestamp_seconds",
+			(double)health->site_certificate_ends / (double)SECOND_US,
+			(const char *const[]){ "of", "site", NULL });
 }
 
 static void put_loads(FILE *out, const json_t *loads)
@@ -190,7 +214,7 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 	put_one(out, "rounds_uploads_active", "gauge", "Uploads that are being written",
 		(double)uploads_active(app->blobs));
 	put_loads(out, counts->loads);
-	put_one(out, "rounds_blobs_free_bytes", "gauge", "Space for new weights", (double)blobs_space(app->blobs));
+	put_health(out, &counts->health);
 	put_one(out, "rounds_aggregations_total", "counter", "Rounds that were aggregated",
 		(double)done.aggregations);
 	put_one(out, "rounds_aggregation_failures_total", "counter", "Rounds that could not be",
@@ -211,7 +235,7 @@ enum outcome metrics_show(struct request *request, void *context)
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = NULL;
-	bool failed = store_read(app->store, count, &counts, &error) != 0;
+	bool failed = store_read(app->store, count, &counts, &error) || health_look(app, &counts.health, &error);
 
 	if (!failed && (out = open_memstream(&text, &size))) {
 		put_all(out, app, &counts);

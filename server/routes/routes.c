@@ -80,6 +80,7 @@ const struct route routes[] = {
 	{ "DELETE", "/api/v1/session", SELF, session_close, "Sign out, here or everywhere" },
 	{ "POST", "/api/v1/session/password", SELF, password_change, "Change the own password" },
 
+	{ "GET", "/api/v1/health", JOB_READ, health_show, "What an operator should know of the server itself" },
 	{ "GET", "/api/v1/whoami", SELF, whoami, "Who this token is" },
 	{ "GET", "/api/v1/version", ANYONE, version_show, "Versions of server and protocol" },
 	{ "GET", "/api/v1/openapi.json", ANYONE, openapi_show, "This API, described" },

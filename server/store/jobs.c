@@ -10,7 +10,7 @@
 	"id, project, name, workflow, state, priority, reason, held AS \"held:bool\", model, best, best_round, "     \
 	"round,"                                                                                                     \
 	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
-	" finished_us AS \"finished:time\""
+	" finished_us AS \"finished:time\", verified AS \"verified:bool\""
 #define WHOLE                                                                                                        \
 	SUMMARY ", min_sites AS min_sites_effective, warnings AS \"warnings:json\", trace, spec AS \"spec:json\", paused_at"
 
@@ -209,6 +209,20 @@ int job_sites(struct store_tx *tx, const char *id, json_t **sites, struct rounds
 int job_list_at_site(struct store_tx *tx, const char *site, json_t **jobs, struct rounds_error *error)
 {
 	return db_rows(tx, error, jobs, "SELECT job FROM job_site WHERE site = ?1 ORDER BY job", "s", site);
+}
+
+int job_count_health(
+	struct store_tx *tx, int64_t *held, int64_t *unverified, int64_t *broken, struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, held, "SELECT count(*) FROM job WHERE state = 'paused' AND held = 1", "") ||
+			       db_integer(tx, error, 0, unverified,
+				       "SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_unverified"
+				       " WHERE state = 'completed' AND verified IS NULL LIMIT 1000)",
+				       "") ||
+			       db_integer(tx, error, 0, broken,
+				       "SELECT count(*) FROM job INDEXED BY job_broken WHERE verified = 0", "")
+		       ? -1
+		       : 0;
 }
 
 int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)

@@ -43,6 +43,9 @@ must_check int job_list(
 	struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error);
 /* [{"state", "count"}], for /metrics. */
 must_check int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error);
+/* Paused for want of space; completed and never verified, up to 1,000; verified and not sound. */
+must_check int job_count_health(
+	struct store_tx *tx, int64_t *held, int64_t *unverified, int64_t *broken, struct rounds_error *error);
 /* Queued jobs in the order in which they may start. */
 must_check int job_list_queued(struct store_tx *tx, json_t **jobs, struct rounds_error *error);
 /* Running jobs: {"id", "round", "reason", "takes_late"}. */

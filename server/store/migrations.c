@@ -136,6 +136,10 @@ static const char *const migrations[] = {
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"
 	"ALTER TABLE job ADD COLUMN takes_late INTEGER NOT NULL DEFAULT 0;"
+	/* What the last proof of a completed job's lineage found. */
+	"ALTER TABLE job ADD COLUMN verified INTEGER;"
+	"CREATE INDEX job_unverified ON job(id) WHERE state = 'completed' AND verified IS NULL;"
+	"CREATE INDEX job_broken ON job(id) WHERE verified = 0;"
 	/* Invitations that can be listed and taken back. */
 	"ALTER TABLE invitation ADD COLUMN id TEXT; UPDATE invitation SET id = lower(hex(randomblob(16)));"
 	"CREATE UNIQUE INDEX invitation_by_id ON invitation(id);"

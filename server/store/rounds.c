@@ -1,6 +1,7 @@
 #include "server/store/rounds.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "server/store/db.h"
 
 #define COLUMNS                                                                                                                                                     \
@@ -232,8 +233,14 @@ int verification_insert(struct store_tx *tx, const char *id, const char *job, st
 int verification_finish(struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji", id,
-		report, clock_wall_us());
+		       "UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji",
+		       id, report, clock_wall_us()) ||
+			       db_run(tx, error,
+				       "UPDATE job SET verified = ?2, version = version + 1 WHERE state = 'completed'"
+				       " AND id = (SELECT job FROM verification WHERE id = ?1)",
+				       "si", id, (int64_t)json_bool_or(report, "good", false))
+		       ? -1
+		       : 0;
 }
 
 int verification_find(

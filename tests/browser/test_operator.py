@@ -323,7 +323,7 @@ def test_guides_and_the_api_are_there_offline(desk):
     page.get_by_text("ready", exact=True).wait_for()
     page.get_by_role("link", name="API", exact=True).click()
     page.get_by_label("Search in the API").fill("invit")
-    page.get_by_text("/api/v1/invitations").click()
+    page.get_by_text("/api/v1/invitations", exact=True).first.click()
     page.get_by_role("cell", name="site", exact=True).first.wait_for()
     page.get_by_role("link", name="Guides").click()
     page.get_by_role("link", name="Run a site").click()

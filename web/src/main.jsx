@@ -4,6 +4,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import { get, may, session } from "./api.js";
+import { Finder } from "./finder.jsx";
+import { Icon } from "./icons.jsx";
 import { startLive, stopLive, useConnection } from "./live.js";
 import { About } from "./pages/about.jsx";
 import { Compare } from "./pages/compare.jsx";
@@ -35,11 +37,11 @@ const PAGES = [
 ];
 
 const NAVIGATION = [
-  ["", "Overview", "◎"],
-  ["jobs", "Jobs", "≡"],
-  ["sites", "Sites", "⌂"],
-  ["people", "People", "☺", "account.manage"],
-  ["about", "About", "?"],
+  ["", "Overview", "overview"],
+  ["jobs", "Jobs", "jobs"],
+  ["sites", "Sites", "sites"],
+  ["people", "People", "people", "account.manage"],
+  ["about", "About", "about"],
 ];
 
 function readLocation() {
@@ -100,10 +102,11 @@ const Frame = ({ place, children }) => {
           <span class="logo" aria-hidden="true" />
           Rounds
         </a>
+        <Finder />
         <nav aria-label="Main">
           {NAVIGATION.filter(([, , , permission]) => !permission || may(permission)).map(([path, title, sign]) => (
             <a key={path} href={`#/${path}`} aria-current={(place.parts[0] || "") === path ? "page" : undefined}>
-              <span class="sign" aria-hidden="true">{sign}</span>
+              <Icon name={sign} />
               {title}
             </a>
           ))}

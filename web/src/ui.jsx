@@ -2,12 +2,11 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { ago, moment } from "./format.js";
 import { useNow } from "./hooks.js";
-
-const MARKS = { completed: "✓", failed: "✕", aborted: "■", running: "▶", paused: "❚❚", queued: "…", submitted: "…" };
+import { Icon } from "./icons.jsx";
 
 export const State = ({ state }) => (
   <span class={`state state-${state}`}>
-    <span class="mark" aria-hidden="true">{MARKS[state] || "•"}</span>
+    <Icon name={state} size={13} />
     {state}
   </span>
 );
@@ -88,7 +87,8 @@ export const Table = ({ columns, rows, keyOf, label, empty = "Nothing yet.", sor
               {column.sort ? (
                 <button type="button" class="sort" onClick={() => onSort(sort === `-${column.sort}` ? column.sort : `-${column.sort}`)}>
                   {column.title}
-                  <span aria-hidden="true">{sort === column.sort ? " ↑" : sort === `-${column.sort}` ? " ↓" : ""}</span>
+                  {sort === column.sort && <Icon name="up" size={13} />}
+                  {sort === `-${column.sort}` && <Icon name="down" size={13} />}
                 </button>
               ) : (
                 column.title || <span class="hidden">Actions</span>
@@ -125,7 +125,7 @@ export const Dialog = ({ title, onClose, children }) => {
       <header>
         <h2 id={id}>{title}</h2>
         <button type="button" class="quiet" aria-label="Close" onClick={() => element.current.close()}>
-          ✕
+          <Icon name="close" />
         </button>
       </header>
       {children}

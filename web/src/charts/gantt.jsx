@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { duration, plural } from "../format.js";
 import { useWidth } from "../hooks.js";
 import { firstFrom, isSlow, partsOf } from "./timeline.js";
+import { Icon } from "../icons.jsx";
 
 const LABELS = 150;
 const AXIS = 26;
@@ -231,8 +232,8 @@ export const Gantt = ({ timeline, live }) => {
           <li><i class="part-slow" />straggler</li>
         </ul>
         <span class="switch" role="group" aria-label="Move and zoom">
-          <button type="button" class="small" aria-label="Earlier" onClick={() => view.move(-0.5)}>◀</button>
-          <button type="button" class="small" aria-label="Later" onClick={() => view.move(0.5)}>▶</button>
+          <button type="button" class="small" aria-label="Earlier" onClick={() => view.move(-0.5)}><Icon name="earlier" size={13} /></button>
+          <button type="button" class="small" aria-label="Later" onClick={() => view.move(0.5)}><Icon name="later" size={13} /></button>
           <button type="button" class="small" aria-label="Zoom in" onClick={() => view.zoom(0.5)}>+</button>
           <button type="button" class="small" aria-label="Zoom out" onClick={() => view.zoom(2)}>−</button>
           <button type="button" class="small" onClick={view.all}>All</button>

@@ -19,6 +19,14 @@ function align(series) {
   return [rounds, ...columns];
 }
 
+// One round, or one value all along, still has a scale around it.
+const roundRange = (_, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]);
+function valueRange(_, low, high) {
+  if (low === null || high === null) return [0, 1];
+  const pad = low === high ? Math.max(Math.abs(low) * 0.1, 0.05) : (high - low) * 0.08;
+  return [low >= 0 && low - pad < 0 ? 0 : low - pad, high + pad];
+}
+
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export const Plot = ({ series, height = 260, label, log = false, legend = true }) => {
@@ -36,7 +44,7 @@ export const Plot = ({ series, height = 260, label, log = false, legend = true }
         cursor: { drag: { x: true, y: false }, focus: { prox: 24 } },
         focus: { alpha: 0.25 },
         legend: { show: legend, live: true },
-        scales: { x: { time: false }, y: log ? { distr: 3 } : {} },
+        scales: { x: { time: false, range: roundRange }, y: log ? { distr: 3 } : { range: valueRange } },
         axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4] }, { ...axis, size: 60, space: 26, values: (_, ticks) => ticks.map((t) => (t === null ? "" : number(t, 3))) }],
         series: [
           { label: "round" },

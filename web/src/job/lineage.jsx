@@ -26,11 +26,14 @@ const Proof = ({ job }) => {
   return (
     <Card title="Proof">
       <p>Every round leaves a manifest that names what went in, what came out, and the manifest before it. The server can compute all of it again.</p>
+      {job.state === "completed" && job.verified === null && <p class="quiet">Nobody has asked for the proof since the job completed.</p>}
+      {job.verified === true && <p class="allwell">The last proof found it sound.</p>}
+      {job.verified === false && <p class="fault">The last proof found it broken.</p>}
       <p class="buttons"><button type="button" class="primary" onClick={prove} disabled={state.busy}>{state.busy ? "Recomputing…" : "Recompute it"}</button></p>
       <ProblemBox problem={state.problem} />
       {state.report && (
         <p role="status" class={bad.length ? "fault" : "allwell"}>
-          {bad.length ? `Broken: ${bad.map((r) => `round ${r.round} ${r.fault}`).join("; ")}` : `✓ The lineage is sound: ${plural(state.report.rounds.length, "round")}, ${state.report.rounds.filter((r) => r.recomputed).length} of them recomputed from their updates.`}
+          {bad.length ? `Broken: ${bad.map((r) => `round ${r.round} ${r.fault}`).join("; ")}` : `The lineage is sound: ${plural(state.report.rounds.length, "round")}, ${state.report.rounds.filter((r) => r.recomputed).length} of them recomputed from their updates.`}
         </p>
       )}
     </Card>

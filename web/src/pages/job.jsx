@@ -3,14 +3,17 @@ import { useState } from "preact/hooks";
 import { call, may, post } from "../api.js";
 import { duration, ended, moment, remaining, roundsDone } from "../format.js";
 import { useNow, useTitle } from "../hooks.js";
+import { Icon } from "../icons.jsx";
 import { useJob } from "../job/data.js";
 import { Events } from "../job/events.jsx";
 import { Lineage } from "../job/lineage.jsx";
 import { Metrics } from "../job/metrics.jsx";
 import { Models } from "../job/models.jsx";
 import { Glance } from "../job/glance.jsx";
+import { fileName, saveCsv, saveTensorBoard } from "../job/exports.js";
 import { Matrix, Statistics } from "../job/results.jsx";
 import { PerSite } from "../job/sites.jsx";
+import { Moving, Waiting } from "../job/waiting.jsx";
 import { Card, Code, Confirm, Loading, ProblemBox, Progress, State, Tabs } from "../ui.jsx";
 
 const Spec = ({ job }) => (
@@ -31,10 +34,25 @@ const VIEWS = {
   spec: ["Spec", Spec],
 };
 
+// The metrics as files of other programs.
+const TakeAway = ({ job, onProblem }) => {
+  const take = (event) => {
+    const write = { csv: saveCsv, tensorboard: saveTensorBoard }[event.target.value];
+    event.target.value = "";
+    write?.(job).catch(onProblem);
+  };
+  return (
+    <select aria-label="Metrics as a file" class="narrow" onChange={take}>
+      <option value="">Metrics as a file…</option>
+      <option value="csv">CSV</option>
+      <option value="tensorboard">TensorBoard</option>
+    </select>
+  );
+};
+
 const Controls = ({ job, reload }) => {
   const [asked, ask] = useState("");
   const [problem, setProblem] = useState(null);
-  if (!may("job.write")) return null;
   const order = async (command) => {
     try {
       await post(`/jobs/${job.id}/${command}`);
@@ -47,11 +65,17 @@ const Controls = ({ job, reload }) => {
   return (
     <>
       <span class="buttons">
-        {job.state === "running" && <button type="button" onClick={() => order("pause")}>Pause</button>}
-        {job.state === "paused" && <button type="button" class="primary" onClick={() => order("resume")}>Resume</button>}
-        <a class="button" href={`#/jobs/new?clone=${job.id}`}>Clone</a>
-        {!ended(job.state) && <button type="button" class="danger" onClick={() => ask("abort")}>Abort</button>}
-        {ended(job.state) && <button type="button" class="danger" onClick={() => ask("delete")}>Delete</button>}
+        {job.state === "completed" && job.model && may("blob.read") && (
+          <a class="button primary" href={`/api/v1/blobs/${job.best || job.model}`} download={fileName(job, ".safetensors")}>
+            <Icon name="download" /> Download {job.best && job.best !== job.model ? "the best model" : "the model"}
+          </a>
+        )}
+        {may("job.write") && job.state === "running" && <button type="button" onClick={() => order("pause")}><Icon name="paused" /> Pause</button>}
+        {may("job.write") && job.state === "paused" && <button type="button" class="primary" onClick={() => order("resume")}><Icon name="running" /> Resume</button>}
+        {job.round > 0 && <TakeAway job={job} onProblem={setProblem} />}
+        {may("job.write") && <a class="button" href={`#/jobs/new?clone=${job.id}`}><Icon name="copy" /> Clone</a>}
+        {may("job.write") && !ended(job.state) && <button type="button" class="danger" onClick={() => ask("abort")}>Abort</button>}
+        {may("job.write") && ended(job.state) && <button type="button" class="danger" onClick={() => ask("delete")}>Delete</button>}
       </span>
       <ProblemBox problem={problem} />
       {asked === "abort" && (
@@ -80,6 +104,9 @@ const Header = ({ job, reload }) => {
         <Controls job={job} reload={reload} />
       </div>
       {job.reason && <p class={`reason ${job.state}`}>{job.reason}</p>}
+      {job.warnings?.length > 0 && !ended(job.state) && job.warnings.map((text) => <p key={text} class="reason paused"><Icon name="warn" /> {text}</p>)}
+      <Waiting job={job} />
+      <Moving job={job} />
       <div class="status">
         <Progress value={roundsDone(job)} of={job.rounds} label="Rounds done" />
         <span>round <b>{job.round}</b> of {job.rounds}</span>

@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { get, may, query } from "../api.js";
 import { duration, roundsDone, shortId } from "../format.js";
 import { useTitle } from "../hooks.js";
+import { Icon } from "../icons.jsx";
 import { useLive } from "../live.js";
 import { Ago, Card, Loading, ProblemBox, Progress, State, Table } from "../ui.jsx";
 
@@ -48,7 +49,7 @@ function useJobs(filter) {
 
 export const Jobs = ({ search }) => {
   useTitle("Jobs");
-  const [filter, setFilter] = useState({ sort: "-created", state: "", q: "", site: search.get("site") || "" });
+  const [filter, setFilter] = useState({ sort: "-created", state: search.get("state") || "", q: "", site: search.get("site") || "" });
   const [chosen, setChosen] = useState([]);
   const { items, next, problem, loaded, more } = useJobs(filter);
   const toggle = (id) => setChosen((old) => (old.includes(id) ? old.filter((other) => other !== id) : [...old, id]));
@@ -93,7 +94,7 @@ export const Jobs = ({ search }) => {
           </select>
           {filter.site && (
             <button type="button" class="small" onClick={() => setFilter({ ...filter, site: "" })}>
-              site: {filter.site} ✕
+              site: {filter.site} <Icon name="close" size={13} />
             </button>
           )}
         </form>

@@ -1,51 +1,15 @@
 // What runs, how it goes, who is there, and what wants a person.
+import { useEffect, useReducer } from "preact/hooks";
 import { may } from "../api.js";
-import { ROUTINE, duration, ended, median, number, plural, remaining, roundsDone, shortId } from "../format.js";
+import { acknowledge, attention } from "../attention.js";
+import { ROUTINE, bytes, duration, ended, number, plural, remaining, roundsDone, shortId } from "../format.js";
 import { useNow, useResource, useTasks, useThrottle, useTitle } from "../hooks.js";
+import { Icon } from "../icons.jsx";
 import { useLive } from "../live.js";
 import { Spark } from "../charts/bars.jsx";
 import { Ago, Card, Empty, Loading, ProblemBox, Progress, State } from "../ui.jsx";
 
 const DAY = 86400e3;
-
-// Those whose task has taken far longer than the others' in the same round.
-function stragglers(job, now) {
-  const tasks = job.tasks || [];
-  const spent = tasks.filter((t) => t.state === "done" && t.leased).map((t) => Date.parse(t.finished) - Date.parse(t.leased));
-  if (!spent.length) return [];
-  const bound = Math.max(3 * median(spent), 10e3);
-  return tasks.filter((t) => t.state === "leased" && now - Date.parse(t.leased) > bound);
-}
-
-function attention(jobs, sites, hooks, now) {
-  const found = [];
-  for (const job of jobs) {
-    const link = `#/jobs/${job.id}`;
-    if (job.state === "paused") found.push({ key: job.id, level: "warn", link, text: `${job.name} is paused`, why: job.reason, next: "Resume it when the cause is gone." });
-    if (job.state === "queued" && job.reason) found.push({ key: job.id, level: "info", link, text: `${job.name} waits`, why: job.reason });
-    if (job.state === "failed" && now - Date.parse(job.finished) < DAY) found.push({ key: job.id, level: "bad", link, text: `${job.name} failed`, why: job.reason, next: "See its events; clone it to try again." });
-    for (const task of stragglers(job, now)) {
-      found.push({
-        key: `${job.id}/${task.site}`, level: "warn", link, text: `${task.site} is slow in ${job.name}`,
-        why: `round ${task.round}, ${task.stage || "working"} for ${duration((now - Date.parse(task.leased)) / 1000)}`,
-        next: "Ask the site; a quorum or a deadline lets rounds go on without it.",
-      });
-    }
-  }
-  for (const site of sites) {
-    const link = `#/sites/${encodeURIComponent(site.name)}`;
-    if (site.state === "removed") continue;
-    if (!site.connected) found.push({ key: `away ${site.name}`, level: "warn", link, text: `${site.name} is not connected`, why: site.seen ? "it was here before" : "it has never been here", next: "Is rounds-site running there?" });
-    if (Date.parse(site.certificate_expires) - now < 25 * DAY) found.push({ key: `cert ${site.name}`, level: "warn", link, text: `${site.name}'s certificate ends soon`, next: "rounds-site renews it while it is connected; if it cannot be, invite the site again." });
-  }
-  for (const hook of hooks)
-    if (hook.state === "failed" || hook.failures > 0)
-      found.push({
-        key: hook.id, level: "warn", link: "#/people", text: `A webhook ${hook.state === "failed" ? "was given up" : "is failing"}`,
-        why: hook.reason || hook.tried_fault, next: "What its receiver has missed is kept for it.",
-      });
-  return found;
-}
 
 // How well it goes: the metric that matters most, so far.
 const Measure = ({ job }) => {
@@ -99,6 +63,23 @@ const Running = ({ jobs }) => {
   );
 };
 
+// An empty server says how to begin.
+const FirstSteps = ({ sites }) => (
+  <Card title="First steps" wide>
+    <ol class="steps">
+      <li class={sites.length ? "done" : ""}>
+        <b>Invite a site.</b> {may("site.manage") ? <a href="#/sites">Make an invitation</a> : "An administrator makes an invitation"} and give it to the hospital; there, <code>rounds-site join</code> takes it.
+      </li>
+      <li class={sites.some((s) => s.connected) ? "done" : ""}>
+        <b>Let it offer its data.</b> The hospital names its tables in <code>site.json</code> and starts <code>rounds-site</code>: <a href="#/about/guide/client%2FREADME.md">the guide for hospitals</a>.
+      </li>
+      <li>
+        <b>Submit a job.</b> {may("job.write") ? <a href="#/jobs/new">New job</a> : "New job"} asks what you want to know and of which data. <a href="#/about/guide/README.md">What Rounds is</a>.
+      </li>
+    </ol>
+  </Card>
+);
+
 const SiteLine = ({ site }) => (
   <li>
     <a href={`#/sites/${encodeURIComponent(site.name)}`} class={`lamp ${site.connected ? "up" : "down"}`}>
@@ -115,6 +96,12 @@ export const Overview = () => {
   const sites = useResource("/sites");
   const activity = useResource("/events?limit=30");
   const hooks = useResource(may("webhook.manage") ? "/webhooks" : null);
+  const health = useResource("/health");
+  const [, redraw] = useReducer((n) => n + 1, 0);
+  useEffect(() => {
+    const timer = setInterval(health.reload, 30e3);
+    return () => clearInterval(timer);
+  }, []);
   const reloadSites = useThrottle(sites.reload, 1000);
   useLive((kind, data) => {
     if (kind === "job") jobs.set((old) => old && { ...old, items: old.items.some((j) => j.id === data.id) ? old.items.map((j) => (j.id === data.id ? data : j)) : [data, ...old.items] });
@@ -125,7 +112,10 @@ export const Overview = () => {
   if (!jobs.data || !sites.data) return jobs.problem || sites.problem ? <ProblemBox problem={jobs.problem || sites.problem} /> : <Loading />;
   const present = sites.data.items.filter((s) => s.state !== "removed");
   const active = jobs.data.items.filter((j) => !ended(j.state));
-  const wanting = attention(jobs.data.items, present, hooks.data?.items || [], now);
+  const wanting = attention({
+    jobs: jobs.data.items, sites: present, hooks: hooks.data?.items || [], now,
+    health: health.data && { ...health.data, free_text: bytes(health.data.free_bytes) },
+  });
   const today = jobs.data.items.filter((j) => ended(j.state) && now - Date.parse(j.finished) < DAY);
   return (
     <>
@@ -141,12 +131,13 @@ export const Overview = () => {
         <li class={today.some((j) => j.state === "failed") ? "bad" : ""}><b>{today.filter((j) => j.state === "failed").length}</b> failed today</li>
       </ul>
       <div class="grid">
+        {jobs.data.items.length === 0 && <FirstSteps sites={present} />}
         <Card title="Jobs under way" wide>
           <Running jobs={active} />
         </Card>
         <Card title="Needs attention">
           {wanting.length === 0 ? (
-            <p class="allwell"><span aria-hidden="true">✓</span> Nothing: all is well.</p>
+            <p class="allwell"><Icon name="completed" /> Nothing: all is well.</p>
           ) : (
             <ul class="plain wanting">
               {wanting.slice(0, 12).map((item) => (
@@ -154,6 +145,7 @@ export const Overview = () => {
                   <a href={item.link}>{item.text}</a>
                   {item.why && <span class="quiet"> {item.why}</span>}
                   {item.next && <div class="help">{item.next}</div>}
+                  {item.ids && <button type="button" class="small" onClick={() => { acknowledge(item.ids); redraw(); }}>I have seen it</button>}
                 </li>
               ))}
               {wanting.length > 12 && <li class="quiet">and {wanting.length - 12} more</li>}
