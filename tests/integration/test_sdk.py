@@ -287,6 +287,25 @@ print(repr(job))
     assert "completed, round 3 of 3" in done.stdout
 
 
+def test_who_waits_is_told_for_what(rounds, tmp_path):
+    rounds.login()
+    rounds.start_site("a")
+    job, absent = rounds.submit(trainer={"do": "hang"}, params={"rounds": 1}), rounds.submit(name="x", sites=["nobody"])
+    wait_until(lambda: rounds.job(job)["state"] == "running" and rounds.job(absent)["reason"], what="the jobs to wait")
+    done = subprocess.run([PYTHON, "-c", f"""
+import rounds
+for job in ("{job}", "{absent}"):
+    try:
+        rounds.Client().job(job).wait(timeout=1)
+    except TimeoutError as error:
+        print(error)
+"""], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    running, queued = done.stdout.splitlines()
+    assert running.startswith("after 1 s: the job 'test' is running, round ") and "waits for a (" in running
+    assert queued.startswith("after 1 s: the job 'x' is queued: ") and "nobody" in queued
+
+
 @pytest.mark.parametrize("min_cell", [1, 6])
 def test_statistics_of_all_sites_together(rounds, tmp_path, min_cell):
     """Against NumPy on the pooled rows: with nothing kept back everything is exact; small cells are kept back by each site."""
