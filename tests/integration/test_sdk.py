@@ -163,6 +163,7 @@ def booster_bytes(trees, change=0.0):
     (save({"booster": np.frombuffer(b"{}", np.uint8)}), "no learner.gradient_booster"),
     (save({"w": np.zeros(3, np.float32)}), 'must hold the tensor "booster"'),
     (booster_bytes(1), "has 1 trees, the model that it should go on from 2"),
+    (save({"booster": np.full(17 << 20, ord(" "), np.uint8)}), "twice the model's and 16 MB"),
     (booster_bytes(3, change=0.1), "tree 0 of the booster is not that of the model"),
     (save({"booster": np.frombuffer(b'{"learner":{"gradient_booster":{"name":"dart","model":{}}}}', np.uint8)}), "gbtree"),
 ])
