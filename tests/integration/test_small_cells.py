@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from harness.deployment import DATA, HOSPITALS, WDBC
+from harness.trainer import Trainer
 from reference import federated
 
 LEAST = 5
