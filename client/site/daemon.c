@@ -162,8 +162,13 @@ static json_t *claim_body(struct site *site)
 		names_of(json_object_get(site->settings, "datasets")), "executors",
 		names_of(json_object_get(site->settings, "executors")), "holding", holding(site));
 
-	if (body && site_protocol(site) > 1)
+	if (body && site_protocol(site) > 1) {
+		json_auto_t *told = telling_told(site->telling);
+
 		json_object_set_new(body, "instance", json_string(site->instance));
+		if (told)
+			json_object_set(body, "tables", told);
+	}
 	return body;
 }
 
@@ -407,6 +412,7 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 	failed = open_state(&site, error) || site_connect(&site, stop, 0, &connection, error) ||
 		 start_slots(&site, error);
 	if (!failed) {
+		site.telling = telling_begin(settings);
 		log_info("ready", "site", site.name, "server", site.url, "version", ROUNDS_VERSION, NULL);
 		poll_for_work(&site, connection);
 		log_info("stopping", NULL);
@@ -414,6 +420,7 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 	stop_slots(&site);
 	if (!failed)
 		say_farewell(&site);
+	telling_end(site.telling);
 	close_state(&site);
 	return failed;
 }

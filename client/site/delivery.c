@@ -131,10 +131,13 @@ bool deliver_result(struct work *work)
 	return true;
 }
 
-static json_t *failure_body(const struct failure *failure)
+/* In the words of the protocol that the server speaks. */
+static json_t *failure_body(const struct site *site, const struct failure *failure)
 {
 	char sentence[FAILURE_SENTENCE_SIZE + FAILURE_TEXT_SIZE];
 
+	if (site_protocol(site) > 1)
+		return failure_json(failure);
 	failure_sentence(failure, sentence, sizeof(sentence));
 	return json_pack("{s:o, s:b}", "reason", json_text(sentence), "retry", failure->retry);
 }
@@ -143,7 +146,7 @@ static json_t *failure_body(const struct failure *failure)
 static bool tell(struct work *work, const struct failure *failure, struct rounds_error *error)
 {
 	scoped(text_free) char *path = work_call(work, "failure");
-	json_auto_t *body = failure_body(failure);
+	json_auto_t *body = failure_body(work->slot->site, failure);
 	struct backoff backoff = { 0 };
 
 	while (path && body && connection_call(work->slot->connection, "POST", path, body, 30, NULL, error)) {

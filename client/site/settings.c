@@ -27,10 +27,8 @@ static const struct field dataset_fields[] = {
 	{ "categories", FIELD_OBJECT,
 		"CSV: columns of text and their values, each a feature of 0 or 1: {\"sex\": [\"f\", \"m\"]}",
 		.fallback = "{}" },
-	{ "describe", FIELD_TEXT,
-		"What the server is told of the data: names of datasets, also of columns and the label, or also how many rows, "
-		"rounded. `rounds-site datasets` shows it",
-		.fallback = "\"names\"", .choices = { "names", "columns", "counts" } },
+	{ "describe", FIELD_TEXT, "What the server is told of this dataset, if it differs from the others",
+		.choices = { "names", "columns", "counts" } },
 	{ "min_cell", FIELD_INTEGER, "Statistics tell no count below this, other than 0", .fallback = "5", .min = 1,
 		.max = 1000000 },
 	{ "classes", FIELD_TEXTS, "The label's values in order, where they are text", .fallback = "[]", .min = 0,
@@ -70,6 +68,10 @@ const struct field site_settings[] = {
 	{ "cache_mb", FIELD_INTEGER, "Most space for kept models", .fallback = "20000", .min = 1, .max = 1e9 },
 	{ "own_days", FIELD_INTEGER, "What a job keeps at this site is removed so many days after its last task",
 		.fallback = "90", .min = 1, .max = 100000 },
+	{ "describe", FIELD_TEXT,
+		"What the server is told of the data: names of datasets, also of columns and the label, or also how many rows, "
+		"rounded. `rounds-site datasets` shows it",
+		.fallback = "\"names\"", .choices = { "names", "columns", "counts" } },
 	{ "datasets", FIELD_MAP, "The data that jobs may name", .fallback = "{}", .nested = dataset_fields },
 	{ "executors", FIELD_MAP,
 		"The programs that jobs may name; \"trainer\" is rounds-trainer unless it has a command or socket",
@@ -142,6 +144,8 @@ int settings_complete(json_t *settings, struct rounds_error *error)
 	}
 	json_object_foreach (json_object_get(settings, "datasets"), name, dataset) {
 		json_object_set_new(dataset, "name", json_string(name));
+		if (!json_object_get(dataset, "describe"))
+			json_object_set(dataset, "describe", json_object_get(settings, "describe"));
 		if (make_absolute(dataset, name, "path", error) || make_absolute(dataset, name, "labels", error))
 			return -1;
 	}

@@ -5,6 +5,7 @@
 #include "client/http.h"
 #include "client/site/executor.h"
 #include "client/site/spool.h"
+#include "client/site/telling.h"
 #include "common/protocol.h"
 #include "common/uuid.h"
 
@@ -21,6 +22,7 @@ struct site {
 	char *cert_path, *key_path, *ca_path, *url;
 	char *work_directory, *cache_directory, *own_directory; /* own: what a job keeps at this site, by job */
 	struct spool *spool;
+	struct telling *telling; /* NULL: nothing is told of the tables */
 	struct slot *slots;
 	size_t slot_count;
 	pthread_mutex_t lock; /* of the slots' orders */
