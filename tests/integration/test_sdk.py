@@ -2,7 +2,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, TOP, WDBC, Problem, SiteClient, wait_until
+from harness.deployment import BUILD, DATA, TOP, WDBC, Problem, SiteClient, wait_until
 from harness.script import PYTHON
 from harness.weights import save
 
@@ -374,9 +373,10 @@ def test_the_package_is_typed():
 
 
 def test_the_package_builds_and_reads_what_others_write(tmp_path):
-    shutil.copytree(PACKAGE, tmp_path / "source")  # the build leaves folders there
-    subprocess.run([PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, tmp_path / "source"], check=True,
-                   capture_output=True)
+    subprocess.run(["cmake", "--install", BUILD, "--prefix", tmp_path / "prefix"], check=True, capture_output=True)
+    source = tmp_path / "prefix/share/rounds/python"
+    assert (source / "examples/digits_torch.py").exists() and not list(source.rglob("__pycache__"))
+    subprocess.run([PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("rounds_fl-*.whl")
     tensors = {"f": np.linspace(0, 1, 5, dtype=np.float16), "n": np.array(7, dtype=np.int64), "b": np.array([True, False])}
     safetensors.numpy.save_file(tensors, tmp_path / "theirs")

@@ -276,6 +276,20 @@ for task in rounds.tasks():
     assert '"0._extra_state"' in message and "get_extra_state" in message and "named_parameters" in message
 
 
+@pytest.mark.parametrize("tensor", ["torch.eye(3).to_sparse()", "torch.empty(3, device='meta')",
+                                    "torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)", "torch.ones(3, dtype=torch.complex64)"])
+def test_tensors_that_cannot_travel_are_refused_by_name(tmp_path, tensor):
+    told = package(tmp_path, f"""
+import json, torch
+from rounds import frameworks, weights
+try:
+    weights.save(frameworks.weights_of({{"odd.name": {tensor}}}), "out")
+except (RuntimeError, TypeError) as error:
+    print(json.dumps(str(error)))
+""")
+    assert 'tensor "odd.name"' in told
+
+
 @pytest.mark.parametrize("model, words", [
     ("svm.SVC()", "LinearSVC"), ("svm.SVC(kernel='linear')", "LinearSVC"), ("ensemble.RandomForestClassifier(5)", "xgboost_bagging"),
     ("ensemble.GradientBoostingClassifier(n_estimators=3)", "xgboost"), ("ensemble.HistGradientBoostingClassifier(max_iter=3)", "xgboost"),
@@ -411,7 +425,10 @@ print(json.dumps([plain, ours, resource.getrusage(resource.RUSAGE_SELF).ru_maxrs
 
 
 @pytest.mark.parametrize("damage, words", [(lambda raw: raw[:-4], "4 bytes are missing"), (lambda raw: raw[:20], "too short for its header"),
-                                           (lambda raw: b"\xff" * 8 + raw[8:], "too short"), (lambda raw: raw.replace(b"F32", b"F8X"), "F8X")])
+                                           (lambda raw: b"\xff" * 8 + raw[8:], "too short"), (lambda raw: raw.replace(b"F32", b"F8X"), "F8X"),
+                                           (lambda raw: raw.replace(b"[3]", b"[4]"), '"w" has other bytes'),
+                                           (lambda raw: raw.replace(b"[0,12]", b"[-4,8]"), '"w"'),
+                                           (lambda raw: raw.replace(b"shape", b"shapf"), '"w" is not described')])
 def test_a_damaged_file_is_refused(tmp_path, damage, words):
     raw = damage(safetensors.numpy.save({"w": np.ones(3, np.float32)}))
     (tmp_path / "model").write_bytes(raw)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import numpy as np
 
-from rounds import frameworks, weights
+from rounds import frameworks, weights, wire
 from rounds.failure import Failure
 from rounds.weights import Weights
 
@@ -49,6 +49,9 @@ class Attached:
         self.anchor = {name: p.detach().clone() for name, p in self.parameters.items()} if self.mu else {}
         self.correction: Dict[str, Any] = {}
         if task.algorithm.get("control_variates"):
+            if type(optimizer).__name__ != "SGD" or any(group.get("momentum") for group in optimizer.param_groups):
+                wire.connect().say(type="log", message="SCAFFOLD is made for plain SGD without momentum: its variates are only near the "
+                                   "gradients of another optimizer")
             own = own_control(task)
             for name, p in self.parameters.items():
                 zero = np.zeros(tuple(p.shape))

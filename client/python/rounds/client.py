@@ -104,7 +104,7 @@ class Client:
         return list(self.call("GET", "/sites")["items"])
 
     def upload(self, model: Any) -> str:
-        """Stores a model (whatever rounds.send takes) and returns its digest, for a job's initial_model."""
+        """Stores a model (whatever rounds.send takes) and returns its digest, "sha256:...", for a job's initial_model."""
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "model"
             weights.save(frameworks.weights_of(model), path)
@@ -125,7 +125,7 @@ class Client:
                                                 "Content-Type": "application/offset+octet-stream"}).close()
 
     def download(self, digest: str) -> Dict[str, np.ndarray]:
-        """A stored model as {name: array}."""
+        """A stored model as {name: array}, of the shapes and dtypes that it has there (bfloat16 as weights.BFloat16)."""
         with self._open("GET", f"/api/v1/blobs/{digest}", timeout=3600) as answer:
             return weights.read(answer)[0]
 
@@ -175,7 +175,10 @@ class Job:
         self._client.call("POST", f"/jobs/{self.row['id']}/abort", {})
 
     def metrics(self, name: Optional[str] = None, site: str = "") -> Dict[str, Dict[int, float]]:
-        """{metric: {round: value}}: of the whole federation, or of one site."""
+        """{metric: {round: value}}, int to float, NaN where it was not finite: of the whole federation, or of one site.
+
+        Round 0 is the model that the job began with.
+        """
         query = urllib.parse.urlencode({k: v for k, v in (("name", name), ("site", site)) if v is not None})
         found: Dict[str, Dict[int, float]] = {}
         for row in self._client.call("GET", f"/jobs/{self.row['id']}/metrics?{query}")["items"]:
@@ -183,7 +186,7 @@ class Job:
         return found
 
     def download(self, best: bool = False) -> Dict[str, np.ndarray]:
-        """The last (or the best) model as {name: array}; model.load_state_dict takes them as tensors."""
+        """The last (or the best) model as {name: array}, of the model's shapes and dtypes; load_state_dict takes them as tensors."""
         digest = self.refresh().row["best" if best else "model"]
         if not digest:
             raise RuntimeError("the job has no such model" + (": it names no key_metric" if best else " yet"))

@@ -55,14 +55,16 @@ class Task:
     """What the server asks of this site now.
 
     Attributes:
-        kind: "train", "evaluate" (measure the model, train nothing) or "initialize" (make the first model).
-        round, rounds: which round of how many.
-        params: the job's `trainer` object.
-        dataset: the dataset as the site's administrator named and described it: "path" and more.
-        seed: all randomness should follow from it and from the round.
-        algorithm: what the job's workflow asks beyond plain training, such as {"proximal_mu": 0.01}.
+        id, job: whose it is, as the server names them (text, UUIDs); job_name and site: as people do.
+        round, rounds: which round of how many, int; the first is 1.
+        params: the job's `trainer` object, a dict of JSON values.
+        dataset: the dataset as the site's administrator named and described it: "name", "path" (absolute) and more.
+        seed: int; all randomness should follow from it and from the round.
+        algorithm: what the job's workflow asks beyond plain training, such as {"proximal_mu": 0.01}; {} if nothing.
+        share: patterns of the names of the tensors that travel, list of text; ["*"] for all.
         own: a directory for what stays at this site from task to task.
         scratch: a directory that is removed after the task.
+        protocol: version of the executor protocol that the site speaks, int.
     """
 
     def __init__(self, document: Dict[str, Any]) -> None:
@@ -94,6 +96,10 @@ class Task:
 
     @property
     def kind(self) -> str:
+        """"train", "evaluate" (measure the model, train nothing) or "initialize" (make the first model).
+
+        Whoever has asked is trusted to do as it says: see `send`.
+        """
         self._looked = True
         return str(self._document["kind"])
 
@@ -104,7 +110,11 @@ class Task:
 
     @property
     def weights(self) -> Weights:
-        """The common model as {name: array}; empty for an initialization."""
+        """The common model as {name: array}, of the shapes and dtypes that it has at the server; empty for an initialization.
+
+        float64, float32, float16, int64, int32, int16, int8, uint8, bool, and bfloat16 as weights.BFloat16. They are this task's own and
+        may be changed, but SCAFFOLD compares with them what `send` gets.
+        """
         if self._weights is None:
             path = self._document.get("model")
             self._weights, self._texts = {}, {}
@@ -121,7 +131,7 @@ class Task:
 
     @property
     def control(self) -> Weights:
-        """What comes beside the model: SCAFFOLD's control variate c, {name: array}; empty if there is none."""
+        """What comes beside the model: SCAFFOLD's control variate c, {name: array} with the model's shapes; empty if there is none."""
         if self._control is None:
             path = self._document.get("control")
             self._control = weights.load(path) if path else {}
@@ -184,7 +194,7 @@ class Task:
         return optimizer
 
     def shared(self, tensors: Weights) -> Weights:
-        """Those that match a pattern of the job's `share`; ValueError if none does."""
+        """Those of {name: array} whose names match a pattern of the job's `share`; Failure if none does."""
         chosen = {name: array for name, array in tensors.items()
                   if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.share)}
         if not chosen:
@@ -219,10 +229,16 @@ def tasks() -> Iterator[Task]:
 
 
 def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_samples: float = 1) -> None:
-    """Answers the task: the model as it is now (nothing for an evaluation), what was measured, on how many samples.
+    """Answers the task.
 
-    A metric that is not finite is shown as missing. Metrics of the training itself should be named train_*; the others are
-    taken to be of the model that came in.
+    model: as it is now: a torch module, an estimator, a booster, or {name: array} (arrays, tensors or numbers) with the names, shapes
+        and dtypes of `task.weights`. Not needed for an evaluation.
+    metrics: {name: number}, anything that float() takes; one that is not finite is shown as missing. Those of the training itself
+        should be named train_*; the others are taken to be of the model that came in.
+    num_samples: how many samples were used, a number of 0 or more: the weight of this site in the mean.
+
+    A script that never looks at `task.kind` or `task.should_train` cannot be asked to measure without training: an evaluation at
+    the end of its job is answered for it, with no metrics.
     """
     task = _task
     if task is None:

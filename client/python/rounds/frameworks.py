@@ -29,12 +29,16 @@ def _is_xgboost(model: Any) -> bool:
     return xgboost is not None and isinstance(model, (xgboost.Booster, xgboost.XGBModel))
 
 
-def _from_torch(tensor: Any) -> np.ndarray:
+def _from_torch(name: str, tensor: Any) -> np.ndarray:
     import torch
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return BFloat16.of(tensor.view(torch.int16).numpy().view(np.uint16))
-    return np.asarray(tensor.numpy())
+    try:
+        plain = tensor.detach().cpu().contiguous()
+        if plain.dtype == torch.bfloat16:
+            return BFloat16.of(plain.view(torch.int16).numpy().view(np.uint16))
+        return np.asarray(plain.numpy())
+    except (TypeError, NotImplementedError, RuntimeError):  # sparse, quantized, on no device, or of a dtype that NumPy lacks
+        raise Failure("tensor", f'tensor "{name}" is {tensor.dtype}, {tensor.layout} on {tensor.device}, which cannot travel: send a dict '
+                      "of dense tensors", tensor=name) from None
 
 
 def to_torch(array: np.ndarray) -> Any:
@@ -65,10 +69,10 @@ def weights_of(model: Any) -> Weights:
     """
     model = bare(model)
     if isinstance(model, Mapping):
-        return {name: array if isinstance(array, np.ndarray) else _from_torch(array) if hasattr(array, "detach")
+        return {name: array if isinstance(array, np.ndarray) else _from_torch(name, array) if hasattr(array, "detach")
                 else np.asarray(array) for name, array in model.items()}
     if is_torch(model):
-        return {name: _from_torch(tensor) for name, tensor in _state(model).items()}
+        return {name: _from_torch(name, tensor) for name, tensor in _state(model).items()}
     if _is_xgboost(model):
         booster = model.get_booster() if hasattr(model, "get_booster") else model
         return {"booster": np.frombuffer(bytes(booster.save_raw("json")), np.uint8)}

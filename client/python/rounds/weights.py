@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import struct
 from typing import Any, BinaryIO, Dict, Mapping, Optional, Tuple, Union
@@ -115,6 +116,8 @@ def read(file: BinaryIO) -> Tuple[Weights, Dict[str, str]]:
     """What a stream holds: the weights, and the texts beside them. The tensors' bytes are read once, into their place."""
     header = _read_header(file)
     texts = dict(header.pop("__metadata__", None) or {})
+    for name, entry in header.items():
+        _check(name, entry)
     size = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     data = np.empty(size, np.uint8)
     space, filled = data.data, 0
@@ -123,7 +126,7 @@ def read(file: BinaryIO) -> Tuple[Weights, Dict[str, str]]:
         if not got:
             raise ValueError(f"not a whole safetensors file: {size - filled} bytes are missing at its end")
         filled += got
-    return {name: _tensor(name, entry, data) for name, entry in header.items()}, texts
+    return {name: _tensor(entry, data) for name, entry in header.items()}, texts
 
 
 def _read_header(file: BinaryIO) -> Dict[str, Any]:
@@ -138,10 +141,23 @@ def _read_header(file: BinaryIO) -> Dict[str, Any]:
     return header
 
 
-def _tensor(name: str, entry: Mapping[str, Any], data: np.ndarray) -> np.ndarray:
+def _check(name: str, entry: Any) -> None:
+    """ValueError unless a tensor's entry in the header is one."""
+    try:
+        first, last = entry["data_offsets"]
+        count = math.prod(entry["shape"])
+        fits = 0 <= first <= last and all(extent >= 0 for extent in entry["shape"])
+        dtype = entry["dtype"]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f'tensor "{name}" is not described as in a safetensors file') from None
+    if dtype not in _NAMES:
+        raise ValueError(f'tensor "{name}" has the dtype {dtype}, which this package does not read')
+    if not fits or last - first != count * np.dtype(_NAMES[dtype]).itemsize:
+        raise ValueError(f'tensor "{name}" has other bytes than its shape and dtype need')
+
+
+def _tensor(entry: Mapping[str, Any], data: np.ndarray) -> np.ndarray:
     """A view into the file's bytes; a copy where they lie at an address that the dtype cannot have."""
-    if entry["dtype"] not in _NAMES:
-        raise ValueError(f'tensor "{name}" has the dtype {entry["dtype"]}, which this package does not read')
     first, last = entry["data_offsets"]
     array = data[first:last]
     dtype = np.dtype(_NAMES[entry["dtype"]])
