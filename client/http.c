@@ -31,7 +31,7 @@ struct connection {
 	const atomic_bool *stop;
 	long patience_ms;
 	struct curl_slist *headers; /* of the next call */
-	bool has_token;
+	bool has_token, untrusted;
 	char *authorization;
 	char *body; /* of the answer */
 	size_t body_size;
@@ -140,6 +140,12 @@ static int tell(void *context, curl_off_t down_total, curl_off_t down, curl_off_
 
 static void set_identity(CURL *curl, const struct connection_options *options)
 {
+	if (options->ca_pem) {
+		struct curl_blob pem = { (void *)(uintptr_t)options->ca_pem, strlen(options->ca_pem),
+			CURL_BLOB_COPY };
+
+		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &pem);
+	}
 	if (options->ca_file)
 		curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file);
 	if (options->cert_file)
@@ -242,6 +248,11 @@ double connection_round_trip(const struct connection *connection)
 	return connection->round_trip;
 }
 
+bool connection_untrusted(const struct connection *connection)
+{
+	return connection->untrusted;
+}
+
 long connection_status(const struct connection *connection)
 {
 	return connection->status;
@@ -305,6 +316,7 @@ static int perform(struct connection *connection, const char *method, const char
 	curl_easy_setopt(connection->curl, CURLOPT_NOBODY, (long)!strcmp(method, "HEAD"));
 	curl_easy_setopt(connection->curl, CURLOPT_HTTPHEADER, connection->headers);
 	code = curl_easy_perform(connection->curl);
+	connection->untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
 	curl_easy_setopt(connection->curl, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(connection->headers);
 	connection->headers = NULL;

@@ -20,6 +20,7 @@ struct connection;
 struct connection_options {
 	const char *url;                  /* https://host:port, or with a path */
 	const char *ca_file;              /* whom to trust; NULL: the system's authorities */
+	const char *ca_pem;               /* the same as text, in place of a file */
 	const char *cert_file, *key_file; /* a site's; NULL: none */
 	const char *token;                /* a person's; NULL: none */
 	const char *user, *password;      /* in place of a token (RFC 7617); NULL: none */
@@ -52,6 +53,8 @@ must_check int connection_header(struct connection *connection, const char *line
 const char *connection_answer_header(const struct connection *connection, const char *name);
 /* Seconds that a round trip took when the connection was last opened (the TCP handshake); 0: not known. */
 double connection_round_trip(const struct connection *connection);
+/* Whether the last call ended since nobody that is trusted stands for the server's certificate. */
+bool connection_untrusted(const struct connection *connection);
 long connection_status(const struct connection *connection);
 /* All faults of the last answer, [{"field", "message"}], where it was a problem that lists them; else NULL. Borrowed. */
 const json_t *connection_faults(const struct connection *connection);

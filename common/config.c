@@ -51,6 +51,11 @@ static const struct field *field_of_flag(const struct field *fields, const char 
 	return NULL;
 }
 
+static bool is_bool(const char *text)
+{
+	return !strcmp(text, "true") || !strcmp(text, "false");
+}
+
 static int read_flag(const struct field *fields, int argc, char **argv, int *at, json_t *given, const char **file,
 	struct rounds_error *error)
 {
@@ -64,7 +69,7 @@ static int read_flag(const struct field *fields, int argc, char **argv, int *at,
 	if (!field && !is_file)
 		return error_set(error, ERROR_INVALID, "unknown option --%.*s (see --help)", (int)length, flag);
 	if (!text && field && field->type == FIELD_BOOL)
-		text = "true";
+		text = *at + 1 < argc && is_bool(argv[*at + 1]) ? argv[++*at] : "true";
 	if (!text && *at + 1 >= argc)
 		return error_set(error, ERROR_INVALID, "--%s needs a value", flag);
 	if (!text)

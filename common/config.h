@@ -11,7 +11,7 @@
 
 /*
  * Reads settings from argv[first...]. `--config FILE` names the file; flags may be `--key value` or `--key=value`,
- * and for a FIELD_BOOL `--key` alone. What is not a flag goes, in order, to `words` (a JSON array, or NULL if
+ * and for a FIELD_BOOL `--key` alone, or with `true` or `false` behind it. What is not a flag goes, in order, to `words` (a JSON array, or NULL if
  * the program takes none). *config is a new reference; a wrong key or value is an error that says which.
  */
 must_check int config_read(const struct field *fields, int argc, char **argv, int first, json_t *words,

@@ -4,11 +4,12 @@
 #include "common/text.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static enum log_level threshold = LOG_INFO;
+static atomic_int threshold = LOG_INFO;
 static bool as_json;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
@@ -21,9 +22,14 @@ struct line {
 	size_t used;
 };
 
+void log_set_level(enum log_level level)
+{
+	atomic_store(&threshold, (int)level);
+}
+
 void log_setup(enum log_level level, bool json)
 {
-	threshold = level;
+	log_set_level(level);
 	as_json = json;
 }
 
@@ -125,7 +131,7 @@ void log_event(enum log_level level, const char *message, ...)
 	char time[TIME_TEXT_SIZE];
 	va_list pairs;
 
-	if (level < threshold)
+	if ((int)level < atomic_load(&threshold))
 		return;
 	if (as_json)
 		put_bytes(&line, "{", 1, END_ROOM);

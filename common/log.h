@@ -15,6 +15,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* Lines below `level` are dropped; `json` chooses the format. Call once, before threads start. */
 void log_setup(enum log_level level, bool json);
+/* The level alone, at any time. */
+void log_set_level(enum log_level level);
 
 /* "debug", "info", "warn", "error"; false and *level unchanged if it is none of them. */
 bool log_level_parse(const char *name, enum log_level *level);

@@ -6,7 +6,7 @@
 #include "common/log.h"
 #include "common/process.h"
 #include "common/text.h"
-#include "server/engine/spec.h"
+#include "server/commands.h"
 #include "server/routes/app.h"
 
 #include <arpa/inet.h>
@@ -18,57 +18,29 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct field settings[] = {
-	{ "data_dir", FIELD_TEXT, "Where everything is kept", .fallback = "\"/var/lib/rounds\"", .min = 1,
-		.max = 1000 },
-	{ "address", FIELD_TEXT, "The address to listen on; `::` is every one, IPv4 and IPv6",
-		.fallback = "\"0.0.0.0\"", .min = 1, .max = 63 },
-	{ "port", FIELD_INTEGER, "The port to listen on; 0: any free one", .fallback = "8443", .min = 0,
-		.max = 65535 },
-	{ "hosts", FIELD_TEXTS, "Names and addresses by which sites reach this server, for its certificate",
-		.fallback = "[\"localhost\", \"127.0.0.1\"]", .min = 1, .max = 100 },
-	{ "web_dir", FIELD_TEXT, "Where the dashboard's built files are", .fallback = "\"" WEB_DIRECTORY "\"",
-		.min = 1, .max = 1000 },
-	{ "webhook_ca_file", FIELD_TEXT,
-		"Authorities (PEM) that receivers of webhooks are checked against; none: the system's", .min = 1,
-		.max = 1000 },
-	{ "io_threads", FIELD_INTEGER, "Threads that move bytes", .fallback = "2", .min = 1, .max = 64 },
-	{ "workers", FIELD_INTEGER, "Threads that handle requests", .fallback = "8", .min = 1, .max = 256 },
-	{ "connections", FIELD_INTEGER, "How many connections may be open; fewer where descriptors are few",
-		.fallback = "20000", .min = 16, .max = 1000000 },
-	{ "anonymous_connections", FIELD_INTEGER,
-		"How many of them one address may hold that has not shown a certificate, a token or a session",
-		.fallback = "256", .min = 8, .max = 1000000 },
-	{ "proxies", FIELD_TEXTS, "Addresses of proxies that pass TLS through and begin with a PROXY v2 header",
-		.fallback = "[]", .min = 0, .max = 100 },
-	{ "aggregation_threads", FIELD_INTEGER, "Threads of an aggregation; 0: one per processor", .fallback = "0",
-		.min = 0, .max = 64 },
-	{ "upload_limit", FIELD_INTEGER, "Bytes of the largest model or update", .fallback = "68719476736",
-		.min = 1024, .max = 1e15 },
-	{ "owner_uploads", FIELD_INTEGER,
-		"How many uploads and models that no job uses yet one site or person may have", .fallback = "100",
-		.min = 1, .max = 1000000 },
-	{ "owner_upload_bytes", FIELD_INTEGER, "The same in bytes; an upload counts whole from its beginning",
-		.fallback = "274877906944", .min = 1024, .max = 1e15 },
-	{ "drain_seconds", FIELD_INTEGER, "How long a stop waits for uploads", .fallback = "10", .min = 0,
-		.max = 3600 },
-	{ "port_file", FIELD_TEXT, "Where to write the port once the server listens", .min = 1, .max = 1000 },
-	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
-		.choices = { "debug", "info", "warn", "error" } },
-	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
-	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
-	{ NULL },
-};
-
-enum { LOOK_SECONDS = 5 };
+enum { LOOK_SECONDS = 5, PEM_LIMIT = 256 * 1024 };
 
 static volatile sig_atomic_t stop_asked;
+
+static volatile sig_atomic_t reload_asked;
 
 static void ask_stop(int signal_number)
 {
 	(void)signal_number;
 	stop_asked = 1;
 }
+
+static void ask_reload(int signal_number)
+{
+	(void)signal_number;
+	reload_asked = 1;
+}
+
+/* For SIGHUP: where the settings came from. */
+static struct {
+	int argc;
+	char **argv;
+} arguments;
 
 struct server {
 	struct app app;
@@ -78,12 +50,6 @@ struct server {
 	int lock;
 	int64_t drain_us;
 };
-
-static int say(const struct rounds_error *error)
-{
-	fprintf(stderr, "rounds-server: %s%s%s\n", error->field, error->field[0] ? " " : "", error->message);
-	return error->kind == ERROR_INVALID ? 2 : 1;
-}
 
 static void wake(void *context, const char *key)
 {
@@ -118,27 +84,6 @@ static int open_feed(struct app *app, struct rounds_error *error)
 	/* Streams of whoever has lost a right end at once, not with their next message. */
 	auth_on_revocation(app->auth, wake_streams, app);
 	return feed_new(&options, &app->feed, error);
-}
-
-static int open_lock(const char *directory, int *lock, struct rounds_error *error)
-{
-	scoped(text_free) char *path = text_new("%s/lock", directory);
-
-	if (!path)
-		return error_no_memory(error);
-	*lock = file_lock(path, error);
-	if (*lock >= 0)
-		return 0;
-	return error_prefix(error, "another rounds-server runs on %s", directory);
-}
-
-static int open_store(const char *directory, struct store **store, struct rounds_error *error)
-{
-	scoped(text_free) char *path = text_new("%s/rounds.db", directory);
-
-	if (!path)
-		return error_no_memory(error);
-	return store_open(path, store, error);
 }
 
 static unsigned processors(const json_t *config)
@@ -186,6 +131,33 @@ static int read_proxies(const json_t *config, struct server *server, struct roun
 	return 0;
 }
 
+/* The operator's own, if there is one. */
+static int show_own_certificate(const json_t *config, struct rounds_error *error)
+{
+	const char *certificate = json_text_or(config, "certificate", NULL), *key = json_text_or(config, "key", NULL);
+	scoped(text_free) char *certificate_pem = NULL;
+	scoped(text_free) char *key_pem = NULL;
+
+	if (!certificate && !key)
+		return 0;
+	if (!certificate || !key)
+		return error_field(error, certificate ? "key" : "certificate", "is needed, too");
+	if (file_read(certificate, PEM_LIMIT, &certificate_pem, NULL, error) ||
+		file_read(key, PEM_LIMIT, &key_pem, NULL, error) ||
+		http_show_certificate(CERTIFICATE_BY_NAME, certificate_pem, key_pem, error))
+		return error_prefix(error, "%s", certificate);
+	return 0;
+}
+
+static int show_certificates(struct server *server, const json_t *config, struct rounds_error *error)
+{
+	return http_show_certificate(
+		       CERTIFICATE_FOR_ALL, server->authority.server_pem, server->authority.server_key, error) ||
+			       show_own_certificate(config, error)
+		       ? -1
+		       : 0;
+}
+
 static int make_http(struct server *server, const json_t *config, struct rounds_error *error)
 {
 	struct http_options options = {
@@ -204,10 +176,25 @@ static int make_http(struct server *server, const json_t *config, struct rounds_
 		.app = &server->app,
 	};
 
-	return http_new(&options, &server->app.http, error) || http_show_certificate(server->authority.server_pem,
-								       server->authority.server_key, error)
-		       ? -1
-		       : 0;
+	return http_new(&options, &server->app.http, error) || show_certificates(server, config, error) ? -1 : 0;
+}
+
+/* Where it was installed beside this program, under whatever prefix. */
+static int open_web(const json_t *config, struct web **web, struct rounds_error *error)
+{
+	const char *given = json_text_or(config, "web_dir", NULL);
+	char program[4096];
+	ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	scoped(text_free) char *beside = NULL;
+
+	if (given || length <= 0)
+		return web_open(given ? given : WEB_DIRECTORY, web, error);
+	program[length] = '\0';
+	*strrchr(program, '/') = '\0';
+	beside = text_new("%s/../" WEB_BESIDE, program);
+	if (!beside)
+		return error_no_memory(error);
+	return web_open(access(beside, R_OK) == 0 ? beside : WEB_DIRECTORY, web, error);
 }
 
 static int open_rooms(struct server *server, const json_t *config, struct rounds_error *error)
@@ -231,7 +218,7 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	app->authority = &server->authority;
 	options.store = app->store;
 	options.blobs = app->blobs;
-	if (web_open(json_text_or(config, "web_dir", ""), &app->web, error) ||
+	if (open_web(config, &app->web, error) ||
 		webhooks_new(app->store, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks, error) ||
 		read_proxies(config, server, error) || make_http(server, config, error) ||
 		engine_open(&options, &app->engine, error))
@@ -291,10 +278,11 @@ static void close_rooms(struct server *server)
 
 static void catch_signals(void)
 {
-	struct sigaction action = { .sa_handler = ask_stop };
+	struct sigaction action = { .sa_handler = ask_stop }, hangup = { .sa_handler = ask_reload };
 
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGHUP, &hangup, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error of write, as a full disk is */
 }
@@ -309,10 +297,35 @@ static void keep_certificate(struct server *server, const json_t *config)
 		return;
 	if (authority_renew_server(
 		    json_text_or(config, "data_dir", ""), json_object_get(config, "hosts"), authority, &error) ||
-		http_show_certificate(authority->server_pem, authority->server_key, &error))
+		http_show_certificate(CERTIFICATE_FOR_ALL, authority->server_pem, authority->server_key, &error))
 		log_warn("the server's certificate is not renewed", "reason", error.message, NULL);
 	else
 		log_info("the server's certificate was renewed", NULL);
+}
+
+static void set_log_level(const json_t *config)
+{
+	enum log_level level = LOG_INFO;
+
+	(void)log_level_parse(json_text_or(config, "log_level", "info"), &level);
+	log_set_level(level);
+}
+
+/* SIGHUP: the settings are read again; of them, the level of the log and the own certificate can change in a running server. */
+static void reload(void)
+{
+	json_auto_t *config = NULL, *words = json_array();
+	struct rounds_error error = { 0 };
+
+	reload_asked = 0;
+	if (config_read(server_settings, arguments.argc, arguments.argv, 1, words, &config, &error) ||
+		show_own_certificate(config, &error)) {
+		log_warn("nothing is reloaded", "field", error.field[0] ? error.field : NULL, "reason", error.message,
+			NULL);
+		return;
+	}
+	set_log_level(config);
+	log_info("reloaded: the level of the log and the own certificate", NULL);
 }
 
 /* The mask is closed but for the wait, so that a signal between the look and the wait is not lost. */
@@ -324,21 +337,25 @@ static void wait_for_stop(struct server *server, const json_t *config)
 	sigemptyset(&waiting);
 	while (!stop_asked) {
 		ppoll(NULL, 0, &between_looks, &waiting);
+		if (reload_asked)
+			reload();
 		keep_certificate(server, config);
 	}
 }
 
-static int serve(const json_t *config)
+int serve(const json_t *config, const json_t *words)
 {
 	struct server server = { .lock = -1, .drain_us = json_integer_or(config, "drain_seconds", 10) * SECOND_US };
 	struct rounds_error error = { 0 };
 	sigset_t blocked;
 	int failed;
 
+	(void)words;
 	webhooks_global_init();
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
 	catch_signals();
 	failed = open_rooms(&server, config, &error) || open_port(&server, config, &error);
@@ -350,119 +367,66 @@ static int serve(const json_t *config)
 	return failed ? say(&error) : 0;
 }
 
-static int write_token(const char *directory, const char *secret, struct rounds_error *error)
-{
-	scoped(text_free) char *path = text_new("%s/admin.token", directory);
-
-	if (!path)
-		return error_no_memory(error);
-	return file_replace(path, secret, strlen(secret), 0600, error);
-}
-
-static void say_ready(const json_t *config, const struct authority *authority, const struct setup *setup)
-{
-	const char *directory = json_text_or(config, "data_dir", "");
-	const char *host = json_string_value(json_array_get(json_object_get(config, "hosts"), 0));
-	long long port = json_integer_or(config, "port", 8443);
-
-	printf("A Rounds server is ready in %s.\n\n"
-	       "  Start it:     rounds-server --data-dir %s\n"
-	       "  Dashboard:    https://%s:%lld/#/setup/%s\n"
-	       "                opens the account \"admin\", once, within two days: choose a password there\n"
-	       "  Log in:       rounds login https://%s:%lld --ca-fingerprint %s < %s/admin.token\n"
-	       "  Invite sites: rounds site invite NAME\n\n"
-	       "admin.token is the first administrator's token. Keep it secret, or delete it once you are logged "
-	       "in.\nBrowsers warn of the certificate until they trust %s/ca.pem.\n",
-		directory, directory, host, port, setup->secret, host, port, authority->fingerprint, directory,
-		directory);
-}
-
-static int init(const json_t *config)
-{
-	const char *directory = json_text_or(config, "data_dir", "");
-	struct authority authority = { 0 };
-	scoped(store_close) struct store *store = NULL;
-	scoped(auth_close) struct auth *auth = NULL;
-	struct rounds_error error = { 0 };
-	char secret[80], id[UUID_TEXT_SIZE];
-	struct setup setup;
-
-	if (authority_create(directory, &error) ||
-		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
-		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		auth_token_new(auth, NULL, "admin", "admin", 0, secret, id, &error) ||
-		auth_user_add(auth, "admin", "admin", &setup, &error) || write_token(directory, secret, &error)) {
-		authority_free(&authority);
-		return say(&error);
-	}
-	say_ready(config, &authority, &setup);
-	authority_free(&authority);
-	return 0;
-}
-
-/* For the tests that hold documentation and program together. */
-static int print_routes(void)
-{
-	json_auto_t *list = json_array();
-
-	for (const struct route *route = routes; route->method; route++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:b, s:s}", "method", route->method, "path", route->path,
-				      "summary", route->summary, "public", route->permission == ANYONE, "permission",
-				      permission_name((enum permission)route->permission)));
-	json_dumpf(list, stdout, JSON_INDENT(2));
-	putchar('\n');
-	return 0;
-}
-
-static int print_schema(void)
-{
-	json_auto_t *schema = spec_schema();
-
-	json_dumpf(schema, stdout, JSON_INDENT(2));
-	putchar('\n');
-	return 0;
-}
-
 static int help(void)
 {
-	puts("rounds-server: coordinates federated learning between sites.\n\n"
-	     "  rounds-server [OPTION...]       run the server\n"
-	     "  rounds-server init [OPTION...]  make its data directory, certificate authority and first token\n"
-	     "  rounds-server schema            print the JSON Schema of a job\n"
-	     "  rounds-server routes            print the API's paths as JSON\n"
-	     "  rounds-server --version\n\n"
+	puts("rounds-server: coordinates federated learning between sites.\n");
+	for (const struct server_command *command = server_commands; command->name; command++) {
+		char line[80];
+
+		snprintf(line, sizeof(line), "%s%s[OPTION...] %s", command->name, *command->name ? " " : "",
+			command->usage);
+		printf("  rounds-server %-32s %s\n", line, command->help);
+	}
+	puts("  rounds-server --version\n\n"
 	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
-	config_help(settings);
+	config_help(server_settings);
 	return 0;
+}
+
+static const struct server_command *find_command(const char *name)
+{
+	for (const struct server_command *command = server_commands; command->name; command++)
+		if (!strcmp(command->name, name))
+			return command;
+	return NULL;
+}
+
+static int run(int argc, char **argv)
+{
+	json_auto_t *config = NULL, *words = json_array();
+	struct rounds_error error = { 0 };
+	const struct server_command *command;
+	const char *name;
+
+	if (config_read(server_settings, argc, argv, 1, words, &config, &error))
+		return say(&error);
+	name = json_string_value(json_array_get(words, 0));
+	command = find_command(name && strcmp(name, "run") != 0 ? name : "");
+	if (!command) {
+		fprintf(stderr, "rounds-server: there is no command \"%.60s\"; see rounds-server --help\n", name);
+		return 2;
+	}
+	json_array_remove(words, 0);
+	if (json_array_size(words) < command->least || json_array_size(words) > command->most) {
+		fprintf(stderr, "usage: rounds-server %s [OPTION...] %s\n", command->name, command->usage);
+		return 2;
+	}
+	if (json_bool_or(config, "check_config", false))
+		return puts("The settings are right.") < 0;
+	log_setup(LOG_INFO, json_bool_or(config, "log_json", false));
+	set_log_level(config);
+	return command->run(config, words);
 }
 
 int main(int argc, char **argv)
 {
-	json_auto_t *config = NULL;
-	struct rounds_error error = { 0 };
-	const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
-	enum log_level level = LOG_INFO;
-
 	process_keep_private();
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
 			return help();
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-server " ROUNDS_VERSION) < 0;
-	if (!strcmp(command, "schema"))
-		return print_schema();
-	if (!strcmp(command, "routes"))
-		return print_routes();
-	if (*command && strcmp(command, "init") != 0 && strcmp(command, "run") != 0) {
-		fprintf(stderr, "rounds-server: there is no command \"%s\"; see rounds-server --help\n", command);
-		return 2;
-	}
-	if (config_read(settings, argc, argv, *command ? 2 : 1, NULL, &config, &error))
-		return say(&error);
-	if (json_bool_or(config, "check_config", false))
-		return puts("The settings are right.") < 0;
-	(void)log_level_parse(json_text_or(config, "log_level", "info"), &level);
-	log_setup(level, json_bool_or(config, "log_json", false));
-	return *command && !strcmp(command, "init") ? init(config) : serve(config);
+	arguments.argc = argc;
+	arguments.argv = argv;
+	return run(argc, argv);
 }

@@ -31,6 +31,22 @@ static int read_token(char *token, size_t size, struct rounds_error *error)
 	return *token ? 0 : error_set(error, ERROR_INVALID, "the token is empty");
 }
 
+/* Who the token is, by a server that is not kept yet. */
+static int introduce(
+	const char *url, const char *token, const char *authority, json_t **me, struct rounds_error *error)
+{
+	const struct connection_options options = { .url = url, .token = token, .ca_pem = authority };
+	scoped(connection_free) struct connection *connection = NULL;
+
+	if (connection_new(&options, &connection, error))
+		return -1;
+	if (!connection_call(connection, "GET", "/api/v1/whoami", NULL, 30, me, error))
+		return 0;
+	cli_explain(connection, error);
+	return -1;
+}
+
+/* What was kept under this name stays until the server has known the token. */
 int login(struct cli *cli, struct rounds_error *error)
 {
 	const char *url = cli_word(cli, 0), *name = json_text_or(cli->options, "context", "default");
@@ -40,13 +56,8 @@ int login(struct cli *cli, struct rounds_error *error)
 	char token[256];
 
 	if ((fingerprint && authority_fetch(url, fingerprint, NULL, &authority, error)) ||
-		read_token(token, sizeof(token), error) || context_save(name, url, token, authority, error) ||
-		context_connect(name, &cli->connection, error))
-		return -1;
-	int failed = cli_get(cli, "/api/v1/whoami", &me, error);
-	connection_free(cli->connection);
-	cli->connection = NULL;
-	if (failed)
+		read_token(token, sizeof(token), error) || introduce(url, token, authority, &me, error) ||
+		context_save(name, url, token, authority, error))
 		return -1;
 	printf("Logged in to %s as %s (%s).\n", url, json_text_or(me, "name", ""), json_text_or(me, "role", ""));
 	return EXIT_DONE;

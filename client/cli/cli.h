@@ -49,6 +49,12 @@ bool cli_id_means(const char *given, const char *known);
 /* Ids may be given by their beginning, and "last" is the newest job: fills `id` (40 bytes). */
 must_check int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error *error);
 
+/* Before what cannot be undone, unless --yes was given: asks, and is an error where the answer is not yes. */
+must_check int cli_confirm(const struct cli *cli, struct rounds_error *error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Adds to an error what helps where a server's certificate is not trusted. */
+void cli_explain(const struct connection *connection, struct rounds_error *error);
+
 /* print.c */
 struct column {
 	const char *title, *key;
@@ -81,8 +87,7 @@ command_fn token_create, token_list, token_remove;
 command_fn verify, simulate;
 
 extern const struct field login_flags[], submit_flags[], list_flags[], download_flags[], token_flags[], clone_flags[],
-	invite_flags[], remove_flags[], simulate_flags[], user_flags[], webhook_flags[], trace_flags[],
-	export_flags[];
+	invite_flags[], yes_flags[], simulate_flags[], user_flags[], webhook_flags[], trace_flags[], export_flags[];
 
 /* check.c: what was odd about a job when it was submitted. */
 void print_warnings(FILE *to, const json_t *warnings);

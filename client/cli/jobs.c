@@ -281,6 +281,11 @@ int job_abort(struct cli *cli, struct rounds_error *error)
 
 int job_delete(struct cli *cli, struct rounds_error *error)
 {
+	char id[40];
+
+	if (cli_job_id(cli, cli_word(cli, 0), id, error) ||
+		cli_confirm(cli, error, "Delete the job %s, with its models and events?", id))
+		return -1;
 	return command(cli, "DELETE", "", NULL, error);
 }
 

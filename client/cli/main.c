@@ -6,6 +6,7 @@
 #include "common/uuid.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ const struct command commands[] = {
 	{ "job resume", "JOB", "Let a paused job go on", NULL, job_resume, 1, 1 },
 	{ "job abort", "JOB", "End a job", NULL, job_abort, 1, 1 },
 	{ "job clone", "JOB", "Submit a job again", clone_flags, job_clone, 1, 1 },
-	{ "job delete", "JOB", "Delete a job that has ended, with its models", NULL, job_delete, 1, 1 },
+	{ "job delete", "JOB", "Delete a job that has ended, with its models", yes_flags, job_delete, 1, 1 },
 	{ "job trace", "JOB", "What each round's time went into, as Chrome trace JSON (ui.perfetto.dev opens it)", trace_flags, job_trace, 1, 1 },
 	{ "job export", "JOB", "Give a job's history to TensorBoard, MLflow or a spreadsheet", export_flags, job_export, 1, 1 },
 	{ "job skip", "JOB SITE", "Let the present round go on without a site", NULL, job_skip, 2, 2 },
@@ -37,7 +38,7 @@ const struct command commands[] = {
 	{ "site uninvite", "SITE", "Take back a site's invitation that is still open", NULL, site_uninvite, 1, 1 },
 	{ "site drain", "SITE", "Let a site take part in no new job", NULL, site_drain, 1, 1 },
 	{ "site activate", "SITE", "Let a site that drains take part again", NULL, site_activate, 1, 1 },
-	{ "site remove", "SITE", "Refuse a site's certificate from now on", remove_flags, site_remove, 1, 1 },
+	{ "site remove", "SITE", "Refuse a site's certificate from now on", yes_flags, site_remove, 1, 1 },
 	{ "upload list", "", "Who has uploaded what that no job uses yet", NULL, upload_list, 0, 0 },
 	{ "user add", "NAME", "Make an account; its set-up link is shown once", user_flags, user_add, 1, 1 },
 	{ "user list", "", "All accounts", NULL, user_list, 0, 0 },
@@ -65,6 +66,11 @@ static const struct field global_flags[] = {
 	{ "context", FIELD_NAME, "Which login to use", .fallback = "\"default\"" },
 	{ "output", FIELD_TEXT, "table, or json for scripts (also -o)", .fallback = "\"table\"",
 		.choices = { "table", "json" } },
+	{ NULL },
+};
+
+const struct field yes_flags[] = {
+	{ "yes", FIELD_BOOL, "Do not ask", .fallback = "false" },
 	{ NULL },
 };
 
@@ -116,6 +122,35 @@ int cli_job_id(struct cli *cli, const char *given, char *id, struct rounds_error
 		return 0;
 	return error_set(error, found ? ERROR_INVALID : ERROR_NOT_FOUND,
 		found ? "\"%.60s\" means %zu jobs; give more of the id" : "there is no job \"%.60s\"", given, found);
+}
+
+int cli_confirm(const struct cli *cli, struct rounds_error *error, const char *format, ...)
+{
+	char answer[8];
+	va_list arguments;
+
+	if (json_bool_or(cli->options, "yes", false))
+		return 0;
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputs(" [y/N] ", stderr);
+	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+		return 0;
+	return error_set(error, ERROR_INVALID, "nothing was done; answer y, or give --yes");
+}
+
+void cli_explain(const struct connection *connection, struct rounds_error *error)
+{
+	char told[400];
+
+	if (!connection_untrusted(connection))
+		return;
+	snprintf(told, sizeof(told), "%.390s", error->message);
+	error_set(error, error->kind,
+		"%s\nIf this is a server with its own authority, log in with --ca-fingerprint and the fingerprint that "
+		"`rounds-server init` printed (or its administrator tells you); nothing was sent",
+		told);
 }
 
 static int exit_of(const struct rounds_error *error)
@@ -239,6 +274,8 @@ static int run(const struct command *command, int own, int argc, char **argv)
 		return say(&error);
 	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json"), NULL };
 	code = command->run(&cli, &error);
+	if (code < 0 && connection)
+		cli_explain(connection, &error);
 	return code < 0 ? say_all(&error, cli.connection ? connection_faults(cli.connection) : NULL) : code;
 }
 

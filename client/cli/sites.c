@@ -5,11 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct field remove_flags[] = {
-	{ "yes", FIELD_BOOL, "Do not ask", .fallback = "false" },
-	{ NULL },
-};
-
 const struct field invite_flags[] = {
 	{ "replace", FIELD_BOOL,
 		"Let another machine take the place of the site of this name that is there; its certificate is then "
@@ -105,14 +100,11 @@ int site_uninvite(struct cli *cli, struct rounds_error *error)
 
 int site_remove(struct cli *cli, struct rounds_error *error)
 {
-	char path[120], answer[8];
+	char path[120];
 
 	site_path(cli, path, sizeof(path));
-	if (!json_bool_or(cli->options, "yes", false)) {
-		fprintf(stderr, "Remove the site %s? What it works on fails. [y/N] ", cli_word(cli, 0));
-		if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-			return error_set(error, ERROR_INVALID, "nothing was done");
-	}
+	if (cli_confirm(cli, error, "Remove the site %s? What it works on fails.", cli_word(cli, 0)))
+		return -1;
 	return connection_call(cli->connection, "DELETE", path, NULL, 30, NULL, error) ? -1 : EXIT_DONE;
 }
 

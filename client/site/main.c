@@ -8,6 +8,8 @@
 #include "common/log.h"
 #include "common/process.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,6 +83,66 @@ static int run(const json_t *settings, const json_t *words, struct rounds_error 
 	return error_set(error, ERROR_INVALID, "there is no command \"%s\"; see rounds-site --help", command);
 }
 
+/* For SIGHUP: where the settings came from. */
+static struct {
+	int argc;
+	char **argv;
+} arguments;
+
+static void set_log_level(const json_t *settings)
+{
+	enum log_level level = LOG_INFO;
+
+	(void)log_level_parse(json_text_or(settings, "log_level", "info"), &level);
+	log_set_level(level);
+}
+
+/* The level of the log; certificates are read with every connection. Everything else needs a restart. */
+static void reload(void)
+{
+	json_auto_t *settings = NULL, *words = json_array();
+	struct rounds_error error = { 0 };
+
+	if (config_read(site_settings, arguments.argc, arguments.argv, 1, words, &settings, &error)) {
+		log_warn("nothing is reloaded", "field", error.field[0] ? error.field : NULL, "reason", error.message,
+			NULL);
+		return;
+	}
+	set_log_level(settings);
+	log_info("reloaded: the level of the log", NULL);
+}
+
+static sem_t hangups; /* the handler may do no more than post it */
+
+static void note_hangup(int signal_number)
+{
+	(void)signal_number;
+	sem_post(&hangups);
+}
+
+static void *answer_hangups(void *unused)
+{
+	(void)unused;
+	for (;;)
+		if (sem_wait(&hangups) == 0)
+			reload();
+	return NULL;
+}
+
+/* SIGHUP, which else ends a process, is answered by a thread of its own to the end of the process. */
+static int catch_hangups(struct rounds_error *error)
+{
+	struct sigaction action = { .sa_handler = note_hangup, .sa_flags = SA_RESTART };
+	pthread_t thread;
+
+	sem_init(&hangups, 0, 0);
+	sigaction(SIGHUP, &action, NULL);
+	if (pthread_create(&thread, NULL, answer_hangups, NULL))
+		return error_set(error, ERROR_UNAVAILABLE, "cannot start the thread that answers SIGHUP");
+	pthread_detach(thread);
+	return 0;
+}
+
 static void catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = ask_stop };
@@ -95,7 +157,6 @@ int main(int argc, char **argv)
 {
 	json_auto_t *settings = NULL, *words = json_array();
 	struct rounds_error error = { 0 };
-	enum log_level level = LOG_INFO;
 
 	process_keep_private();
 	for (int i = 1; i < argc; i++)
@@ -110,9 +171,13 @@ int main(int argc, char **argv)
 		return say(&error);
 	if (json_bool_or(settings, "check_config", false))
 		return puts("The settings are right.") < 0;
-	(void)log_level_parse(json_text_or(settings, "log_level", "info"), &level);
-	log_setup(level, json_bool_or(settings, "log_json", false));
+	log_setup(LOG_INFO, json_bool_or(settings, "log_json", false));
+	set_log_level(settings);
 	http_global_init();
 	catch_signals();
+	arguments.argc = argc;
+	arguments.argv = argv;
+	if (catch_hangups(&error))
+		return say(&error);
 	return run(settings, words, &error) ? say(&error) : 0;
 }

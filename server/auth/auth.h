@@ -69,6 +69,8 @@ must_check int auth_user_add(
 	struct auth *auth, const char *name, const char *role, struct setup *setup, struct rounds_error *error);
 /* A new set-up secret in place of the password; all sessions end. */
 must_check int auth_user_reset(struct auth *auth, const char *name, struct setup *setup, struct rounds_error *error);
+/* The same for an account that becomes an administrator's, and is made if it is not there. */
+must_check int auth_admin_reset(struct auth *auth, const char *name, struct setup *setup, struct rounds_error *error);
 /* The last administrator stays: ERROR_CONFLICT. */
 must_check int auth_user_remove(struct auth *auth, const char *name, struct rounds_error *error);
 must_check int auth_user_role(struct auth *auth, const char *name, const char *role, struct rounds_error *error);

@@ -135,6 +135,34 @@ int auth_user_reset(struct auth *auth, const char *name, struct setup *setup, st
 	return auth_revoked(auth, error);
 }
 
+static int reset_admin(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct change *change = argument;
+	json_auto_t *users = NULL;
+	size_t i;
+	json_t *user;
+
+	if (user_list(tx, &users, error))
+		return -1;
+	json_array_foreach (users, i, user)
+		if (!strcmp(json_text_or(user, "name", ""), change->name))
+			return user_set_role(tx, change->name, change->role, error) || reset(tx, change, error) ? -1
+														: 0;
+	return add(tx, change, error);
+}
+
+int auth_admin_reset(struct auth *auth, const char *name, struct setup *setup, struct rounds_error *error)
+{
+	char hash[65];
+	struct change change = { .name = name, .role = "admin", .hash = hash };
+
+	if (!name_is_valid(name))
+		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
+	new_setup(setup, hash);
+	change.expires_us = setup->expires_us;
+	return store_write(auth->store, reset_admin, &change, error);
+}
+
 /* So that somebody can always let others in. Looked at inside the transaction that would take the last one away. */
 static int check_admin_left(struct store_tx *tx, struct rounds_error *error)
 {

@@ -62,7 +62,7 @@ struct route {
 
 /* Who asks, as the guard found out. */
 struct caller {
-	enum { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
+	enum caller_kind { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
 	char name[64];
 	char role[16];
 	char credential[80]; /* what it has shown, by which the guard's side knows it again; never a secret */
@@ -90,9 +90,15 @@ struct http_options {
  * A server that does not listen yet: others may already wake what will wait, and may still do so once it has stopped,
  * until it is freed. The options' texts and tables must live as long.
  */
-/* What the server shows from the next connection on: before http_start, and whenever there is a new one. */
-int64_t http_certificate_ends(void); /* of the one that is shown; wall time in microseconds */
-must_check int http_show_certificate(const char *certificate_pem, const char *key_pem, struct rounds_error *error);
+/*
+ * What the server shows from the next connection on: before http_start, and whenever there is a new one; not from two
+ * threads at once. One is for everybody; one may be for those alone who ask for a name that it is made for (RFC 6066, SNI),
+ * with the certificates between it and its authority behind it. ERROR_INVALID if they cannot be read or are no pair.
+ */
+enum certificate_for { CERTIFICATE_FOR_ALL, CERTIFICATE_BY_NAME };
+must_check int http_show_certificate(
+	enum certificate_for whom, const char *certificate_pem, const char *key_pem, struct rounds_error *error);
+int64_t http_certificate_ends(void); /* of those that are shown the one that ends first; wall time in microseconds */
 
 must_check int http_new(const struct http_options *options, struct http **http, struct rounds_error *error);
 void http_free(struct http *http);

@@ -41,9 +41,11 @@ enum outcome readyz(struct request *request, void *context)
 
 enum outcome version_show(struct request *request, void *context)
 {
-	(void)context;
-	return reply_json(
-		request, 200, json_pack("{s:s, s:i}", "version", ROUNDS_VERSION, "protocol", PROTOCOL_VERSION));
+	struct app *app = context;
+
+	return reply_json(request, 200,
+		json_pack("{s:s, s:i, s:s}", "version", ROUNDS_VERSION, "protocol", PROTOCOL_VERSION, "authority",
+			app->authority->fingerprint));
 }
 
 enum outcome whoami(struct request *request, void *context)

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void let_in(
-	struct caller *caller, int kind, const char *name, const char *role, const char *credential, const char *key)
+static void let_in(struct caller *caller, enum caller_kind kind, const char *name, const char *role,
+	const char *credential, const char *key)
 {
 	caller->kind = kind;
 	snprintf(caller->name, sizeof(caller->name), "%s", name);

@@ -23,6 +23,8 @@ ARROWS = {
     "server/routes": ["common", "server/http", "server/store", "server/blobs", "server/auth", "server/engine", "server/observe",
                       "server/aggregate/summary.h"],
     "server/main.c": ["common", "server"],
+    "server/commands.c": ["common", "server"],
+    "server/commands.h": ["common", "server"],
     "client": ["common"],
     "client/site": ["common", "client/http.h", "client/transfer.h", "client/authority.h"],
     "client/tables": ["common"],
