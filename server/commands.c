@@ -173,10 +173,10 @@ static int print_routes(const json_t *config, const json_t *words)
 	(void)words;
 
 	for (const struct route *route = routes; route->method; route++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:b, s:s}", "method", route->method, "path", route->path,
-				      "summary", route->summary, "public", route->permission == ANYONE, "permission",
-				      permission_name((enum permission)route->permission)));
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:b, s:s, s:s?}", "method", route->method, "path", route->path,
+				"summary", route->summary, "public", route->permission == ANYONE, "permission",
+				permission_name((enum permission)route->permission), "record", route->record));
 	json_dumpf(list, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return 0;

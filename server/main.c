@@ -213,7 +213,7 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
 		directory_keep_private(directory, error) || open_lock(directory, &server->lock, error) ||
 		open_store(directory, &app->store, error) || blobs_open(directory, &app->blobs, error) ||
-		auth_open(app->store, &app->auth, error))
+		auth_open(app->store, &app->auth, error) || audit_open(app->store, directory, &app->audit, error))
 		return -1;
 	app->authority = &server->authority;
 	options.store = app->store;
@@ -263,6 +263,7 @@ static void close_rooms(struct server *server)
 	feed_stop(server->app.feed);
 	webhooks_stop(server->app.webhooks);
 	engine_close(server->app.engine);
+	audit_close(server->app.audit);
 	/* The writer may still wake those who wait: it ends before what it wakes. */
 	store_close(server->app.store);
 	feed_free(server->app.feed);
@@ -340,7 +341,20 @@ static void wait_for_stop(struct server *server, const json_t *config)
 		if (reload_asked)
 			reload();
 		keep_certificate(server, config);
+		audit_tick(server->app.audit);
 	}
+}
+
+/* From when on there can be entries; what stops a server may be a loss of power, so its end is not said. */
+static void record_start(struct server *server)
+{
+	const struct audit_entry entry = {
+		.kind = "server.start", .about_kind = "version", .about_id = ROUNDS_VERSION
+	};
+	struct rounds_error error;
+
+	if (audit_record(server->app.audit, &entry, &error))
+		log_warn("the start is not in the audit log", "reason", error.message, NULL);
 }
 
 int serve(const json_t *config, const json_t *words)
@@ -360,6 +374,7 @@ int serve(const json_t *config, const json_t *words)
 	catch_signals();
 	failed = open_rooms(&server, config, &error) || open_port(&server, config, &error);
 	if (!failed) {
+		record_start(&server);
 		wait_for_stop(&server, config);
 		drain(&server);
 	}

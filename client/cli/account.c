@@ -147,7 +147,7 @@ int completion(struct cli *cli, struct rounds_error *error)
 		last = command->words;
 	}
 	puts("\" ;;");
-	static const char *const groups[] = { "job", "site", "user", "token" };
+	static const char *const groups[] = { "job", "site", "user", "token", "webhook", "audit" };
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
 		printf("    %s) words=\"", groups[i]);
 		for (const struct command *command = commands; command->words; command++) {

@@ -13,7 +13,8 @@ enum exit_code {
 	EXIT_NOT_FOUND = 3,
 	EXIT_DENIED = 4,      /* not logged in, or not allowed */
 	EXIT_UNREACHABLE = 5, /* no answer from the server */
-	EXIT_JOB_FAILED = 6,  /* watch: the job failed or was aborted; verify: the lineage is broken */
+	EXIT_JOB_FAILED =
+		6, /* watch: the job failed or was aborted; verify: the lineage is broken; audit verify: the log */
 };
 
 /* A command at work. */
@@ -84,10 +85,12 @@ command_fn user_add, user_list, user_role, user_reset, user_remove;
 command_fn webhook_add, webhook_list, webhook_ping, webhook_pause, webhook_resume, webhook_remove;
 command_fn upload_list;
 command_fn token_create, token_list, token_remove;
+command_fn audit_list, audit_export, audit_verify, audit_key;
 command_fn verify, simulate;
 
 extern const struct field login_flags[], submit_flags[], list_flags[], download_flags[], token_flags[], clone_flags[],
-	invite_flags[], yes_flags[], simulate_flags[], user_flags[], webhook_flags[], trace_flags[], export_flags[];
+	audit_list_flags[], audit_verify_flags[], invite_flags[], yes_flags[], simulate_flags[], user_flags[],
+	webhook_flags[], trace_flags[], export_flags[];
 
 /* check.c: what was odd about a job when it was submitted. */
 void print_warnings(FILE *to, const json_t *warnings);

@@ -23,6 +23,7 @@ static const struct {
 	[SITE_MANAGE]    = { "site.manage",    { true,  false, false } },
 	[ACCOUNT_MANAGE] = { "account.manage", { true,  false, false } },
 	[WEBHOOK_MANAGE] = { "webhook.manage", { true,  false, false } },
+	[AUDIT_READ]     = { "audit.read",     { true,  false, false } },
 	[TASK_DO]        = { "task.do",        { false, false, true } },
 	[BLOB_READ]      = { "blob.read",      { true,  false, true } },
 	[BLOB_WRITE]     = { "blob.write",     { true,  false, true } },

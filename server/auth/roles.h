@@ -14,6 +14,7 @@ enum permission {
 	SITE_MANAGE, /* invite, drain, remove */
 	ACCOUNT_MANAGE,
 	WEBHOOK_MANAGE,
+	AUDIT_READ,
 	TASK_DO,    /* sites alone */
 	BLOB_READ,  /* people who may write jobs; a site, for the models of its tasks */
 	BLOB_WRITE, /* people who may write jobs; sites, for their updates */

@@ -56,6 +56,7 @@ struct route {
 	const char *summary;
 	size_t body_limit;            /* bytes; 0: HTTP_BODY_LIMIT */
 	const struct body_sink *sink; /* NULL: the body is collected in memory */
+	const char *record; /* under which name it is remembered who asked; NULL: it is not. The door's business */
 };
 
 #define HTTP_BODY_LIMIT ((size_t)1 << 20)
@@ -181,6 +182,10 @@ struct stream_source {
 enum outcome reply_stream(struct request *request, const char *type, const struct stream_source *source);
 /* May be called from any thread; never blocks for long. */
 void http_wake_streams(void *http);
+
+/* What a handler has answered, before it leaves; and takes it back, so that another answer can be given. */
+int reply_status(const struct request *request);
+void reply_withdraw(struct request *request);
 
 /* A header of the answer; call before reply_*. */
 void reply_header(struct request *request, const char *name, const char *format, ...)

@@ -61,6 +61,20 @@ enum outcome reply_finish(struct request *request, int status, struct MHD_Respon
 	return REPLIED;
 }
 
+int reply_status(const struct request *request)
+{
+	return request->status;
+}
+
+void reply_withdraw(struct request *request)
+{
+	if (request->response)
+		MHD_destroy_response(request->response);
+	request->response = NULL;
+	request->status = 0;
+	reply_forget_fields(request);
+}
+
 enum outcome reply_text(struct request *request, int status, const char *type, char *text)
 {
 	struct MHD_Response *response;

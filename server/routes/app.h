@@ -2,6 +2,7 @@
 #ifndef ROUNDS_SERVER_ROUTES_APP_H
 #define ROUNDS_SERVER_ROUTES_APP_H
 
+#include "server/audit/audit.h"
 #include "server/auth/auth.h"
 #include "server/auth/authority.h"
 #include "server/blobs/blobs.h"
@@ -17,6 +18,7 @@ struct app {
 	struct store *store;
 	struct blobs *blobs;
 	struct auth *auth;
+	struct audit *audit;
 	struct engine *engine;
 	struct http *http;
 	struct feed *feed;
@@ -32,9 +34,12 @@ int guard(struct request *request, void *app, struct rounds_error *error);
 
 /*
  * The door of http_options: looks at the caller again, since a body may take long and a wait longer, and lets the handler
- * run. What the handler writes is refused in its transaction if the caller's credential has been taken back by then.
+ * run. What the handler writes is refused in its transaction if the caller's credential has been taken back by then. What the
+ * route's `record` names goes into the audit log: in the transaction of what the handler wrote, or before its answer leaves.
  */
 handler_fn door;
+/* A refusal of the guard's, for the audit log. */
+void door_refused(struct request *request, struct app *app, const struct rounds_error *error);
 
 /* "site:NAME" or "person:NAME": the owner of what the caller uploads; 80 bytes. */
 void caller_owner(const struct caller *caller, char owner[80]);
@@ -62,6 +67,8 @@ handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back
 /* sites.c */
 handler_fn site_list_all, site_show, site_edit, site_invite, invitation_list_all, invitation_remove, site_join,
 	site_renew_own, site_delete, authority_show;
+/* audit.c */
+handler_fn audit_list, audit_export_part, audit_key;
 /* tokens.c */
 handler_fn token_create, token_list_all, token_remove;
 /* webhooks.c */

@@ -68,15 +68,14 @@ static int find_caller(struct request *request, struct app *app, struct caller *
 	return 0;
 }
 
-int guard(struct request *request, void *context, struct rounds_error *error)
+static int check_caller(struct request *request, struct app *app, struct rounds_error *error)
 {
 	enum permission wanted = (enum permission)request_route(request)->permission;
 	struct caller *caller = request_caller(request);
 
-	*caller = (struct caller){ 0 };
 	if (wanted == ANYONE)
 		return 0;
-	if (find_caller(request, context, caller, error))
+	if (find_caller(request, app, caller, error))
 		return -1;
 	if (role_may(caller->role, wanted))
 		return 0;
@@ -85,6 +84,15 @@ int guard(struct request *request, void *context, struct rounds_error *error)
 	if (wanted == TASK_DO)
 		return error_set(error, ERROR_FORBIDDEN, "only a site, with its certificate, may do this");
 	return error_set(error, ERROR_FORBIDDEN, "the role \"%s\" does not allow this", caller->role);
+}
+
+int guard(struct request *request, void *context, struct rounds_error *error)
+{
+	*request_caller(request) = (struct caller){ 0 };
+	if (!check_caller(request, context, error))
+		return 0;
+	door_refused(request, context, error);
+	return -1;
 }
 
 void caller_owner(const struct caller *caller, char owner[80])

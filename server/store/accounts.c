@@ -13,6 +13,7 @@ static int changed_one(struct store_tx *tx, const char *name, struct rounds_erro
 
 int user_insert(struct store_tx *tx, const char *name, const char *role, struct rounds_error *error)
 {
+	store_about(tx, "user", name, "");
 	if (db_run(tx, error, "INSERT INTO user(name, role, created_us) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING",
 		    "ssi", name, role, clock_wall_us()))
 		return -1;
@@ -67,6 +68,7 @@ static int check_proof(struct store_tx *tx, struct rounds_error *error)
 int user_set_password(
 	struct store_tx *tx, const char *name, const char *proven, const char *password, struct rounds_error *error)
 {
+	store_about(tx, "user", name, "");
 	if (db_run(tx, error,
 		    "UPDATE user SET password = ?3, setup_hash = NULL, setup_expires_us = NULL"
 		    " WHERE name = ?1 AND password IS ?2",
@@ -93,6 +95,7 @@ int session_insert(struct store_tx *tx, const struct new_session *session, struc
 {
 	int64_t now = clock_wall_us();
 
+	store_about(tx, "user", session->user, "");
 	if (db_run(tx, error,
 		    "INSERT INTO session(hash, user, created_us, expires_us)"
 		    " SELECT ?1, name, ?4, ?5 FROM user WHERE name = ?2 AND password = ?3",

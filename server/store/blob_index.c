@@ -107,6 +107,7 @@ int blob_index_doomed(struct store_tx *tx, json_t **blobs, struct rounds_error *
 
 int upload_insert(struct store_tx *tx, const struct new_upload *upload, struct rounds_error *error)
 {
+	store_about(tx, "upload", upload->id, "");
 	return db_run(tx, error,
 		"INSERT INTO upload(id, owner, length, digest, metadata, created_us, expires_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -15,7 +15,8 @@ struct after_commit;
 struct store_tx {
 	sqlite3 *db;
 	struct statement *statements; /* prepared on this connection */
-	struct after_commit *after;   /* of the running write */
+	struct after_commit *after;   /* of the running write, as is the next */
+	struct store_subject subject;
 };
 
 void db_statements_free(struct store_tx *tx);

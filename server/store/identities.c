@@ -15,6 +15,7 @@
 
 int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
 {
+	store_about(tx, "site", site->name, "");
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
 		" ON CONFLICT DO UPDATE SET state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
@@ -87,6 +88,7 @@ int token_insert(struct store_tx *tx, const struct new_token *token, struct roun
 	static const struct credential nobody = { "", "", NULL, NULL };
 	const struct credential *maker = token->maker ? token->maker : &nobody;
 
+	store_about(tx, "token", token->id, token->name);
 	return db_run(tx, error,
 		"INSERT INTO token(id, name, role, hash, created_us, expires_us, made_by, account)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7, CASE ?8 WHEN 'session' THEN ?7"

@@ -23,6 +23,7 @@ int invitation_insert(struct store_tx *tx, const struct new_invitation *invitati
 {
 	bool there;
 
+	store_about(tx, "site", invitation->site, "");
 	if (is_there(tx, invitation->site, &there, error))
 		return -1;
 	if (there && !invitation->replaces)

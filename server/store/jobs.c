@@ -16,6 +16,7 @@
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
+	store_about(tx, "job", job->id, json_text_or(job->spec, "name", ""));
 	return db_run(tx, error,
 		"INSERT INTO job(id, project, name, workflow, state, priority, spec, rounds, submitted_by, "
 		"idempotency_key,"

@@ -154,7 +154,17 @@ static const char *const migrations[] = {
 	"ALTER TABLE task ADD COLUMN failure TEXT;"
 	"ALTER TABLE task ADD COLUMN not_before INTEGER;"
 	"ALTER TABLE task ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;"
-	"CREATE INDEX task_resting ON task(not_before) WHERE not_before IS NOT NULL;",
+	"CREATE INDEX task_resting ON task(not_before) WHERE not_before IS NOT NULL;"
+	/* What happened, for longer than what it happened to: rows that nothing changes and nothing deletes. */
+	"CREATE TABLE audit(n INTEGER PRIMARY KEY, kind TEXT NOT NULL, made_by TEXT, about TEXT, outcome TEXT NOT NULL,"
+	" record TEXT NOT NULL, link TEXT NOT NULL) STRICT;"
+	"CREATE INDEX audit_by_about ON audit(about, n);"
+	"CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows'); END;"
+	"CREATE TRIGGER audit_is_as_it_was BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows');"
+	" END;"
+	"CREATE TABLE audit_head(id INTEGER PRIMARY KEY CHECK (id = 1), length INTEGER NOT NULL, link TEXT NOT NULL) STRICT;"
+	"CREATE TABLE audit_checkpoint(length INTEGER PRIMARY KEY, link TEXT NOT NULL, time TEXT NOT NULL,"
+	" signature TEXT NOT NULL) STRICT;",
 };
 
 enum { NEWEST = sizeof(migrations) / sizeof(migrations[0]) };

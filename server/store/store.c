@@ -2,11 +2,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "server/store/db.h"
 #include "server/store/migrations.h"
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { BATCH_LIMIT = 256 };
@@ -123,9 +125,25 @@ static int run_attended(struct store_tx *tx, const struct write_request *request
 {
 	const struct store_witness *witness = request->witness;
 
-	if (witness && witness->before(tx, witness->argument, request->error))
+	tx->subject = (struct store_subject){ 0 };
+	if (witness && witness->before && witness->before(tx, witness->argument, request->error))
 		return -1;
-	return request->fn(tx, request->argument, request->error);
+	if (request->fn(tx, request->argument, request->error))
+		return -1;
+	return witness && witness->after ? witness->after(tx, witness->argument, request->error) : 0;
+}
+
+void store_about(struct store_tx *tx, const char *kind, const char *id, const char *name)
+{
+	snprintf(tx->subject.kind, sizeof(tx->subject.kind), "%s", kind);
+	snprintf(tx->subject.id, sizeof(tx->subject.id), "%s", id);
+	snprintf(tx->subject.name, sizeof(tx->subject.name), "%s", name);
+	text_repair(tx->subject.name); /* it may have been cut */
+}
+
+const struct store_subject *store_subject(const struct store_tx *tx)
+{
+	return &tx->subject;
 }
 
 static void run_one(struct store *store, struct write_request *request)

@@ -36,15 +36,26 @@ must_check int store_read(struct store *store, store_fn *fn, void *argument, str
 must_check int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error);
 
 /*
- * What stands beside every write that this thread asks for, until it is told otherwise: runs in the write's transaction
- * ahead of it, and may refuse it. So whoever asks is looked at again where nothing can come between the look and the deed.
+ * What stands beside every write that this thread asks for, until it is told otherwise, in the write's transaction: `before`
+ * runs ahead of it, so that whoever asks is looked at where nothing can come between the look and the deed; `after` runs once
+ * it has succeeded, so that what is said of it is there with it or not at all. Each may be NULL, and each may refuse the write.
  */
 struct store_witness {
-	store_fn *before;
+	store_fn *before, *after;
 	void *argument;
 };
 /* NULL: none. Borrowed until then. */
 void store_attend(const struct store_witness *witness);
+
+/*
+ * What a write was about: the job, the token, the account that it made. Said by this folder where the row is made, for
+ * whoever witnesses the write; a later word takes the place of an earlier one.
+ */
+struct store_subject {
+	char kind[16], id[64], name[80]; /* all empty: nothing was said */
+};
+void store_about(struct store_tx *tx, const char *kind, const char *id, const char *name);
+const struct store_subject *store_subject(const struct store_tx *tx);
 
 /* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
 must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,

@@ -12,6 +12,7 @@
 
 int webhook_insert(struct store_tx *tx, const struct new_webhook *webhook, struct rounds_error *error)
 {
+	store_about(tx, "webhook", webhook->id, "");
 	return db_run(tx, error,
 		"INSERT INTO webhook(id, url, secret, kinds, state, created_us, created_by, place)"
 		" VALUES(?1, ?2, ?3, ?4, 'active', ?5, ?6, (SELECT ifnull(max(id), 0) FROM event))",

@@ -12,7 +12,7 @@ from test_api import OPENAPI, resolve, server_prints
 PASSWORD = "correct horse battery"
 # What DESIGN and the issues ask of each role, written down here once more.
 MAY = {
-    "admin": {"self", "job.read", "job.write", "site.read", "site.manage", "account.manage", "webhook.manage", "blob.read", "blob.write"},
+    "admin": {"self", "job.read", "job.write", "site.read", "site.manage", "account.manage", "webhook.manage", "audit.read", "blob.read", "blob.write"},
     "viewer": {"self", "job.read", "site.read"},
     "site": {"task.do", "blob.read", "blob.write"},
 }

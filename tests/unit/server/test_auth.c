@@ -286,7 +286,7 @@ static void a_write_looks_at_who_asks(void **state)
 	struct rounds_error error = { 0 };
 	char secret[80], id[37];
 	struct credential credential = { "token", id, "t", "admin" };
-	const struct store_witness witness = { check, &credential };
+	const struct store_witness witness = { check, NULL, &credential };
 	int done = 0;
 
 	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
