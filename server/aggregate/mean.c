@@ -2,8 +2,9 @@
  * The mean of McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, AISTATS 2017, and
  * of every other linear aggregator: the sum of w_i x_i. One pass over all inputs, in double.
  */
-#include "server/aggregate/aggregator.h"
+#include "server/aggregate/wide.h"
 
+#include <math.h>
 #include <string.h>
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -166,6 +167,27 @@ static void mean_any(const struct stretch *stretch)
 	}
 }
 
+/* The weights of a mean add up to 1 but for rounding, which must not move a base of 2^60. */
+static void mean_wide(const struct stretch *stretch)
+{
+	long double whole = 0;
+	int64_t base;
+
+	for (size_t i = 0; i < stretch->inputs_count; i++)
+		whole += stretch->exact[i];
+	if (fabsl(whole - 1) < 1e-15L)
+		whole = 1;
+	for (size_t at = 0; at < stretch->count; at++) {
+		long double distance = 0;
+
+		if (!wide_find(stretch, at, &base))
+			continue;
+		for (size_t i = 0; i < stretch->inputs_count; i++)
+			distance += stretch->exact[i] * wide_distance(stretch, i, at, base);
+		wide_put(stretch, at, base, whole, distance);
+	}
+}
+
 int kernel_mean(const struct stretch *stretch)
 {
 	if (stretch->dtype == DTYPE_F32)
@@ -175,5 +197,7 @@ int kernel_mean(const struct stretch *stretch)
 		mean_f64(stretch);
 	else
 		mean_any(stretch);
+	if (stretch->dtype == DTYPE_I64)
+		mean_wide(stretch);
 	return 0;
 }

@@ -3,7 +3,7 @@
  * coordinate are sorted by a network of compare-exchanges, a vector of coordinates at a time, without a branch.
  * Batcher, Sorting networks and their applications, AFIPS 1968 (odd-even merge sort, here for any count).
  */
-#include "server/aggregate/aggregator.h"
+#include "server/aggregate/wide.h"
 
 #include <math.h>
 #include <string.h>
@@ -197,6 +197,19 @@ static void sort_column(const struct stretch *stretch, const struct sorter *sort
 	dtype_store(stretch->dtype, &result, 1, stretch->output + at * width);
 }
 
+static void sort_wide(const struct stretch *stretch, const struct sorter *sorter, size_t at)
+{
+	int64_t base;
+
+	if (!wide_find(stretch, at, &base))
+		return;
+	for (size_t i = 0; i < stretch->inputs_count; i++)
+		sorter->column[i] = (double)wide_distance(stretch, i, at, base);
+	qsort(sorter->column, stretch->inputs_count, sizeof(double), ascending);
+	wide_put(stretch, at, base, 1,
+		(long double)sorter->finish(sorter->column, stretch->inputs_count, stretch->trim));
+}
+
 static int sort_stretch(const struct stretch *stretch, finish_fn *finish)
 {
 	size_t count = stretch->inputs_count, exchanges = network_make(count, NULL);
@@ -214,6 +227,9 @@ static int sort_stretch(const struct stretch *stretch, finish_fn *finish)
 	else
 		for (size_t at = 0; at < stretch->count; at++)
 			sort_column(stretch, &sorter, at);
+	if (stretch->dtype == DTYPE_I64)
+		for (size_t at = 0; at < stretch->count; at++)
+			sort_wide(stretch, &sorter, at);
 	return 0;
 }
 

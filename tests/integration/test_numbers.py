@@ -16,14 +16,14 @@ def bf16(values):
     return np.ldexp(np.rint(mantissa * 256) / 256, exponent)
 
 
-def federate(rounds, updates, weights, order=None, **spec):
+def federate(rounds, updates, weights, order=None, params=None, **spec):
     """One round whose sites deliver these files in this order; returns the model's bytes."""
     names = [f"s{i}" for i in range(len(updates))]
     sites = [SiteClient(rounds, name) for name in names]
     for site in sites:
         site.claim(wait=0)
     job = rounds.submit(sites=names, initial_model=rounds.api.upload(updates[0]),
-                        params={"rounds": 1, "evaluate_last": False}, **spec)
+                        params={"rounds": 1, "evaluate_last": False, **(params or {})}, **spec)
     tasks = [site.claim() for site in sites]
     for i in order or range(len(updates)):
         sites[i].result(tasks[i], sites[i].upload(updates[i]), weight=weights[i])
@@ -69,6 +69,24 @@ def test_bfloat16_and_integers_are_averaged_too(rounds):
     assert np.array_equal(result, bf16(mean))
     assert np.array_equal(tensor("count", np.int64), np.rint(sum(w * c for w, c in zip(weights, counts)) / 8))
     assert np.array_equal(tensor("flag", bool), sum(w * b for w, b in zip(weights, flags)) / 8 >= 0.5)
+
+
+@pytest.mark.parametrize("aggregator", ["weighted_mean", "median"])
+def test_integers_that_are_no_doubles_stay_themselves(rounds, aggregator):
+    """Beyond 2^53: against Python's own integers, at both ends of the type; what all sites agree on comes out as it is."""
+    rng = np.random.default_rng(7)
+    same = np.array([2**53 + 1, -2**53 - 1, 2**63 - 1, -2**63, 2**62 + 1, 5], np.int64)
+    near = [2**60 + rng.integers(-1000, 1000, 40) for _ in range(3)]
+    weights = [1, 2, 5]
+    model = safetensors.numpy.load(federate(rounds, [save({"same": same, "near": n}) for n in near], weights, params={
+        "aggregator": aggregator}))
+    assert model["same"].tolist() == same.tolist()
+    columns = list(zip(*(n.tolist() for n in near)))
+    if aggregator == "median":
+        assert model["near"].tolist() == [sorted(column)[1] for column in columns]
+    else:
+        for got, column in zip(model["near"].tolist(), columns):
+            assert abs(8 * got - sum(w * v for w, v in zip(weights, column))) <= 4, "the nearest integer"
 
 
 def test_the_same_bits_in_any_order_and_with_any_threads(stopped):
