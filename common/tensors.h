@@ -2,7 +2,8 @@
  * Weights are safetensors files: 8 bytes of header length (little-endian), a JSON header, then the tensors'
  * bytes. The format is described at https://github.com/huggingface/safetensors.
  *
- * The reader trusts nothing: a header over 100 MB or over the file, text that is not UTF-8, a name twice, offsets
+ * The reader trusts nothing and makes no tree: a header costs a few times its own size. A header over 100 MB, over the file or
+ * far larger than the tensors, text that is not UTF-8, a name twice, offsets
  * that overlap or leave a gap, a size that is not shape times dtype, bytes behind the last tensor are all errors.
  */
 #ifndef ROUNDS_COMMON_TENSORS_H
@@ -18,6 +19,9 @@
 
 #define TENSORS_HEADER_LIMIT UINT64_C(100000000)
 #define TENSORS_RANK_LIMIT   32
+/* A header may be so much larger than the bytes of its tensors. */
+#define TENSORS_HEADER_FREE    UINT64_C(16000000)
+#define TENSORS_METADATA_LIMIT 4000000
 
 struct tensor {
 	const char *name; /* owned by the tensors */
@@ -34,9 +38,13 @@ struct tensors {
 	struct tensor *list;     /* in the order of their bytes */
 	struct tensor **by_name; /* the same, sorted by name */
 	uint64_t header_size;    /* bytes before the first tensor's */
-	json_t *header;          /* owns names; "__metadata__" stays inside */
-	uint64_t *shapes;        /* all shapes, one behind the other */
+	json_t *metadata;        /* "__metadata__", text to text; NULL if there is none */
+	char *names;             /* all names, one behind the other */
+	uint64_t *shapes;        /* all shapes, likewise */
 };
+
+/* What the file says that its header has, to be compared with a limit before it is parsed; 0 if it is too short. */
+uint64_t tensors_header_length(const uint8_t *bytes, size_t size);
 
 /* `bytes` holds at least the file's header; `file_size` is that of the whole file. */
 must_check int tensors_parse(

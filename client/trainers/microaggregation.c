@@ -1,6 +1,7 @@
 #include "client/trainers/microaggregation.h"
 
 #include "client/trainers/small_cells.h"
+#include "common/failure.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,13 +21,25 @@ struct halving {
 	double *centre, *unit; /* columns: of the whole table, and 1/deviation (0: the column does not count) */
 	double *mean, *axis, *next, *away; /* columns: of the present set of rows */
 	struct place *places;              /* rows */
-	double *values;                    /* rows: of one column */
+	double *values;                    /* the different values of a column in some rows... */
+	size_t *people;                    /* ...and how many rows have each */
 	bool *binary;                      /* columns: there are two values in the whole table */
 };
 
 static double raw(const struct dataset *data, size_t row, size_t column)
 {
 	return (double)data->features[row * data->columns + column];
+}
+
+/* The different values of a column in some rows (NULL: all) are put into `values` and `people`. */
+static struct column_shape tally(struct halving *work, const size_t *rows, size_t count, size_t column, size_t least)
+{
+	size_t different;
+
+	for (size_t i = 0; i < count; i++)
+		work->values[i] = raw(work->data, rows ? rows[i] : i, column);
+	different = cells_tally(work->values, count, work->people);
+	return cells_judge(work->values, work->people, different, least);
 }
 
 static int by_place(const void *a, const void *b)
@@ -43,18 +56,15 @@ static void judge_columns(struct halving *work)
 {
 	for (size_t j = 0; j < work->data->columns; j++) {
 		double sum = 0, squares = 0;
-		struct column_shape shape;
+		struct column_shape shape = tally(work, NULL, work->data->rows, j, work->least);
 
-		for (size_t row = 0; row < work->data->rows; row++)
-			work->values[row] = raw(work->data, row, j);
-		shape = cells_judge_column(work->values, work->data->rows, work->least);
 		work->groups->told[j] = shape.told;
 		work->binary[j] = shape.values == 2;
-		for (size_t i = 0; i < shape.known; i++)
-			sum += work->values[i];
+		for (size_t i = 0; i < shape.values; i++)
+			sum += work->values[i] * (double)work->people[i];
 		work->centre[j] = shape.known ? sum / (double)shape.known : 0;
-		for (size_t i = 0; i < shape.known; i++)
-			squares += pow(work->values[i] - work->centre[j], 2);
+		for (size_t i = 0; i < shape.values; i++)
+			squares += pow(work->values[i] - work->centre[j], 2) * (double)work->people[i];
 		work->unit[j] = shape.told && squares > 0 ? sqrt((double)shape.known / squares) : 0;
 	}
 }
@@ -170,24 +180,22 @@ static void halve(struct halving *work, size_t begin, size_t end)
 static void sum_up(struct halving *work, size_t group, size_t column)
 {
 	struct groups *groups = work->groups;
-	size_t at = group * work->data->columns + column, size = groups->starts[group + 1] - groups->starts[group];
+	size_t at = group * work->data->columns + column, start = groups->starts[group];
+	struct column_shape shape = tally(work, groups->rows + start, groups->starts[group + 1] - start, column, 1);
 	double sum = 0;
-	struct column_shape shape;
 
-	for (size_t i = 0; i < size; i++)
-		work->values[i] = raw(work->data, groups->rows[groups->starts[group] + i], column);
-	shape = cells_judge_column(work->values, size, 1);
 	groups->mean[at] = (double)NAN;
 	if (!groups->told[column] || shape.known < work->least)
 		return;
 	/* That few of a group have the other of two values is no magnitude: the column as a whole has enough of both. */
-	if (work->least > 1 && !work->binary[column] && cells_dominated(work->values, shape.known))
+	if (work->least > 1 && !work->binary[column] && shape.others > 0 &&
+		cells_dominated(work->values, work->people, shape.values))
 		return;
-	for (size_t i = 0; i < shape.known; i++)
-		sum += work->values[i];
+	for (size_t i = 0; i < shape.values; i++)
+		sum += work->values[i] * (double)work->people[i];
 	groups->mean[at] = sum / (double)shape.known;
-	for (size_t i = 0; i < shape.known; i++)
-		groups->deviations[at] += pow(work->values[i] - groups->mean[at], 2);
+	for (size_t i = 0; i < shape.values; i++)
+		groups->deviations[at] += pow(work->values[i] - groups->mean[at], 2) * (double)work->people[i];
 }
 
 static int make_room(struct halving *work, struct rounds_error *error)
@@ -203,9 +211,10 @@ static int make_room(struct halving *work, struct rounds_error *error)
 	work->centre = calloc(6 * columns, sizeof(double));
 	work->places = calloc(rows, sizeof(*work->places));
 	work->values = calloc(rows, sizeof(double));
+	work->people = calloc(rows, sizeof(size_t));
 	work->binary = calloc(columns, sizeof(bool));
 	if (!groups->starts || !groups->rows || !groups->mean || !groups->deviations || !groups->told ||
-		!work->centre || !work->places || !work->values || !work->binary)
+		!work->centre || !work->places || !work->values || !work->people || !work->binary)
 		return error_no_memory(error);
 	work->unit = work->centre + columns;
 	work->mean = work->unit + columns;
@@ -240,14 +249,15 @@ int groups_make(const struct dataset *data, size_t least, struct groups *groups,
 
 	*groups = (struct groups){ 0 };
 	if (data->rows < least)
-		return error_set(
-			error, ERROR_INVALID, "this site has fewer rows than its min_cell: it tells nothing");
+		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
+			"this site has fewer rows than its min_cell: it tells nothing");
 	failed = make_room(&work, error);
 	if (!failed)
 		make(&work);
 	free(work.centre);
 	free(work.places);
 	free(work.values);
+	free(work.people);
 	free(work.binary);
 	if (!failed)
 		return 0;

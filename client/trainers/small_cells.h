@@ -18,32 +18,51 @@
 #ifndef ROUNDS_CLIENT_TRAINERS_SMALL_CELLS_H
 #define ROUNDS_CLIENT_TRAINERS_SMALL_CELLS_H
 
-#include "common/error.h"
-
-#include <stdbool.h>
-#include <stddef.h>
+#include "client/trainers/dataset.h"
 
 /* Nobody, or enough people. */
 bool cell_may_be_told(size_t people, size_t least);
 
+/* Sorts values; the known ones' different values remain in front, and people[i] is how many have the i-th. Returns how many. */
+size_t cells_tally(double *values, size_t count, size_t *people);
+
 /* How a column's values are spread over people. */
 struct column_shape {
 	size_t known;   /* rows that have a value */
+	size_t values;  /* different ones */
 	double mode;    /* the value that most of them have; the least one of several */
 	size_t others;  /* how many have another */
-	size_t values;  /* how many different ones there are */
 	bool indicator; /* at least half of them have the mode: what the column tells is who has not */
-	bool told; /* whether sums over all rows, alone or weighted by other columns, tell of enough people each */
+	bool told;      /* whether count, sum and sum of squares tell of enough people each */
+	bool told_once; /* whether a sum alone does */
 };
 
 /*
- * A column is not told if fewer than `least` rows have a value; if the values that fewer than `least` share belong to fewer than
- * `least` people in all, or are at most three (count, sum and sum of squares are three equations for how many have each); or
- * if one row dominates. `values` holds `count` numbers, NaN where missing, and is left sorted, the missing at its end.
+ * What a tally says of a column. It is not told if fewer than `least` rows have a value; if fewer than `least` have another
+ * than the mode, or one row dominates (told_once asks no more than that); if the values that fewer than `least` share belong to
+ * fewer than `least` people in all, or are at most three: count, sum and squares are equations for how many have each.
  */
-struct column_shape cells_judge_column(double *values, size_t count, size_t least);
+struct column_shape cells_judge(const double *values, const size_t *people, size_t count, size_t least);
 
-/* The p% rule alone, of known values in ascending order. */
-bool cells_dominated(const double *sorted, size_t count);
+/* The p% rule alone. */
+bool cells_dominated(const double *values, const size_t *people, size_t count);
+
+/*
+ * Cells in a row (of a histogram, of time) are merged until each holds nobody or at least `least` in every series. The cuts are
+ * tried in the order of repeated halving, at every site the same, so that most sites end with the same cells.
+ *
+ * `totals` is (cells + 1) x series: what lies before each cell, so its first line is 0. begins[i] becomes whether a
+ * merged cell begins with cell i; `allowed` (NULL: all) says where one may. Returns whether the cells may be told: not if
+ * all of them together hold too few.
+ */
+bool cells_merge(const size_t *totals, size_t series, size_t cells, size_t least, const bool *allowed, bool *begins);
+
+/*
+ * Sees to it that a job asks one question of one table: what is asked another time, or of other rows, would be told with
+ * cells that differ by few people. `question` and a digest of the table are kept in `own`, the directory that the job has at this
+ * site; another question of the same `name` is ERROR_INVALID. Without `own` nothing is held.
+ */
+must_check int cells_ask_once(const char *own, const char *name, const json_t *question, const struct dataset *data,
+	struct rounds_error *error);
 
 #endif

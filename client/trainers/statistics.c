@@ -1,5 +1,7 @@
 #include "client/trainers/statistics.h"
 
+#include "client/trainers/guarded_table.h"
+#include "client/trainers/kaplan_meier.h"
 #include "client/trainers/sums.h"
 #include "common/failure.h"
 #include "common/fields.h"
@@ -30,29 +32,19 @@ struct column {
 struct analysis {
 	const struct dataset *data;
 	const json_t *asked;
-	double min_cell;
 	json_t *names;
 	struct column *columns;
 	size_t count;
-	struct tensor_file first; /* the sums of the first pass over all sites */
-	struct sums sums;         /* what will be written */
+	struct guarded_table guard; /* what may be told of the same columns */
+	struct tensor_file first;   /* the sums of the first pass over all sites */
+	struct kaplan_meier km;     /* if survival is asked for (bins > 0) */
+	size_t time;                /* its column */
+	struct sums sums;           /* what will be written */
 };
 
 bool statistics_asked(const json_t *task)
 {
 	return json_object_get(json_object_get(task, "algorithm"), "statistics") != NULL;
-}
-
-/* A value of a row; NAN if it is missing. Behind the features come the label or its classes. */
-static double value_at(const struct analysis *work, size_t row, size_t column)
-{
-	const struct dataset *data = work->data;
-
-	if (column < data->columns)
-		return (double)data->features[row * data->columns + column];
-	if (data->classes == 0)
-		return (double)data->labels[row];
-	return data->labels[row] == (float)(column - data->columns) ? 1 : 0;
 }
 
 static int name_columns(struct analysis *work, const json_t *description, struct rounds_error *error)
@@ -87,23 +79,14 @@ static int tell(
 	return 0;
 }
 
-/* A count as it may be told; small ones are not, and that is said. */
-static double guarded(const struct analysis *work, double count, double *suppressed)
-{
-	if (count > 0 && count < work->min_cell) {
-		*suppressed = 1;
-		return 0;
-	}
-	return count;
-}
-
 static int sum_up(struct analysis *work, struct rounds_error *error)
 {
 	for (size_t i = 0; i < work->count; i++) {
 		struct column *column = &work->columns[i];
+		const struct guarded_column *guard = &work->guard.columns[i];
 
-		for (size_t row = 0; row < work->data->rows; row++) {
-			double value = value_at(work, row, i);
+		for (size_t row = 0; guard->told && row < work->data->rows; row++) {
+			double value = guarded_value(&work->guard, row, i);
 
 			if (isnan(value)) {
 				column->missing++;
@@ -113,13 +96,12 @@ static int sum_up(struct analysis *work, struct rounds_error *error)
 			column->sum += value;
 			column->squares += value * value;
 		}
-		if (guarded(work, column->count, &column->suppressed) == 0)
-			column->count = column->sum = column->squares = 0;
-		column->missing = guarded(work, column->missing, &column->suppressed);
+		column->suppressed = !guard->told || guard->gappy;
 		if (tell(work, column->name, "count", column->count, error) ||
 			tell(work, column->name, "missing", column->missing, error) ||
 			tell(work, column->name, "sum", column->sum, error) ||
-			tell(work, column->name, "squares", column->squares, error))
+			tell(work, column->name, "squares", column->squares, error) ||
+			tell(work, column->name, "sites", guard->told, error))
 			return -1;
 	}
 	return 0;
@@ -156,35 +138,84 @@ static int know_the_whole(struct analysis *work, struct rounds_error *error)
 	return 0;
 }
 
+/* A histogram's counts: cells[0] is what lies below, the last what lies above. */
+struct histogram {
+	size_t count;
+	size_t *cells, *totals; /* count, count + 1 */
+	bool *begins, *allowed; /* count: where merged cells begin, and may */
+};
+
+/*
+ * Merged cells are told in the last of each. False where nothing may be told: then no edge keeps other sites from telling
+ * theirs. Times are not cut again beside the cells that their survival is told in.
+ */
+static bool merge(const struct analysis *work, size_t column, const struct histogram *histogram)
+{
+	size_t *cells = histogram->cells, *totals = histogram->totals;
+	bool *begins = histogram->begins, told;
+
+	for (size_t i = 0; i < histogram->count; i++) {
+		histogram->allowed[i] = work->km.bins == 0 || work->guard.least == 1 || column != work->time ||
+					kaplan_meier_allows(&work->km, totals[i]);
+		totals[i + 1] = totals[i] + cells[i];
+	}
+	told = cells_merge(totals, 1, histogram->count, work->guard.least, histogram->allowed, begins);
+	for (size_t i = 0; i < histogram->count; i++) {
+		if (told && i + 1 < histogram->count && !begins[i + 1]) {
+			cells[i + 1] += cells[i];
+			cells[i] = 0;
+		}
+		cells[i] = told ? cells[i] : 0;
+		begins[i] |= !told;
+	}
+	return told;
+}
+
+/* Sum of squared deviations, and into the cells: everything that the column may tell of how it is spread. */
+static double count_cells(const struct analysis *work, size_t index, const struct histogram *histogram)
+{
+	const struct column *column = &work->columns[index];
+	const struct guarded_column *guard = &work->guard.columns[index];
+	double bins = (double)histogram->count - 2, deviations = 0;
+	double reach = json_number_or(work->asked, "sigmas", 4) * column->deviation, low = column->mean - reach;
+
+	for (size_t row = 0; guard->cells_told && row < work->data->rows; row++) {
+		double value = guarded_value(&work->guard, row, index);
+		double cell = reach > 0 ? floor((value - low) / (2 * reach) * bins) : floor(bins / 2);
+
+		if (isnan(value))
+			continue;
+		deviations += guard->told ? (value - column->mean) * (value - column->mean) : 0;
+		histogram->cells[cell < 0 ? 0 : cell >= bins ? histogram->count - 1 : (size_t)cell + 1]++;
+	}
+	return deviations;
+}
+
 static int spread(struct analysis *work, size_t index, struct rounds_error *error)
 {
 	struct column *column = &work->columns[index];
 	size_t bins = (size_t)json_integer_or(work->asked, "bins", 20);
-	double reach = json_number_or(work->asked, "sigmas", 4) * column->deviation, low = column->mean - reach;
-	double *cells = sums_add(&work->sums, bins, 0, "%s/histogram", column->name), below = 0, above = 0,
-	       deviations = 0;
+	double *told = sums_add(&work->sums, bins, 0, "%s/histogram", column->name), deviations;
+	double *edges = sums_add(&work->sums, bins + 1, 0, "%s/edges", column->name);
+	scoped(free) void *room = calloc(2 * bins + 5, sizeof(size_t)), *marks = calloc(2 * bins + 4, sizeof(bool));
+	struct histogram histogram = { .count = bins + 2, .cells = room, .begins = marks };
 
-	if (!cells)
+	if (!told || !edges || !room || !marks)
 		return error_no_memory(error);
-	for (size_t row = 0; column->count > 0 && row < work->data->rows; row++) {
-		double value = value_at(work, row, index);
-		double cell = reach > 0 ? floor((value - low) / (2 * reach) * (double)bins) : floor((double)bins / 2);
-
-		if (isnan(value))
-			continue;
-		deviations += (value - column->mean) * (value - column->mean);
-		if (cell < 0)
-			below++;
-		else if (cell >= (double)bins)
-			above++;
-		else
-			cells[(size_t)cell]++;
-	}
+	histogram.totals = histogram.cells + histogram.count;
+	histogram.allowed = histogram.begins + histogram.count;
+	deviations = count_cells(work, index, &histogram);
+	if (!merge(work, index, &histogram) || !work->guard.columns[index].cells_told)
+		column->suppressed = 1;
 	for (size_t i = 0; i < bins; i++)
-		cells[i] = guarded(work, cells[i], &column->suppressed);
+		told[i] = (double)histogram.cells[i + 1];
+	for (size_t i = 0; i <= bins; i++) {
+		edges[i] = histogram.begins[i + 1];
+		column->suppressed = histogram.begins[i + 1] ? column->suppressed : 1;
+	}
 	return tell(work, column->name, "deviations", deviations, error) ||
-			       tell(work, column->name, "below", guarded(work, below, &column->suppressed), error) ||
-			       tell(work, column->name, "above", guarded(work, above, &column->suppressed), error)
+			       tell(work, column->name, "below", (double)histogram.cells[0], error) ||
+			       tell(work, column->name, "above", (double)histogram.cells[bins + 1], error)
 		       ? -1
 		       : 0;
 }
@@ -194,34 +225,38 @@ static bool is_binary(const struct analysis *work, size_t column)
 	return strchr(work->columns[column].name, '=') != NULL;
 }
 
-/* Every pair of columns, over the rows that have both. */
+/* Every pair of columns that may be told together, over the rows that have both. */
 static int relate(struct analysis *work, struct rounds_error *error)
 {
 	size_t n = work->count;
 	double *products = sums_add(&work->sums, n, n, "together/products"),
 	       *pairs = sums_add(&work->sums, n, n, "together/pairs");
-	double *both = sums_add(&work->sums, n, n, "together/both");
+	double *both = sums_add(&work->sums, n, n, "together/both"),
+	       *squares = sums_add(&work->sums, n, n, "together/squares");
+	double *suppressed = sums_add(&work->sums, n, n, "together/suppressed");
 
-	if (!products || !pairs || !both)
+	if (!products || !pairs || !both || !squares || !suppressed)
 		return error_no_memory(error);
+	if (guarded_table_relate(&work->guard, error))
+		return -1;
+	for (size_t at = 0; at < n * n; at++)
+		suppressed[at] = !work->guard.pairs[at];
 	for (size_t row = 0; row < work->data->rows; row++)
-		for (size_t i = 0; i < n; i++)
-			for (size_t j = 0; j < n; j++) {
-				double x = value_at(work, row, i), y = value_at(work, row, j);
+		for (size_t at = 0; at < n * n; at++) {
+			size_t i = at / n, j = at % n;
+			double x, y;
 
-				if (isnan(x) || isnan(y))
-					continue;
-				pairs[i * n + j]++;
-				products[i * n + j] += (x - work->columns[i].mean) * (y - work->columns[j].mean);
-				both[i * n + j] += is_binary(work, i) && is_binary(work, j) && x * y > 0;
-			}
-	for (size_t at = 0; at < n * n; at++) {
-		struct column *column = &work->columns[at / n];
-
-		pairs[at] = guarded(work, pairs[at], &column->suppressed);
-		products[at] = pairs[at] > 0 ? products[at] : 0;
-		both[at] = guarded(work, both[at], &column->suppressed);
-	}
+			if (!work->guard.pairs[at])
+				continue;
+			x = guarded_value(&work->guard, row, i);
+			y = guarded_value(&work->guard, row, j);
+			if (isnan(x) || isnan(y))
+				continue;
+			pairs[at]++;
+			products[at] += (x - work->columns[i].mean) * (y - work->columns[j].mean);
+			squares[at] += (x - work->columns[i].mean) * (x - work->columns[i].mean);
+			both[at] += is_binary(work, i) && is_binary(work, j) && x * y > 0;
+		}
 	return 0;
 }
 
@@ -236,50 +271,74 @@ static int find_column(const struct analysis *work, const char *key, size_t *ind
 		error, FAILURE_COLUMN, "path", 0, 0, "there is no column \"%.80s\" for the survival's %s", name, key);
 }
 
-/* Who was still at risk when a cell of time began, and how many had their event in it. */
-static int survive(struct analysis *work, struct rounds_error *error)
+static int count_survival(struct analysis *work, struct rounds_error *error)
 {
-	size_t bins = (size_t)json_integer_or(work->asked, "bins", 20), time, event;
+	size_t event;
+
+	work->km.bins = (size_t)json_integer_or(work->asked, "bins", 20);
+	work->km.end = json_number_or(work->asked, "time_max", 0);
+	return find_column(work, "time", &work->time, error) || find_column(work, "event", &event, error) ||
+			       kaplan_meier_count(&work->guard, work->time, event, &work->km, error)
+		       ? -1
+		       : 0;
+}
+
+static int tell_survival(struct analysis *work, struct rounds_error *error)
+{
+	size_t bins = work->km.bins;
 	double *events = sums_add(&work->sums, bins, 0, "survival/events"),
 	       *at_risk = sums_add(&work->sums, bins, 0, "survival/at_risk");
-	double end = json_number_or(work->asked, "time_max", 0), suppressed = 0;
+	double *edges = sums_add(&work->sums, bins + 1, 0, "survival/edges"), suppressed = !work->km.told;
 
-	if (!events || !at_risk)
+	if (!events || !at_risk || !edges)
 		return error_no_memory(error);
-	if (find_column(work, "time", &time, error) || find_column(work, "event", &event, error))
-		return -1;
-	for (size_t row = 0; row < work->data->rows; row++) {
-		double when = value_at(work, row, time), what = value_at(work, row, event);
-		double cell = end > 0 ? floor(when / end * (double)bins) : 0;
+	kaplan_meier_tell(&work->km, events, at_risk, edges);
+	for (size_t i = 0; i < bins; i++)
+		suppressed = edges[i] > 0 ? suppressed : 1;
+	return tell(work, "survival", "suppressed", suppressed, error) ||
+			       tell(work, "survival", "told", work->km.told, error)
+		       ? -1
+		       : 0;
+}
 
-		if (isnan(when) || isnan(what))
-			continue;
-		for (size_t i = 0; i < bins && (double)i <= cell; i++)
-			at_risk[i]++;
-		if (what == 1 && cell >= 0 && cell < (double)bins)
-			events[(size_t)cell]++;
-	}
-	for (size_t i = 0; i < bins; i++) {
-		events[i] = guarded(work, events[i], &suppressed);
-		at_risk[i] = guarded(work, at_risk[i], &suppressed);
-	}
-	return tell(work, "survival", "suppressed", suppressed, error);
+/* A second question about the same rows would cut them elsewhere. */
+static int ask_once(const struct analysis *work, const char *own, struct rounds_error *error)
+{
+	json_auto_t *question = json_pack("{s:O, s:[]}", "asked", work->asked, "about");
+
+	for (size_t i = 0; question && i < work->count; i++)
+		json_array_append_new(json_object_get(question, "about"),
+			json_pack("[f, f]", work->columns[i].mean, work->columns[i].deviation));
+	if (!question)
+		return error_no_memory(error);
+	return work->guard.least == 1 ? 0 : cells_ask_once(own, "statistics", question, work->data, error);
+}
+
+static int analyse_second(struct analysis *work, const json_t *task, struct rounds_error *error)
+{
+	const char *model = json_text_or(task, "model", NULL);
+
+	if (!model)
+		return failure_error(error, FAILURE_MODEL, "", 0, 0, "the second pass needs the sums of the first");
+	if (tensor_file_open(model, &work->first, error) || know_the_whole(work, error) ||
+		ask_once(work, json_text_or(task, "own", NULL), error))
+		return -1;
+	if (*json_text_or(work->asked, "time", "") && count_survival(work, error))
+		return -1;
+	for (size_t i = 0; i < work->count; i++)
+		if (spread(work, i, error))
+			return -1;
+	return relate(work, error) || (work->km.bins > 0 && tell_survival(work, error)) ||
+			       tell(work, "together", "answered", 1, error)
+		       ? -1
+		       : 0;
 }
 
 static int analyse(struct analysis *work, const json_t *task, struct rounds_error *error)
 {
-	const char *model = json_text_or(task, "model", NULL);
-	bool second = json_integer_or(work->asked, "statistics", 1) == 2;
-
-	if (second && !model)
-		return failure_error(error, FAILURE_MODEL, "", 0, 0, "the second pass needs the sums of the first");
-	if ((second && (tensor_file_open(model, &work->first, error) || know_the_whole(work, error))) ||
-		sum_up(work, error))
+	if (sum_up(work, error))
 		return -1;
-	for (size_t i = 0; second && i < work->count; i++)
-		if (spread(work, i, error))
-			return -1;
-	if (second && (relate(work, error) || (*json_text_or(work->asked, "time", "") && survive(work, error))))
+	if (json_integer_or(work->asked, "statistics", 1) == 2 && analyse_second(work, task, error))
 		return -1;
 	for (size_t i = 0; i < work->count; i++)
 		if (tell(work, work->columns[i].name, "suppressed", work->columns[i].suppressed, error))
@@ -290,6 +349,8 @@ static int analyse(struct analysis *work, const json_t *task, struct rounds_erro
 static void analysis_close(struct analysis *work)
 {
 	sums_free(work->sums);
+	guarded_table_free(work->guard);
+	kaplan_meier_free(work->km);
 	tensor_file_close(work->first);
 	free(work->columns);
 	json_decref(work->names);
@@ -298,18 +359,20 @@ static void analysis_close(struct analysis *work)
 int statistics_do(const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error)
 {
 	const json_t *description = json_object_get(task, "dataset");
+	size_t least = (size_t)json_integer_or(description, "min_cell", 5);
 	json_auto_t *asked = NULL, *faults = json_array();
-	struct analysis work = { .data = dataset, .min_cell = (double)json_integer_or(description, "min_cell", 5) };
+	struct analysis work = { .data = dataset };
 	int failed;
 
 	asked = fields_apply(asked_fields, json_object_get(task, "algorithm"), "algorithm", faults);
 	if (!asked)
 		return fields_error(faults, error);
 	work.asked = asked;
-	if ((double)dataset->rows < work.min_cell)
+	if (dataset->rows < least)
 		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
 			"this site has fewer rows than its min_cell: it tells nothing");
-	failed = name_columns(&work, description, error) || analyse(&work, task, error);
+	failed = guarded_table_make(dataset, least, &work.guard, error) || name_columns(&work, description, error) ||
+		 analyse(&work, task, error);
 	analysis_close(&work);
 	if (failed)
 		return -1;

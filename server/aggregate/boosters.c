@@ -3,8 +3,27 @@
 #include "common/json.h"
 #include "common/tensors.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+/*
+ * A booster in memory is many times its text. So an update may not be much larger than the model that it goes on from, and who
+ * reads boosters waits for whoever reads some already: the most is what one of them takes, however many sites report at once.
+ */
+enum { BOOSTER_FREE = 16 << 20 };
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+static int check_size(const struct view *update, const struct view *model, struct rounds_error *error)
+{
+	size_t limit = BOOSTER_FREE + (model ? 2 * model->size : 0);
+
+	if (update->size <= limit)
+		return 0;
+	return error_set(error, ERROR_UNPROCESSABLE,
+		"the booster has %zu bytes; after this model it may have at most %zu (twice the model's and 16 MB)",
+		update->size, limit);
+}
 
 static int refuse(struct rounds_error *error, const char *what)
 {
@@ -81,11 +100,18 @@ static int continues(const json_t *update, const json_t *model, struct rounds_er
 
 int boosters_check(const struct view *update_view, const struct view *model_view, struct rounds_error *error)
 {
-	json_auto_t *update = NULL, *model = NULL;
+	json_t *update = NULL, *model = NULL;
+	int failed;
 
-	if (read_booster(update_view, &update, error))
+	if (check_size(update_view, model_view, error))
 		return -1;
-	return model_view && (read_booster(model_view, &model, error) || continues(update, model, error)) ? -1 : 0;
+	pthread_mutex_lock(&turn);
+	failed = read_booster(update_view, &update, error) ||
+		 (model_view && (read_booster(model_view, &model, error) || continues(update, model, error)));
+	json_decref(update);
+	json_decref(model);
+	pthread_mutex_unlock(&turn);
+	return failed ? -1 : 0;
 }
 
 /* Puts the update's own trees behind; ids count on. */
@@ -138,14 +164,12 @@ static int write_booster(const json_t *booster, const struct sink *output, struc
 	return failed ? -1 : 0;
 }
 
-int boosters_merge(const struct view *model_view, const struct view *const *updates, size_t count,
+static int merge(const struct view *model_view, const struct view *const *updates, size_t count,
 	const struct sink *output, struct rounds_error *error)
 {
 	json_auto_t *merged = NULL, *model = NULL;
 	size_t from;
 
-	if (count == 0)
-		return error_set(error, ERROR_INVALID, "there is nothing to merge");
 	if (read_booster(model_view, &model, error))
 		return -1;
 	from = json_array_size(json_object_get(forest_of(model), "trees"));
@@ -164,4 +188,17 @@ int boosters_merge(const struct view *model_view, const struct view *const *upda
 		return error_no_memory(error);
 	count_trees(merged);
 	return write_booster(merged, output, error);
+}
+
+int boosters_merge(const struct view *model, const struct view *const *updates, size_t count,
+	const struct sink *output, struct rounds_error *error)
+{
+	int failed;
+
+	if (count == 0)
+		return error_set(error, ERROR_INVALID, "there is nothing to merge");
+	pthread_mutex_lock(&turn);
+	failed = merge(model, updates, count, output, error);
+	pthread_mutex_unlock(&turn);
+	return failed;
 }

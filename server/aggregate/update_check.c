@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK = 4096 };
+/* So many bytes a header may have beside twice the model's: metadata. */
+enum { CHUNK = 4096, HEADER_FREE = 4 << 20 };
 
 static int refuse(struct rounds_error *error, const char *tensor, const char *what)
 {
@@ -54,6 +55,18 @@ static int check_names(const struct tensors *update, const struct tensors *model
 		if (!tensors_find(model, update->list[i].name))
 			return refuse(error, update->list[i].name, "is not in the model");
 	return 0;
+}
+
+/* Names and shapes are the model's: a header that is much longer than the model's is not worth reading. */
+static int check_header(const struct view *update, const struct view *model, struct rounds_error *error)
+{
+	uint64_t length = tensors_header_length(update->bytes, update->size);
+
+	if (!model || length <= HEADER_FREE + 2 * tensors_header_length(model->bytes, model->size))
+		return 0;
+	return error_set(error, ERROR_UNPROCESSABLE,
+		"the update's header has %llu bytes, far more than the model's tensors need",
+		(unsigned long long)length);
 }
 
 /* The plain loop that compilers turn into vectors; a sum that is not finite says that some element is not. */
@@ -139,10 +152,9 @@ int update_check(const struct view *update_view, const struct view *model_view, 
 	scoped(tensor_file_close) struct tensor_file model = { 0 };
 	double sum = 0;
 
-	if (tensor_file_of(update_view, &update, error))
-		return -1;
-	if (model_view &&
-		(tensor_file_of(model_view, &model, error) || check_names(update.tensors, model.tensors, error)))
+	if ((model_view && tensor_file_of(model_view, &model, error)) ||
+		check_header(update_view, model_view, error) || tensor_file_of(update_view, &update, error) ||
+		(model_view && check_names(update.tensors, model.tensors, error)))
 		return -1;
 	for (size_t i = 0; i < update.tensors->count; i++)
 		if (check_values(&update, &update.tensors->list[i], model_view ? &model : NULL, &sum, error))

@@ -128,8 +128,9 @@ static json_t *task_document(const struct claiming *claiming, const json_t *blob
 		json_object_get(spec, "share"), "dataset", json_object_get(spec, "dataset"), "executor",
 		json_object_get(spec, "executor"), "trainer", json_object_get(spec, "trainer"), "seed",
 		json_object_get(spec, "seed"), "lease_seconds",
-		(json_int_t)(json_integer_or(task, "lease_us", 0) / SECOND_US), "timeout_seconds",
-		json_object_get(spec, "task_timeout_seconds"));
+		(json_int_t)protocol_lease(
+			json_integer_or(claiming->claim->facts, "protocol", 0), json_integer_or(task, "lease_us", 0)),
+		"timeout_seconds", json_object_get(spec, "task_timeout_seconds"));
 }
 
 /*

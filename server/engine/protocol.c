@@ -1,5 +1,6 @@
 #include "server/engine/protocol.h"
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/uuid.h"
 
@@ -33,8 +34,8 @@ static const struct field claim_1[] = { CLAIM_1, { NULL } };
 static const struct field claim_2[] = { CLAIM_2, { NULL } };
 
 const struct protocol protocols[PROTOCOL_VERSION - PROTOCOL_OLDEST + 1] = {
-	{ .version = 1, .claim = claim_1 },
-	{ .version = 2, .claim = claim_2 },
+	{ .version = 1, .claim = claim_1, .longest_lease = 15 },
+	{ .version = 2, .claim = claim_2, .longest_lease = INT64_MAX },
 };
 
 const struct protocol *protocol_find(int64_t version)
@@ -43,6 +44,14 @@ const struct protocol *protocol_find(int64_t version)
 		if (protocols[i].version == version)
 			return &protocols[i];
 	return NULL;
+}
+
+int64_t protocol_lease(int64_t version, int64_t lease_us)
+{
+	const struct protocol *protocol = protocol_find(version);
+	int64_t seconds = lease_us / SECOND_US;
+
+	return protocol && seconds > protocol->longest_lease ? protocol->longest_lease : seconds;
 }
 
 /* What is not told is null, so that nobody takes silence for "none". */

@@ -16,10 +16,18 @@
 struct protocol {
 	int version;
 	const struct field *claim; /* what a site says of itself when it asks for work */
+	/*
+	 * Seconds of a lease that a site is told at most. A site of version 1 sends its heartbeats three times in a lease, and
+	 * hears of an abort with the next one; later versions send one every five seconds, whatever the lease.
+	 */
+	int64_t longest_lease;
 };
 
 /* In order of version, PROTOCOL_OLDEST first. */
 extern const struct protocol protocols[PROTOCOL_VERSION - PROTOCOL_OLDEST + 1];
+
+/* What a site of this version is told of a lease, in seconds; the server keeps its own. */
+int64_t protocol_lease(int64_t version, int64_t lease_us);
 
 /* NULL for a version that this server does not speak. */
 const struct protocol *protocol_find(int64_t version);

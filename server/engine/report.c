@@ -45,16 +45,22 @@ void report_free(struct report *report)
 	report->task = report->job = report->metrics = report->timings = NULL;
 }
 
-int report_find(struct report *report, struct store_tx *tx, struct rounds_error *error)
+int report_find_task(struct report *report, struct store_tx *tx, struct rounds_error *error)
 {
 	json_decref(report->task);
-	json_decref(report->job);
-	report->task = report->job = NULL;
+	report->task = NULL;
 	if (task_find(tx, report->id, &report->task, error))
 		return -1;
 	if (strcmp(json_text_or(report->task, "site", ""), report->site) != 0)
 		return error_set(error, ERROR_NOT_FOUND, "there is no task %.64s", report->id);
-	return job_find(tx, json_text_or(report->task, "job", ""), &report->job, error);
+	return 0;
+}
+
+int report_find(struct report *report, struct store_tx *tx, struct rounds_error *error)
+{
+	if (report_find_task(report, tx, error))
+		return -1;
+	return report->job ? 0 : job_find(tx, json_text_or(report->task, "job", ""), &report->job, error);
 }
 
 const char *report_state(const struct report *report)
@@ -75,6 +81,20 @@ int report_check_open(const struct report *report, struct rounds_error *error)
 int64_t report_lease_end(const struct report *report)
 {
 	return clock_steady_us() + json_integer_or(report->task, "lease_us", 60 * SECOND_US);
+}
+
+bool report_is_news(const struct report *report)
+{
+	const json_t *task = report->task;
+	int64_t left = json_integer_or(task, "lease_due", 0) - clock_steady_us();
+	const char *stage = json_text_or(task, "stage", "");
+
+	return strcmp(report_state(report), "leased") != 0 || !json_integer_or(task, "heard", 0) ||
+	       3 * left <= 2 * json_integer_or(task, "lease_us", 0) || report->left_out ||
+	       (report->stage && strcmp(report->stage, stage) != 0) ||
+	       fabs(report->fraction - json_number_or(task, "fraction", 0)) >= 0.01 ||
+	       (report->metrics && !json_equal(report->metrics, json_object_get(task, "metrics"))) ||
+	       json_array_size(json_object_get(report->body, "log")) > 0;
 }
 
 static void leave_out(struct report *report, enum left_out reason)
@@ -140,7 +160,7 @@ int report_note_left_out(const struct report *report, struct store_tx *tx, struc
 		if (!(report->left_out & 1u << i))
 			continue;
 		text_print(text, sizeof(text), "%s: %s", report->site, reasons[i]);
-		if (event_metric_missing(tx, json_text_or(report->job, "id", ""), &event, error))
+		if (event_metric_missing(tx, json_text_or(report->task, "job", ""), &event, error))
 			return -1;
 	}
 	return 0;

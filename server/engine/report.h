@@ -21,7 +21,9 @@ struct report {
 	unsigned left_out;  /* what of it could not be used: a bit for each reason */
 };
 
-/* Another site's task is as unknown as one that never was. */
+/* The task's row as it is now. Another site's task is as unknown as one that never was. */
+must_check int report_find_task(struct report *report, struct store_tx *tx, struct rounds_error *error);
+/* The same, and the job's row as it was first found: its spec, which never changes, is what a report needs of it. */
 must_check int report_find(struct report *report, struct store_tx *tx, struct rounds_error *error);
 /* ERROR_CONFLICT with the reason, unless the site may still work on it. */
 must_check int report_check_open(const struct report *report, struct rounds_error *error);
@@ -29,6 +31,9 @@ must_check int report_check_open(const struct report *report, struct rounds_erro
 const char *report_state(const struct report *report);
 /* When its lease ends if it begins now. */
 int64_t report_lease_end(const struct report *report);
+
+/* Whether a heartbeat brings something that people should see, or extends a lease of which a third has gone. */
+bool report_is_news(const struct report *report);
 
 /* Stage, fraction, metrics and timings out of the body, without what is wrong. */
 must_check int report_read(struct report *report, struct rounds_error *error);

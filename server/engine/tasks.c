@@ -5,6 +5,8 @@
 #include "common/failure.h"
 #include "common/json.h"
 #include "common/text.h"
+#include "server/engine/protocol.h"
+#include "server/store/identities.h"
 #include "server/store/jobs.h"
 #include "server/store/tasks.h"
 
@@ -15,19 +17,40 @@
 #define REST_US   (SECOND_US / 2)
 #define REST_MOST 6 /* doublings: 32 s */
 
+static int answer_beat(struct report *report, struct store_tx *tx, struct rounds_error *error)
+{
+	int64_t protocol;
+
+	if (site_protocol(tx, report->site, &protocol, error))
+		return -1;
+	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
+		(json_int_t)protocol_lease(protocol, json_integer_or(report->task, "lease_us", 0)));
+	return *report->answer ? 0 : error_no_memory(error);
+}
+
+/* Most heartbeats bring nothing new: they cost a read. */
+static int look(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct report *report = argument;
+
+	if (report_find_task(report, tx, error) || report_check_open(report, error))
+		return -1;
+	return report_is_news(report) ? 0 : answer_beat(report, tx, error);
+}
+
 static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct report *report = argument;
 	const json_t *log = json_object_get(report->body, "log");
-	struct task_progress progress = { 0 };
+	const struct task_progress progress = {
+		.stage = report->stage,
+		.fraction = report->fraction,
+		.metrics = report->metrics,
+	};
 	struct task_change again = { 0 };
 
-	if (report_find(report, tx, error) || report_check_open(report, error))
-		return -1;
-	progress.stage = report->stage;
-	progress.fraction = report->fraction;
-	progress.metrics = report->metrics;
-	if (log && keep_log(report->engine, tx, report->task, log, error))
+	if (report_find_task(report, tx, error) || report_check_open(report, error) ||
+		(log && keep_log(report->engine, tx, report->task, log, error)))
 		return -1;
 	/* Its lease had run out, but nobody else has begun: it goes on. */
 	again.lease_due = report_lease_end(report);
@@ -38,16 +61,16 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 		report_note_left_out(report, tx, error) ||
 		tell_progress(report->engine, tx, json_text_or(report->task, "job", ""), error))
 		return -1;
-	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
-		(json_int_t)(json_integer_or(report->task, "lease_us", 0) / SECOND_US));
-	return *report->answer ? 0 : error_no_memory(error);
+	return answer_beat(report, tx, error);
 }
 
 int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,
 	struct rounds_error *error)
 {
 	struct report report = { .engine = engine, .site = site, .id = task, .body = body, .answer = answer };
-	int failed = report_read(&report, error) || store_write(engine->options.store, heartbeat, &report, error);
+	struct store *store = engine->options.store;
+	int failed = report_read(&report, error) || store_read(store, look, &report, error) ||
+		     (!*answer && store_write(store, heartbeat, &report, error));
 
 	presence_touch(engine->presence, site);
 	report_free(&report);
@@ -130,7 +153,7 @@ static int fail(struct store_tx *tx, void *argument, struct rounds_error *error)
 	bool retry;
 	struct task_fault fault = { .reason = reason };
 
-	if (report_find(report, tx, error))
+	if (report_find_task(report, tx, error))
 		return -1;
 	if (!strcmp(report_state(report), "failed"))
 		return 0; /* said twice */
@@ -159,12 +182,12 @@ static int release(struct store_tx *tx, void *argument, struct rounds_error *err
 	struct report *report = argument;
 	const struct task_change change = { .reason = "the site gave it back" };
 
-	if (report_find(report, tx, error) || report_check_open(report, error))
+	if (report_find_task(report, tx, error) || report_check_open(report, error))
 		return -1;
 	if (!strcmp(report_state(report), "pending"))
 		return 0; /* its lease ran out before */
 	return task_move(tx, report->id, report_state(report), TASK_PENDING, &change, error) ||
-			       note(report->engine, tx, json_text_or(report->job, "id", ""),
+			       note(report->engine, tx, json_text_or(report->task, "job", ""),
 				       json_integer_or(report->task, "round", -1), "task_released", report->site,
 				       "the site gave its task back", error)
 		       ? -1

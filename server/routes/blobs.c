@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Each costs a kilobyte while it is told. */
+enum { DESCRIBED_LIMIT = 20000 };
+
 struct access {
 	const struct caller *caller;
 	const char *digest;
@@ -130,6 +133,12 @@ enum outcome blob_tensors(struct request *request, void *context)
 	if (request_query_integer(request, "histogram", 1, SUMMARY_BINS_LIMIT, &bins, &error) ||
 		hold_blob(request, app, &view, &error) || tensor_file_of(&view, &file, &error))
 		return reply_error(request, &error);
+	if (file.tensors->count > DESCRIBED_LIMIT) {
+		error_set(&error, ERROR_UNPROCESSABLE, "it has %zu tensors; files with at most %d are described",
+			file.tensors->count, DESCRIBED_LIMIT);
+		tensor_file_close(file);
+		return reply_error(request, &error);
+	}
 	list = tensors_describe(file.tensors);
 	for (size_t i = 0; bins > 0 && i < file.tensors->count; i++)
 		json_object_set_new(json_array_get(list, i), "summary",

@@ -61,6 +61,11 @@ int site_describe(struct store_tx *tx, const char *name, const json_t *facts, st
 		json_integer_or(facts, "protocol", 0), json_object_get(facts, "tables"));
 }
 
+int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, protocol, "SELECT protocol FROM site WHERE name = ?1", "s", name);
+}
+
 int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)
 {
 	return db_run(tx, error, "UPDATE site SET seen_us = ?2 WHERE name = ?1", "si", name, seen_us);

@@ -24,6 +24,8 @@ must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_erro
 must_check int site_list_serials(struct store_tx *tx, json_t **sites, struct rounds_error *error);
 /* "active", "draining" (no new job) or "removed". */
 must_check int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error);
+/* The version of the protocol that it speaks; 0: it has not said yet. */
+must_check int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, struct rounds_error *error);
 /* What it says of itself when it asks for work. */
 must_check int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error);
 must_check int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error);

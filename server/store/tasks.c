@@ -27,7 +27,7 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 
 int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
 {
-	if (db_first(tx, error, task, "SELECT " COLUMNS " FROM task WHERE id = ?1", "s", id))
+	if (db_first(tx, error, task, "SELECT " COLUMNS ", heard FROM task WHERE id = ?1", "s", id))
 		return -1;
 	return *task ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no task %.64s", id);
 }

@@ -18,6 +18,7 @@ struct new_task {
 };
 
 must_check int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_error *error);
+/* Also with `heard`: whether the site has said since its lease began that it works. */
 must_check int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error);
 must_check int task_list(
 	struct store_tx *tx, const char *job, int64_t round, json_t **tasks, struct rounds_error *error);
@@ -28,7 +29,7 @@ must_check int task_list_now(
 
 /* The first task a site should do next, of running jobs only; *task is NULL if there is none. */
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
-/* What the site holds a lease on, of running jobs; also with `heard`: whether it has said since that it works. */
+/* What the site holds a lease on, of running jobs; also with `heard`. */
 must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
 /* Unfinished tasks of sites that were removed. */
 must_check int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error);

@@ -163,6 +163,7 @@ def test_the_matrix_and_the_statistics(desk, clinic):
     assert "14.2" in row.inner_text()
     assert page.get_by_role("img", name="Histogram of mean_radius").is_visible()
     assert page.get_by_role("heading", name="Correlation").is_visible()
+    assert re.search(r"\d+ cells instead of 20", row.inner_text()), "what small cells have made coarser is said"
     desk.shot("statistics")
 
 

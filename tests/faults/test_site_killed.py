@@ -1,11 +1,10 @@
 """GUARANTEES rows 2, 3, 4, 13: a site dies, loses its network, or has no space."""
-import pathlib
 import subprocess
 import time
 
 import pytest
 
-from harness.deployment import wait_until
+from harness.deployment import runs, wait_until
 from harness.proxy import Proxy
 
 MB = 1 << 20
@@ -38,7 +37,7 @@ def test_killed_children_do_not_outlive_their_site(rounds, tmp_path):
     wait_until(once.exists, what="training")
     child = int(subprocess.check_output(["pgrep", "-P", str(a.pid)], text=True).split()[0])
     a.kill()
-    wait_until(lambda: not pathlib.Path(f"/proc/{child}").exists(), 5, "the executor to die with its site")
+    wait_until(lambda: not runs(child), what="the executor to die with its site")
 
 
 def test_killed_in_mid_upload_it_goes_on_where_the_server_has_it(rounds, tmp_path):
@@ -78,7 +77,7 @@ def test_cut_for_longer_than_a_lease(rounds, tmp_path, back_in_time, size):
     proxy.cut()
     if back_in_time:
         wait_until(lambda: any("lease ran out" in e["message"] for e in rounds.events(job)), what="the lease to run out")
-        time.sleep(1)
+        wait_until(lambda: list((a.state / "spool").iterdir()), what="a to have its result")
     else:
         wait_until(lambda: rounds.job(job)["round"] >= 2, 30, "the round to close without a")
     proxy.restore()

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from harness.deployment import Problem, SiteClient, wait_until
+from harness.deployment import MEMORY_COUNTS, Problem, SiteClient, wait_until
 from harness.weights import digest_of, save
 
 W = np.arange(8, dtype=np.float32)
@@ -195,3 +195,35 @@ def test_a_key_metric_that_never_comes_neither_fails_nor_blocks(rounds):
     assert rounds.wait_for(first, "completed")["round"] == 2
     rounds.wait_for(second, "completed")
     assert len([e for e in rounds.events(first) if "never" in e["message"]]) == 1
+
+
+def many_tensors(count):
+    """Nearly as much header as so many tensors of five numbers may have."""
+    entries = ",".join(f'"{i:x}":{{"dtype":"F64","shape":[5],"data_offsets":[{40 * i},{40 * i + 40}]}}' for i in range(count))
+    header = ("{" + entries + "}").encode()
+    return len(header).to_bytes(8, "little") + header + bytes(40 * count)
+
+
+@pytest.mark.skipif(not MEMORY_COUNTS, reason="a sanitizer's allocator keeps what is freed")
+def test_a_large_header_costs_memory_in_proportion(rounds):
+    def most():
+        status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{rounds.server.pid}/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) << 10
+    data = many_tensors(600000)
+    assert len(data) > 30 << 20
+    rounds.api.upload(data)
+    before = most()
+    (site,), _, (task,) = begin(rounds, "a", model=data)
+    told = rounds.api.raw("GET", f"/api/v1/blobs/{digest_of(data)}/tensors")
+    assert told.status_code == 422 and "600000 tensors" in told.json()["detail"]
+    site.upload(data[:-1] + b"\1")
+    site.result(task, digest_of(data[:-1] + b"\1"))
+    assert most() - before < 8 * len(data), "the pages of two files, and their headers read side by side"
+
+
+def test_a_header_far_larger_than_the_models_is_refused(rounds):
+    (site,), job, (task,) = begin(rounds, "a")
+    with pytest.raises(Problem) as problem:
+        site.result(task, site.upload(many_tensors(100000)))
+    assert problem.value.status == 422 and "header has" in str(problem.value)
+    assert "header has" in rounds.wait_for(job, "failed")["reason"]

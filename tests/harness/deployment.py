@@ -33,6 +33,14 @@ def wait_until(condition, seconds=30, what="a condition", pause=0.02):
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def runs(pid):
+    """Whether a process still runs: one that is dead and waits for its parent to notice does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Process:
     """A program with its log in a file."""
 

@@ -162,6 +162,7 @@ def booster_bytes(trees, change=0.0):
     (save({"booster": np.frombuffer(b"{}", np.uint8)}), "no learner.gradient_booster"),
     (save({"w": np.zeros(3, np.float32)}), 'must hold the tensor "booster"'),
     (booster_bytes(1), "has 1 trees, the model that it should go on from 2"),
+    (save({"booster": np.full(17 << 20, ord(" "), np.uint8)}), "twice the model's and 16 MB"),
     (booster_bytes(3, change=0.1), "tree 0 of the booster is not that of the model"),
     (save({"booster": np.frombuffer(b'{"learner":{"gradient_booster":{"name":"dart","model":{}}}}', np.uint8)}), "gbtree"),
 ])
@@ -286,6 +287,25 @@ print(repr(job))
     assert "completed, round 3 of 3" in done.stdout
 
 
+def test_who_waits_is_told_for_what(rounds, tmp_path):
+    rounds.login()
+    rounds.start_site("a")
+    job, absent = rounds.submit(trainer={"do": "hang"}, params={"rounds": 1}), rounds.submit(name="x", sites=["nobody"])
+    wait_until(lambda: rounds.job(job)["state"] == "running" and rounds.job(absent)["reason"], what="the jobs to wait")
+    done = subprocess.run([PYTHON, "-c", f"""
+import rounds
+for job in ("{job}", "{absent}"):
+    try:
+        rounds.Client().job(job).wait(timeout=1)
+    except TimeoutError as error:
+        print(error)
+"""], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    running, queued = done.stdout.splitlines()
+    assert running.startswith("after 1 s: the job 'test' is running, round ") and "waits for a (" in running
+    assert queued.startswith("after 1 s: the job 'x' is queued: ") and "nobody" in queued
+
+
 @pytest.mark.parametrize("min_cell", [1, 6])
 def test_statistics_of_all_sites_together(rounds, tmp_path, min_cell):
     """Against NumPy on the pooled rows: with nothing kept back everything is exact; small cells are kept back by each site."""
@@ -314,7 +334,7 @@ job = rounds.Client().submit(name="look", workflow="statistics", dataset="trial"
 found, one = job.statistics(), job.statistics(site="hospital-b")
 print(json.dumps({"columns": found.columns, "describe": found.describe(), "one": one.describe(), "suppressed": found.suppressed,
     "correlation": found.correlation().tolist(), "table": found.contingency("sex", "arm"),
-    "edges": found.histogram("age")["edges"].tolist(), "counts": found.histogram("age")["counts"].tolist(),
+    "edges": found.histogram("age")["edges"].tolist(), "counts": found.histogram("age")["counts"].tolist(), "kept": found.kept_back,
     "survival": {k: v.tolist() for k, v in found.survival().items()}}))
 """], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -338,14 +358,23 @@ print(json.dumps({"columns": found.columns, "describe": found.describe(), "one":
         width = found["edges"][1] - found["edges"][0]
         for q, name in ((0.25, "25%"), (0.5, "50%"), (0.75, "75%")):
             assert abs(found["describe"]["age"][name] - np.quantile(age, q)) < 2 * width
-        left, expected = 1.0, []
-        for low, high in zip(np.linspace(0, 12, 61), np.linspace(0, 12, 61)[1:]):
-            at_risk = (years >= low).sum()
-            left *= 1 - ((years >= low) & (years < high) & (dead == 1)).sum() / at_risk if at_risk else 1
-            expected.append(left)
-        assert np.allclose(found["survival"]["survival"], expected, rtol=1e-9) and found["survival"]["time"][-1] == 12
+        assert len(found["survival"]["time"]) == 60 and not found["kept"] and not done.stderr
     else:
-        assert found["suppressed"]["age"] == 4 and sum(found["counts"]) < counts.sum()
+        assert found["suppressed"]["age"] == 4 and 2 < len(found["counts"]) < 60 and found["counts"] == counts.tolist()
+        assert any("age: a histogram of" in said for said in found["kept"]) and "sites keep small numbers back" in done.stderr
+        for q, name in ((0.25, "25%"), (0.5, "50%"), (0.75, "75%")):
+            low = np.searchsorted(found["edges"], np.quantile(age, q)) - 1
+            assert found["edges"][low] <= found["describe"]["age"][name] <= found["edges"][low + 1], "in the right cell"
+        for s, row in found["table"].items():
+            assert all(np.isnan(n) or n == table[s][arm] for arm, n in row.items())
+    # Kaplan and Meier's estimate of the pooled rows on the grid that is told.
+    grid, expected = np.append(0, found["survival"]["time"]), []
+    for low, high in zip(grid, grid[1:]):
+        at_risk, events = (years >= low).sum(), ((years >= low) & (years < high) & (dead == 1)).sum()
+        expected.append((expected[-1] if expected else 1.0) * (1 - events / at_risk if at_risk else 1))
+    assert np.allclose(found["survival"]["survival"], expected, rtol=1e-9) and found["survival"]["time"][-1] == 12
+    if min_cell == 6:
+        assert expected[-1] < 0.6 and len(expected) >= 2
         job = rounds.api.get("/jobs?limit=1")["items"][0]["id"]
         for task in rounds.tasks(job):
             told = safetensors.numpy.load(rounds.api.download(task["update"]))

@@ -4,12 +4,14 @@ The attacks are carried out on rounds-trainer itself: what it writes is what lea
 """
 import csv
 import itertools
+import json
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from harness.deployment import DATA, HOSPITALS, WDBC
+from harness.trainer import Trainer
 from reference import federated
 
 LEAST = 5
@@ -149,3 +151,225 @@ def test_centers_of_groups_are_nearly_those_of_rows(trainer, tmp_path):
         return centers
     starts = [np.random.default_rng(seed).normal(size=(4, z.shape[1])) for seed in (1, 2, 3)]
     assert min(inertia(guarded(first)) for first in starts) < 1.02 * min(inertia(federated.kmeans(first, z, 12)) for first in starts)
+
+
+# Statistics
+
+
+def look(trainer, tmp_path, data, own=None, model=None, **asked):
+    """Both passes at one site: every number that leaves it, and {column: place}."""
+    if model is None:
+        first = trainer.ask("train", data, {}, output=tmp_path / "p1", algorithm={"statistics": 1, "bins": 20, "sigmas": 4.0})
+        assert first["type"] == "result", first
+    answer = trainer.ask("train", data, {}, model=model or tmp_path / "p1", output=tmp_path / "p2",
+                         algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0, **asked}, **({"own": str(own)} if own else {}))
+    assert answer["type"] == "result", answer
+    told = safetensors.numpy.load_file(tmp_path / "p2")
+    with open(tmp_path / "p2", "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    names = [name[:-len("/histogram")] for name in header if name.endswith("/histogram")]
+    return told, {name: i for i, name in enumerate(names)}
+
+
+def sums_over(told, places, column, other):
+    """sum of `other` where both are known, weighted by `column`: what an attacker makes of the products."""
+    i, j, n = places[column], places[other], told["together/pairs"][places[column], places[other]]
+    if n == 0:
+        return None
+    mean = {name: told[f"{name}/sum"] / max(told[f"{name}/count"], 1) for name in (column, other)}
+    return told["together/products"][i, j] + mean[column] * told[f"{other}/sum"] + mean[other] * told[f"{column}/sum"] \
+        - n * mean[column] * mean[other]
+
+
+def untold(told, *columns):
+    return all(told[f"{c}/{what}"] == 0 for c in columns for what in ("count", "sum", "squares", "deviations", "sites"))
+
+
+@pytest.mark.parametrize("alone", [(41,), (3, 5), (1, 2, 3, 4), tuple(range(99)), tuple(range(97))])
+def test_a_ward_of_few_tells_nothing_nor_does_everyone_elses(trainer, tmp_path, alone):
+    """An indicator with 1 to min_cell - 1 ones, or zeros: its sums and products are those patients' values."""
+    data, table = ward(tmp_path, alone=alone)
+    told, places = look(trainer, tmp_path, data)
+    assert untold(told, "ward=isolation", "ward=general") and told["age/count"] == 100
+    few = min(len(alone), 100 - len(alone))
+    for name, values in told.items():
+        assert few not in np.ravel(values) or few == 1, name
+    for i in (places["ward=isolation"], places["ward=general"]):
+        assert not told["together/products"][i].any() and not told["together/both"][i].any()
+        assert told["together/suppressed"][i].all()
+    assert told["ward=isolation/suppressed"] == 1
+
+
+def test_a_rare_value_is_not_told_by_the_others(trainer, tmp_path):
+    """100 patients, 60 in one ward and 39 in another: one is left. Another ward is kept back with hers."""
+    rng = np.random.default_rng(1)
+    wards = np.array(["general"] * 60 + ["surgery"] * 39 + ["isolation"])
+    table = {"ward": wards, "load": rng.normal(50, 9, 100).round(2), "y": rng.integers(0, 2, 100)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST,
+            "categories": {"ward": ["general", "surgery", "isolation"]}}
+    told, places = look(trainer, tmp_path, data)
+    assert untold(told, "ward=isolation")
+    assert untold(told, "ward=surgery") != untold(told, "ward=general") or untold(told, "ward=surgery", "ward=general")
+    # The same by hand: three columns of 0 and 1, none of them called a category.
+    by_hand = {"load": table["load"], **{w: (wards == w).astype(int) for w in ("general", "surgery", "isolation")}, "y": table["y"]}
+    told, places = look(trainer, tmp_path, {**data, "path": write(tmp_path / "hand.csv", by_hand), "categories": {}})
+    assert untold(told, "isolation") and untold(told, "surgery") and not untold(told, "general")
+
+
+def test_a_group_in_a_group_is_not_told_by_difference(trainer, tmp_path):
+    """40 women, 38 of whom are in one ward: what the two others have is the difference of two sums."""
+    rng = np.random.default_rng(2)
+    table = {"woman": np.repeat([1, 0], [40, 60]), "gynaecology": np.repeat([1, 0], [38, 62]),
+             "load": rng.normal(50, 9, 100).round(2), "y": rng.integers(0, 2, 100)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST}
+    told, places = look(trainer, tmp_path, data)
+    assert not untold(told, "woman") and untold(told, "gynaecology")
+    assert sums_over(told, places, "woman", "load") == pytest.approx(table["load"][:40].sum(), rel=1e-5)
+    assert sums_over(told, places, "gynaecology", "load") is None
+
+
+def test_what_few_lack_is_not_told_by_what_all_have(trainer, tmp_path):
+    rng = np.random.default_rng(3)
+    age, dose = rng.normal(60, 9, 100).round(2), rng.normal(5, 1, 100).round(3).astype(object)
+    lab = rng.normal(7, 1, 100).round(3).astype(object)
+    dose[[17, 60]], lab[[17, 33, 34]] = "", ""
+    table = {"age": age, "dose": dose, "lab": lab, "y": rng.integers(0, 2, 100)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST}
+    told, places = look(trainer, tmp_path, data)
+    left_out = 100 - told["dose/count"]
+    assert left_out >= LEAST and told["dose/missing"] == left_out and told["dose/suppressed"] == 1
+    assert told["lab/count"] == told["dose/count"], "the same rows, so that the two do not differ by few"
+    known = sums_over(told, places, "dose", "dose")
+    kept = np.array([d != "" for d in dose])
+    assert known != pytest.approx(np.sum(dose[kept].astype(float) ** 2), rel=1e-9)
+    assert told["age/count"] == 100 and told["age/suppressed"] == 1, "age itself is told; only its histogram is coarser"
+    # Where many lack a value, and two of these have another: the pair is not told.
+    other = lab.copy()
+    dose[:20], other[2:22] = "", ""
+    table = {"age": age, "dose": dose, "other": other, "y": table["y"]}
+    told, places = look(trainer, tmp_path, {**data, "path": write(tmp_path / "u.csv", table)})
+    assert told["together/suppressed"][places["dose"], places["other"]] == 1
+    assert told["together/pairs"][places["dose"], places["other"]] == 0
+
+
+def test_a_table_with_a_small_cell_is_not_told_by_its_margins(trainer, tmp_path):
+    rng = np.random.default_rng(4)
+    sex = np.repeat(["f", "m"], [52, 65])
+    wards = np.array(["a"] * 40 + ["b"] * 2 + ["c"] * 10 + ["a"] * 30 + ["b"] * 20 + ["c"] * 15)
+    table = {"sex": sex, "ward": wards, "load": rng.normal(50, 9, 117).round(2), "y": rng.integers(0, 2, 117)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST,
+            "categories": {"sex": ["f", "m"], "ward": ["a", "b", "c"]}}
+    told, places = look(trainer, tmp_path, data)
+    cells = {(s, w): told["together/both"][places[f"sex={s}"], places[f"ward={w}"]] for s in "fm" for w in "abc"}
+    assert cells["f", "b"] == 0 and told["together/suppressed"][places["sex=f"], places["ward=b"]] == 1
+    for group in ([("f", w) for w in "abc"], [("m", w) for w in "abc"], [("f", "b"), ("m", "b")]):
+        hidden = [cell for cell in group if cells[cell] == 0]
+        assert len(hidden) != 1, "one that is missing is its margin less the others"
+    assert not untold(told, *places), "each alone is told"
+
+
+def test_what_dominates_is_not_told(trainer, tmp_path):
+    rng = np.random.default_rng(5)
+    load = rng.normal(200, 60, 100).round(1)
+    load[[7, 8]] = 4e6, 3e6
+    table = {"load": load, "age": rng.normal(60, 9, 100).round(1), "group": np.arange(100) < 10, "y": rng.integers(0, 2, 100)}
+    table["group"] = table["group"].astype(int)
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST}
+    told, _ = look(trainer, tmp_path, data)
+    assert untold(told, "load") and told["load/suppressed"] == 1
+    # In one group alone: neither it nor the rest is summed.
+    load[[7, 8]] = 5000, 300
+    told, places = look(trainer, tmp_path, {**data, "path": write(tmp_path / "u.csv", table)})
+    if told["load/count"]:
+        assert sums_over(told, places, "group", "load") is None
+
+
+def test_one_question_a_job(trainer, tmp_path):
+    """Two histograms with other edges differ by the people between them."""
+    data, table = ward(tmp_path, alone=tuple(range(20)))
+    own = tmp_path / "own"
+    own.mkdir()
+    look(trainer, tmp_path, data, own=own)
+    look(trainer, tmp_path, data, own=own)
+    ask = {"model": tmp_path / "p1", "output": tmp_path / "p2", "own": str(own)}
+    again = trainer.ask("train", data, {}, algorithm={"statistics": 2, "bins": 21, "sigmas": 4.0}, **ask)
+    assert again["type"] == "error" and "something else before" in again["message"]
+    moved = safetensors.numpy.load_file(tmp_path / "p1")
+    moved["age/sum"] += 1
+    safetensors.numpy.save_file(moved, tmp_path / "moved")
+    again = trainer.ask("train", data, {}, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **{**ask, "model": tmp_path / "moved"})
+    assert again["type"] == "error"
+    table["age"][3] += 1
+    write(tmp_path / "ward.csv", table)
+    fresh = Trainer()
+    again = fresh.ask("train", data, {}, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **ask)
+    assert again["type"] == "error" and "data have changed" in again["message"]
+    fresh.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_times_are_cut_once(trainer, tmp_path, seed):
+    """Survival and the histogram of its times are cells of the same people: no two cuts lie few people apart."""
+    rng = np.random.default_rng(seed)
+    n = 150
+    table = {"days": rng.exponential(300, n).round(), "dead": (rng.uniform(size=n) < 0.6).astype(int), "y": rng.integers(0, 2, n)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "y", "min_cell": LEAST}
+    told, _ = look(trainer, tmp_path, data, time="days", event="dead", time_max=700, bins=35)
+    cuts = set()
+    for i in np.flatnonzero(told["survival/edges"][:-1]):
+        cuts.add(int(n - told["survival/at_risk"][i]))
+    below, inside = told["days/below"], told["days/histogram"]
+    for i in np.flatnonzero(told["days/edges"]):
+        cuts.add(int(below + inside[:i].sum()))
+    cuts = np.array(sorted(cuts | {0, n}))
+    assert len(cuts) > 5 and np.all(np.diff(cuts) >= LEAST)
+    for i, events in enumerate(told["survival/events"]):
+        assert events == 0 or events >= LEAST
+    # Who went without the event follows from who was at risk.
+    edges = np.flatnonzero(told["survival/edges"])
+    for a, b in zip(edges, edges[1:-1]):
+        censored = told["survival/at_risk"][a] - told["survival/at_risk"][b] - told["survival/events"][a:b].sum()
+        assert censored == 0 or censored >= LEAST
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_combination_of_sums_is_about_few(trainer, tmp_path, seed):
+    """Brute force: what is told are sums over rows by weights; no weights that an attacker can combine are 0 for all but one or two."""
+    rng = np.random.default_rng(seed)
+    n, least = 26, 3
+    base = rng.integers(0, 2, (n, 3))
+    kind = rng.choice(3, n, p=[0.5, 0.4, 0.1])
+    columns = {"p": base[:, 0], "q": base[:, 0] & base[:, 1], "r": 1 - base[:, 1], "s": base[:, 2] | base[:, 0],
+               "k0": (kind == 0) * 1, "k1": (kind == 1) * 1, "k2": (kind == 2) * 1}
+    gap = rng.uniform(size=n) < 0.3
+    columns["g"] = np.where(gap, "", rng.normal(size=n).round(3).astype(str))
+    columns["x"], columns["y"] = rng.normal(size=n).round(3), rng.integers(0, 2, n)
+    data = {"name": "t", "path": write(tmp_path / "t.csv", columns), "label": "y", "min_cell": least}
+    told, places = look(trainer, tmp_path, data)
+
+    def weights(names, rows):
+        vectors = [np.ones(len(rows))]
+        for name in names:
+            known = np.array([v != "" for v in columns[name]])[rows]
+            vectors.append(known.astype(float))
+            if name not in ("x", "g"):
+                vectors.append(np.asarray(columns[name], float)[rows])
+        return np.array(vectors)
+
+    def safe(vectors):
+        rank = np.linalg.matrix_rank(vectors)
+        people = vectors.shape[1]
+        for size in range(1, least):
+            for few in itertools.combinations(range(people), size):
+                if np.linalg.matrix_rank(np.delete(vectors, few, axis=1)) < rank:
+                    return False
+        return True
+    names = [name for name in places if not untold(told, name)]
+    assert safe(weights(names, np.arange(n)))
+    for name in names:
+        if name in ("x", "g"):
+            continue
+        with_it = [other for other in names if other != name and not told["together/suppressed"][places[name], places[other]]]
+        for value in (0, 1):
+            rows = np.flatnonzero(np.asarray(columns[name]) == value)
+            assert safe(weights(with_it, rows)), (name, value, with_it)

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import ssl
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -150,25 +152,46 @@ class Job:
         self.row = self._client.call("GET", f"/jobs/{self.row['id']}")
         return self
 
-    def watch(self) -> Iterator[Dict[str, Any]]:
-        """The job's events as they happen, {"kind", "round", "site", "message", "time"}, until it has ended."""
+    def watch(self, timeout: Optional[float] = None) -> Iterator[Dict[str, Any]]:
+        """The job's events as they happen, {"kind", "round", "site", "message", "time"}, until it has ended.
+
+        After `timeout` seconds (None: never) TimeoutError says what the job is waiting for.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
         cursor: Optional[str] = None
         while True:
-            query = "limit=1000&wait=20" + (f"&cursor={cursor}" if cursor else "")
             ended = self.refresh().state in FINAL
-            page = self._client.call("GET", f"/jobs/{self.row['id']}/events?{query if not ended else query.replace('&wait=20', '')}")
+            left = 20.0 if until is None else min(20.0, until - time.monotonic())
+            if left <= 0 and not ended:
+                raise TimeoutError(f"after {timeout:g} s: {self.waits_for()}")
+            query = {"limit": 1000, "wait": 0 if ended else math.ceil(left), **({"cursor": cursor} if cursor else {})}
+            page = self._client.call("GET", f"/jobs/{self.row['id']}/events?{urllib.parse.urlencode(query)}")
             yield from page["items"]
             cursor = page.get("next") or cursor
             if ended and not page["items"]:
                 return
 
-    def wait(self) -> "Job":
-        """Until it has ended; RuntimeError with the reason if it did not complete."""
-        for _ in self.watch():
+    def wait(self, timeout: Optional[float] = None) -> "Job":
+        """Until it has ended; RuntimeError with the reason if it did not complete.
+
+        After `timeout` seconds (None: never) TimeoutError says what the job is waiting for; the job goes on.
+        """
+        for _ in self.watch(timeout):
             pass
         if self.refresh().state != "completed":
             raise RuntimeError(f"the job {self.row['state']}: {self.row['reason']}")
         return self
+
+    def waits_for(self) -> str:
+        """Why it has not ended, for people: what keeps it from starting, or which sites still work on its round."""
+        row = self.refresh().row
+        said = f"the job {row['name']!r} is {row['state']}"
+        if row["reason"] or row["state"] != "running":
+            return f"{said}: {row['reason']}" if row["reason"] else said
+        tasks = self._client.call("GET", f"/jobs/{row['id']}/tasks?round={row['round']}")["items"]
+        sites = ", ".join(sorted(f"{task['site']} ({task['stage'] or 'has not begun'})" for task in tasks
+                                 if task["state"] in ("pending", "leased")))
+        return f"{said}, round {row['round']} of {row['rounds']}" + (f", and waits for {sites}" if sites else "")
 
     def abort(self) -> None:
         """Calls it off."""

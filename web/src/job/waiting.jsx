@@ -8,6 +8,7 @@ import { useLive } from "../live.js";
 import { Confirm } from "../ui.jsx";
 
 const SHOWN = 8;
+const PATIENCE = 10e3;
 
 const WORDS = {
   working: (since, now) => `at work since ${ago(since, now)}`,
@@ -37,12 +38,15 @@ export const Waiting = ({ job }) => {
   const [skipping, skip] = useState(null);
   const [all, showAll] = useState(false);
   useLive((kind, message) => ((kind === "event" && message.job === job.id) || (kind === "job" && message.id === job.id) || kind === "site") && again());
-  if (!waits || !data || data.sites.length === 0) return null;
+  if (!waits || !data) return null;
   const ready = data.sites.filter((s) => s.state === "ready").length;
-  const sites = [...data.sites].sort((a, b) => TROUBLE.has(b.state) - TROUBLE.has(a.state));
+  // A round that goes well needs no words: only what is in trouble or takes its time.
+  const worth = (s) => data.round === null || TROUBLE.has(s.state) || !s.since || now - Date.parse(s.since) > PATIENCE;
+  const sites = data.sites.filter(worth).sort((a, b) => TROUBLE.has(b.state) - TROUBLE.has(a.state));
+  if (sites.length === 0) return null;
   const shown = all ? sites : sites.slice(0, SHOWN);
   return (
-    <section class="waiting" aria-label="Whom the job waits for">
+    <section class="waits" aria-label="Whom the job waits for">
       <p>{data.round === null ? `${ready} of at least ${plural(data.least, "site")} ready` : `Round ${data.round} waits for ${plural(sites.length, "site")}`}</p>
       <ul class="plain chips">
         {shown.map((entry) => (

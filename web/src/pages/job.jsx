@@ -105,8 +105,6 @@ const Header = ({ job, reload }) => {
       </div>
       {job.reason && <p class={`reason ${job.state}`}>{job.reason}</p>}
       {job.warnings?.length > 0 && !ended(job.state) && job.warnings.map((text) => <p key={text} class="reason paused"><Icon name="warn" /> {text}</p>)}
-      <Waiting job={job} />
-      <Moving job={job} />
       <div class="status">
         <Progress value={roundsDone(job)} of={job.rounds} label="Rounds done" />
         <span>round <b>{job.round}</b> of {job.rounds}</span>
@@ -116,6 +114,8 @@ const Header = ({ job, reload }) => {
         {job.best_round !== null && <span>best: round {job.best_round}</span>}
         <span class="quiet" title={moment(job.created)}>by {job.submitted_by}, {moment(job.created)}</span>
       </div>
+      <Waiting job={job} />
+      <Moving job={job} />
     </>
   );
 };
