@@ -33,9 +33,10 @@ static void site_path(const struct cli *cli, char *path, size_t size)
 int site_show(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column fields[] = { { "site", "name" }, { "state", "state" },
-		{ "connected", "connected" }, { "seen", "seen" }, { "version", "version" }, { "slots", "slots" },
-		{ "datasets", "datasets" }, { "executors", "executors" }, { "joined", "created" },
-		{ "certificate", "serial" }, { "valid until", "certificate_expires" }, { NULL, NULL } };
+		{ "connected", "connected" }, { "seen", "seen" }, { "a second one", "doubled" },
+		{ "version", "version" }, { "slots", "slots" }, { "datasets", "datasets" },
+		{ "executors", "executors" }, { "joined", "created" }, { "certificate", "serial" },
+		{ "valid until", "certificate_expires" }, { NULL, NULL } };
 	json_auto_t *site = NULL;
 	char path[120];
 

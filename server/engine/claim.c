@@ -50,12 +50,19 @@ static bool same_facts(const json_t *known, const json_t *facts)
 	return true;
 }
 
+static void wake_polls(struct engine *engine, const char *site)
+{
+	char key[80];
+
+	snprintf(key, sizeof(key), "site:%s", site);
+	engine->options.wake(engine->options.context, key);
+}
+
 int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds_error *error)
 {
 	json_auto_t *facts = NULL, *known = NULL;
 	struct claiming claiming = { .engine = engine, .claim = claim };
-	char key[80];
-	bool is_new;
+	struct arrival arrival = { .site = claim->site };
 
 	if (protocol_claim(claim->facts, &facts, error))
 		return -1;
@@ -63,16 +70,35 @@ int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds
 	if (store_read(engine->options.store, read_site, &claiming, error))
 		return -1;
 	known = claiming.known;
-	claim->ticket = presence_claim(engine->presence, claim->site, &is_new);
-	if (!claim->ticket)
+	arrival.instance = json_text_or(facts, "instance", NULL);
+	arrival.holding = json_object_get(facts, "holding");
+	if (!presence_claim(engine->presence, &arrival, clock_steady_us()))
 		return error_no_memory(error);
-	if ((is_new || !same_facts(known, facts)) && store_write(engine->options.store, write_site, &claiming, error))
+	claim->ticket = arrival.ticket;
+	if (arrival.wakes)
+		wake_polls(engine, claim->site);
+	if (arrival.is_rival || (!arrival.is_new && same_facts(known, facts)))
+		return 0;
+	if (store_write(engine->options.store, write_site, &claiming, error))
 		return -1;
-	if (is_new || !same_facts(known, facts))
-		engine_kick(engine);
-	snprintf(key, sizeof(key), "site:%s", claim->site);
-	engine->options.wake(engine->options.context, key); /* an older claim of this site then ends */
+	engine_kick(engine);
 	return 0;
+}
+
+static void wake_settled(void *engine, const char *site)
+{
+	wake_polls(engine, site);
+}
+
+void settle_rivals(struct engine *engine)
+{
+	presence_settle(engine->presence, clock_steady_us(), wake_settled, engine);
+}
+
+void heard_at_work(struct engine *engine, const char *site, const char *task)
+{
+	if (presence_touch(engine->presence, site, task, clock_steady_us()))
+		wake_polls(engine, site);
 }
 
 static bool holds(const struct claim *claim, const json_t *task)
@@ -193,17 +219,32 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	return *claiming->answer ? 0 : error_no_memory(error);
 }
 
+/* Whether there may be work for this claim now. */
+static int check_standing(struct engine *engine, const struct claim *claim, bool *seated, struct rounds_error *error)
+{
+	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket, clock_steady_us());
+
+	*seated = standing == STANDING_SEATED;
+	if (standing != STANDING_REFUSED)
+		return 0;
+	return error_set(error, ERROR_CONFLICT,
+		"another program with the identity of %s is at work; stop one of the two, or join with a name of its own",
+		claim->site);
+}
+
 int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error)
 {
 	struct claiming claiming = { .engine = engine, .claim = claim, .answer = task };
-	bool draining;
+	bool draining, seated;
 	int failed;
 
 	*task = NULL;
+	if (check_standing(engine, claim, &seated, error))
+		return -1;
 	pthread_mutex_lock(&engine->lock);
 	draining = engine->draining;
 	pthread_mutex_unlock(&engine->lock);
-	if (draining || !presence_is_newest(engine->presence, claim->site, claim->ticket))
+	if (draining || !seated)
 		return 0;
 	/* Most looks find nothing: they cost a read. */
 	failed = store_read(engine->options.store, find_task, &claiming, error);
@@ -216,7 +257,9 @@ int engine_claim(struct engine *engine, const struct claim *claim, json_t **task
 	return failed;
 }
 
-bool engine_claim_is_newest(struct engine *engine, const struct claim *claim)
+bool engine_claim_may_wait(struct engine *engine, const struct claim *claim)
 {
-	return presence_is_newest(engine->presence, claim->site, claim->ticket);
+	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket, clock_steady_us());
+
+	return standing == STANDING_SEATED || standing == STANDING_WAITING;
 }

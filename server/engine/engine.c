@@ -104,6 +104,11 @@ void engine_counters(struct engine *engine, struct engine_counters *counters)
 	pthread_mutex_unlock(&engine->lock);
 }
 
+int64_t engine_site_doubled(struct engine *engine, const char *site)
+{
+	return presence_doubled(engine->presence, site);
+}
+
 bool engine_site_present(struct engine *engine, const char *site)
 {
 	return presence_has(engine->presence, site);

@@ -91,13 +91,20 @@ struct claim {
 	const json_t *facts; /* as sent; what they may be is in protocol.c */
 	uint64_t ticket;     /* of this site's newest claim; see engine_claim_begin */
 };
-/* Notes that the site is there, and makes its older claims void. */
+/*
+ * Notes that the site is there, and makes its older claims void. Where another process with its identity is there already, it
+ * is settled in some seconds which of the two lives (presence.h); until then this one waits.
+ */
 must_check int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds_error *error);
-/* *task is NULL if there is no work now (or the claim is void), else the task under a lease: a new reference. */
+/*
+ * *task is NULL if there is no work now (or the claim is void), else the task under a lease: a new reference. ERROR_CONFLICT if
+ * another process with the site's identity is at work.
+ */
 must_check int engine_claim(
 	struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error);
 
-bool engine_claim_is_newest(struct engine *engine, const struct claim *claim);
+/* Whether it makes sense to go on waiting: no newer claim has taken its place. */
+bool engine_claim_may_wait(struct engine *engine, const struct claim *claim);
 
 /*
  * What a site reports of its task; a body that is NULL was no JSON object. A report is never refused without an end: what is
@@ -132,6 +139,8 @@ const struct upload_limits *engine_upload_limits(const struct engine *engine);
 /* A site has stopped or was removed: it is not there until it claims again. The tasks of one that was removed fail. */
 void engine_site_gone(struct engine *engine, const char *site);
 bool engine_site_present(struct engine *engine, const char *site);
+/* Since when a second process with its identity asks for its work, wall time in microseconds; 0: none does. */
+int64_t engine_site_doubled(struct engine *engine, const char *site);
 /* Look at the queue soon: a site has come, or has other slots. */
 void engine_kick(struct engine *engine);
 

@@ -4,13 +4,12 @@
 
 #include "server/aggregate/aggregate.h"
 #include "server/engine/engine.h"
+#include "server/engine/presence.h"
 #include "server/engine/workflow.h"
 #include "server/store/rounds.h"
 #include "server/store/states.h"
 
 #include <pthread.h>
-
-struct presence;
 
 struct engine {
 	struct engine_options options;
@@ -54,6 +53,12 @@ must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const js
 	bool held, struct rounds_error *error);
 must_check int job_resume_in(
 	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error);
+
+/* claim.c */
+/* Ends the polls of rivals that have won (presence.h): they claim again. */
+void settle_rivals(struct engine *engine);
+/* The site has spoken of a task. */
+void heard_at_work(struct engine *engine, const char *site, const char *task);
 
 /* tasks.c: the task failed at its site; it is tried again after a rest or has failed for good. */
 struct task_fault {
@@ -127,20 +132,5 @@ must_check int blobs_recover(struct engine *engine, struct rounds_error *error);
 must_check int uploads_recover(struct engine *engine, struct rounds_error *error);
 /* Removes those whose time is up, but for such as are being written just now. */
 must_check int uploads_expire(struct engine *engine, struct rounds_error *error);
-
-/* presence.c: who polls; in memory only. A claim waits for at most 30 s; a site of which longer than this is silent is away. */
-#define PRESENT_US (45 * SECOND_US)
-struct presence *presence_new(void);
-void presence_free(struct presence *presence);
-/* The site asks for work: its ticket from now on. 0 without memory. */
-uint64_t presence_claim(struct presence *presence, const char *site, bool *is_new);
-bool presence_is_newest(struct presence *presence, const char *site, uint64_t ticket);
-void presence_touch(struct presence *presence, const char *site);
-bool presence_has(struct presence *presence, const char *site);
-/* How long nothing was heard of it, in microseconds: since the start if nothing ever was. */
-int64_t presence_silence(struct presence *presence, const char *site);
-/* When it was last heard of, wall time in microseconds; 0: not since the start. */
-int64_t presence_heard(struct presence *presence, const char *site);
-void presence_forget(struct presence *presence, const char *site);
 
 #endif

@@ -1,13 +1,40 @@
-#include "server/engine/internal.h"
+#include "server/engine/presence.h"
 
-#include "common/clock.h"
 #include "common/json.h"
+#include "common/log.h"
+#include "common/uuid.h"
 
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define CLAIM_AGAIN_US (5 * SECOND_US)
+/* Whoever works says so every five seconds, give or take. */
+#define WORD_AGAIN_US (13 * SECOND_US / 2)
+/* A rival asks at least so often. */
+#define DOUBLED_US (90 * SECOND_US)
+
+struct seat {
+	int64_t seen, heard; /* the last word: steady, and by the wall's clock; seen is 0 if there was none */
+	int64_t worked;      /* the last word of a task */
+	uint64_t ticket;     /* of the newest claim; 0: it must claim again */
+	char instance[UUID_TEXT_SIZE];
+	struct {
+		char instance[UUID_TEXT_SIZE];
+		uint64_t ticket; /* 0: there is no rival */
+		int64_t since;
+		json_t *holding;
+		bool refused;
+	} rival;
+	int64_t doubled, doubled_last; /* since when by the wall's clock, and when last */
+};
 
 struct presence {
 	pthread_mutex_t lock;
-	json_t *sites; /* {name: {"seen", "heard", "ticket"}}: seen by the steady clock, heard by the wall's */
+	json_t *places; /* {name: index of its seat}; a seat is never given to another site */
+	struct seat *seats;
+	size_t count, room;
 	uint64_t tickets;
 	int64_t since; /* steady: when this began to listen */
 };
@@ -19,7 +46,7 @@ struct presence *presence_new(void)
 	if (!presence)
 		return NULL;
 	pthread_mutex_init(&presence->lock, NULL);
-	presence->sites = json_object();
+	presence->places = json_object();
 	presence->since = clock_steady_us();
 	return presence;
 }
@@ -28,51 +55,191 @@ void presence_free(struct presence *presence)
 {
 	if (!presence)
 		return;
-	json_decref(presence->sites);
+	for (size_t i = 0; i < presence->count; i++)
+		json_decref(presence->seats[i].rival.holding);
+	free(presence->seats);
+	json_decref(presence->places);
 	pthread_mutex_destroy(&presence->lock);
 	free(presence);
 }
 
-static bool is_recent(const json_t *entry)
+/* NULL if the site has never come. Of this and the next: with the lock held. */
+static struct seat *seat_of(struct presence *presence, const char *site)
 {
-	return entry && clock_steady_us() - json_integer_or(entry, "seen", 0) < PRESENT_US;
+	const json_t *place = json_object_get(presence->places, site);
+
+	return place ? &presence->seats[json_integer_value(place)] : NULL;
 }
 
-uint64_t presence_claim(struct presence *presence, const char *site, bool *is_new)
+static struct seat *seat_made(struct presence *presence, const char *site)
 {
-	uint64_t ticket;
+	struct seat *seat = seat_of(presence, site);
 
-	pthread_mutex_lock(&presence->lock);
-	*is_new = !is_recent(json_object_get(presence->sites, site));
-	ticket = ++presence->tickets;
-	if (json_object_set_new(presence->sites, site,
-		    json_pack("{s:I, s:I, s:I}", "seen", (json_int_t)clock_steady_us(), "heard",
-			    (json_int_t)clock_wall_us(), "ticket", (json_int_t)ticket)))
-		ticket = 0;
-	pthread_mutex_unlock(&presence->lock);
-	return ticket;
-}
+	if (seat)
+		return seat;
+	if (presence->count == presence->room) {
+		size_t room = presence->room ? 2 * presence->room : 64;
+		struct seat *seats = realloc(presence->seats, room * sizeof(*seats));
 
-bool presence_is_newest(struct presence *presence, const char *site, uint64_t ticket)
-{
-	bool newest;
-
-	pthread_mutex_lock(&presence->lock);
-	newest = json_integer_or(json_object_get(presence->sites, site), "ticket", 0) == (int64_t)ticket;
-	pthread_mutex_unlock(&presence->lock);
-	return newest;
-}
-
-void presence_touch(struct presence *presence, const char *site)
-{
-	json_t *entry;
-
-	pthread_mutex_lock(&presence->lock);
-	entry = json_object_get(presence->sites, site);
-	if (entry) {
-		json_integer_set(json_object_get(entry, "seen"), clock_steady_us());
-		json_integer_set(json_object_get(entry, "heard"), clock_wall_us());
+		if (!seats)
+			return NULL;
+		presence->seats = seats;
+		presence->room = room;
 	}
+	if (json_object_set_new(presence->places, site, json_integer((json_int_t)presence->count)))
+		return NULL;
+	seat = &presence->seats[presence->count++];
+	*seat = (struct seat){ 0 };
+	return seat;
+}
+
+static bool is_recent(const struct seat *seat, int64_t now)
+{
+	return seat && seat->seen && now - seat->seen < PRESENT_US;
+}
+
+static void heard_of(struct seat *seat, int64_t now)
+{
+	seat->seen = now;
+	seat->heard = clock_wall_us();
+}
+
+static bool has_open_rival(const struct seat *seat)
+{
+	return seat->rival.ticket && !seat->rival.refused;
+}
+
+static void rival_clear(struct seat *seat)
+{
+	json_decref(seat->rival.holding);
+	memset(&seat->rival, 0, sizeof(seat->rival));
+}
+
+static void rival_refuse(struct seat *seat, const char *site, int64_t now)
+{
+	seat->rival.refused = true;
+	if (!seat->doubled || now - seat->doubled_last > DOUBLED_US) {
+		seat->doubled = clock_wall_us();
+		log_warn("two programs have one site's identity: the one that was there goes on, the other waits",
+			"site", site, "instance", seat->instance, "other", seat->rival.instance, NULL);
+	}
+	seat->doubled_last = now;
+}
+
+static void challenge(struct seat *seat, struct arrival *arrival, int64_t now)
+{
+	bool again = has_open_rival(seat) && !strcmp(seat->rival.instance, arrival->instance);
+	int64_t since = again ? seat->rival.since : now;
+
+	rival_clear(seat);
+	snprintf(seat->rival.instance, sizeof(seat->rival.instance), "%s", arrival->instance);
+	seat->rival.ticket = arrival->ticket;
+	seat->rival.since = since;
+	seat->rival.holding = json_incref((json_t *)(uintptr_t)arrival->holding);
+	seat->ticket = 0;
+	arrival->is_rival = true;
+	arrival->wakes = true;
+}
+
+static void sit_down(struct seat *seat, struct arrival *arrival, int64_t now)
+{
+	if (has_open_rival(seat)) {
+		rival_refuse(seat, arrival->site, now);
+		arrival->wakes = true;
+	}
+	snprintf(seat->instance, sizeof(seat->instance), "%s", arrival->instance ? arrival->instance : "");
+	seat->ticket = arrival->ticket;
+	heard_of(seat, now);
+}
+
+bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t now)
+{
+	struct seat *seat;
+	bool another;
+
+	pthread_mutex_lock(&presence->lock);
+	seat = seat_made(presence, arrival->site);
+	if (seat) {
+		arrival->ticket = ++presence->tickets;
+		arrival->is_new = !is_recent(seat, now);
+		arrival->is_rival = arrival->wakes = false;
+		another = arrival->instance && seat->instance[0] && strcmp(seat->instance, arrival->instance) != 0;
+		if (arrival->is_new)
+			rival_clear(seat);
+		if (another && !arrival->is_new)
+			challenge(seat, arrival, now);
+		else
+			sit_down(seat, arrival, now);
+	}
+	pthread_mutex_unlock(&presence->lock);
+	return seat != NULL;
+}
+
+static bool rival_has_won(const struct seat *seat, int64_t now)
+{
+	return has_open_rival(seat) && now - seat->rival.since >= CLAIM_AGAIN_US &&
+	       now - seat->worked >= WORD_AGAIN_US;
+}
+
+/* It claims again, and is then taken at its word. */
+static void give_to_rival(struct seat *seat, const char *site, int64_t now)
+{
+	log_info("a site's new process takes the place of one that is gone", "site", site, "instance",
+		seat->rival.instance, NULL);
+	snprintf(seat->instance, sizeof(seat->instance), "%s", seat->rival.instance);
+	seat->doubled = 0;
+	rival_clear(seat);
+	heard_of(seat, now);
+}
+
+enum standing presence_standing(struct presence *presence, const char *site, uint64_t ticket, int64_t now)
+{
+	enum standing standing = STANDING_OVER;
+	struct seat *seat;
+
+	pthread_mutex_lock(&presence->lock);
+	seat = seat_of(presence, site);
+	if (seat && seat->ticket == ticket)
+		standing = STANDING_SEATED;
+	else if (seat && seat->rival.ticket == ticket && seat->rival.refused)
+		standing = STANDING_REFUSED;
+	else if (seat && seat->rival.ticket == ticket && rival_has_won(seat, now))
+		give_to_rival(seat, site, now);
+	else if (seat && seat->rival.ticket == ticket)
+		standing = STANDING_WAITING;
+	pthread_mutex_unlock(&presence->lock);
+	return standing;
+}
+
+bool presence_touch(struct presence *presence, const char *site, const char *task, int64_t now)
+{
+	struct seat *seat;
+	bool refused = false;
+
+	pthread_mutex_lock(&presence->lock);
+	seat = seat_of(presence, site);
+	if (seat && seat->seen)
+		heard_of(seat, now);
+	if (seat && !(seat->rival.ticket && json_lists(seat->rival.holding, task))) {
+		seat->worked = now;
+		refused = has_open_rival(seat);
+		if (refused)
+			rival_refuse(seat, site, now);
+	}
+	pthread_mutex_unlock(&presence->lock);
+	return refused;
+}
+
+void presence_settle(
+	struct presence *presence, int64_t now, void (*wake)(void *context, const char *site), void *context)
+{
+	const char *site;
+	json_t *place;
+
+	pthread_mutex_lock(&presence->lock);
+	json_object_foreach (presence->places, site, place)
+		if (rival_has_won(&presence->seats[json_integer_value(place)], now))
+			wake(context, site);
 	pthread_mutex_unlock(&presence->lock);
 }
 
@@ -81,34 +248,57 @@ bool presence_has(struct presence *presence, const char *site)
 	bool recent;
 
 	pthread_mutex_lock(&presence->lock);
-	recent = is_recent(json_object_get(presence->sites, site));
+	recent = is_recent(seat_of(presence, site), clock_steady_us());
 	pthread_mutex_unlock(&presence->lock);
 	return recent;
 }
 
 int64_t presence_silence(struct presence *presence, const char *site)
 {
+	const struct seat *seat;
 	int64_t seen;
 
 	pthread_mutex_lock(&presence->lock);
-	seen = json_integer_or(json_object_get(presence->sites, site), "seen", presence->since);
+	seat = seat_of(presence, site);
+	seen = seat && seat->seen ? seat->seen : presence->since;
 	pthread_mutex_unlock(&presence->lock);
 	return clock_steady_us() - seen;
 }
 
 int64_t presence_heard(struct presence *presence, const char *site)
 {
-	int64_t wall;
+	const struct seat *seat;
+	int64_t heard;
 
 	pthread_mutex_lock(&presence->lock);
-	wall = json_integer_or(json_object_get(presence->sites, site), "heard", 0);
+	seat = seat_of(presence, site);
+	heard = seat ? seat->heard : 0;
 	pthread_mutex_unlock(&presence->lock);
-	return wall;
+	return heard;
+}
+
+int64_t presence_doubled(struct presence *presence, const char *site)
+{
+	const struct seat *seat;
+	int64_t since = 0;
+
+	pthread_mutex_lock(&presence->lock);
+	seat = seat_of(presence, site);
+	if (seat && seat->doubled && clock_steady_us() - seat->doubled_last < DOUBLED_US)
+		since = seat->doubled;
+	pthread_mutex_unlock(&presence->lock);
+	return since;
 }
 
 void presence_forget(struct presence *presence, const char *site)
 {
+	struct seat *seat;
+
 	pthread_mutex_lock(&presence->lock);
-	json_object_del(presence->sites, site);
+	seat = seat_of(presence, site);
+	if (seat) {
+		rival_clear(seat);
+		*seat = (struct seat){ 0 };
+	}
 	pthread_mutex_unlock(&presence->lock);
 }

@@ -294,7 +294,7 @@ int engine_result(struct engine *engine, const char *site, const char *task, con
 	int failed = store_read(store, find_read, &result, error) || check(&result, error) ||
 		     store_write(store, accept, &result, error);
 
-	presence_touch(engine->presence, site);
+	heard_at_work(engine, site, task);
 	report_free(&result.report);
 	draft_free(result.small);
 	return failed ? -1 : 0;

@@ -72,7 +72,7 @@ int engine_heartbeat(struct engine *engine, const char *site, const char *task, 
 	int failed = report_read(&report, error) || store_read(store, look, &report, error) ||
 		     (!*answer && store_write(store, heartbeat, &report, error));
 
-	presence_touch(engine->presence, site);
+	heard_at_work(engine, site, task);
 	report_free(&report);
 	return failed ? -1 : 0;
 }
@@ -172,7 +172,7 @@ int engine_failure(
 	struct report report = { .engine = engine, .site = site, .id = task, .body = body };
 	int failed = store_write(engine->options.store, fail, &report, error);
 
-	presence_touch(engine->presence, site);
+	heard_at_work(engine, site, task);
 	report_free(&report);
 	return failed;
 }

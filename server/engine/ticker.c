@@ -174,6 +174,7 @@ void *ticker_run(void *argument)
 		bool failed = store_write(engine->options.store, tick, engine, &error) ||
 			      store_read(engine->options.store, next_due, &due, &error);
 
+		settle_rivals(engine);
 		if (!failed && clock_steady_us() - swept > SWEEP_US) {
 			swept = clock_steady_us();
 			failed = sweep(engine, &error);

@@ -24,9 +24,14 @@ static int read_sites(struct store_tx *tx, void *argument, struct rounds_error *
 
 static void add_presence(struct app *app, json_t *site)
 {
-	bool present = engine_site_present(app->engine, json_text_or(site, "name", ""));
+	const char *name = json_text_or(site, "name", "");
+	int64_t doubled = engine_site_doubled(app->engine, name);
+	char since[TIME_TEXT_SIZE];
 
-	json_object_set_new(site, "connected", json_boolean(present));
+	json_object_set_new(site, "connected", json_boolean(engine_site_present(app->engine, name)));
+	if (doubled)
+		time_format(doubled, since);
+	json_object_set_new(site, "doubled", doubled ? json_string(since) : json_null());
 }
 
 enum outcome site_list_all(struct request *request, void *context)

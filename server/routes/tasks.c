@@ -48,7 +48,7 @@ enum outcome task_claim(struct request *request, void *context)
 		return reply_error(request, &error);
 	if (task)
 		return reply_json(request, 200, json_pack("{s:o}", "task", task));
-	if (in_time && engine_claim_is_newest(app->engine, &claim))
+	if (in_time && engine_claim_may_wait(app->engine, &claim))
 		return WAIT;
 	return reply_json(request, 200, json_pack("{s:n}", "task"));
 }

@@ -52,6 +52,8 @@ function failures(jobs, now) {
 function ofSite(site, now) {
   const link = `#/sites/${encodeURIComponent(site.name)}`;
   const found = [];
+  if (site.doubled)
+    found.push({ key: `doubled ${site.name}`, level: "bad", link, text: `a second program has ${site.name}'s identity`, why: "it is refused while the first one lives", next: "Was its state directory copied? Stop one of the two, or let that machine join under a name of its own." });
   if (!site.connected)
     found.push({ key: `away ${site.name}`, level: "warn", link, text: `${site.name} is not connected`, why: site.seen ? "it was here before" : "it has never been here", next: "Is rounds-site running there?" });
   const left = Date.parse(site.certificate_expires) - now;

@@ -8,6 +8,11 @@ import { Ago, Card, Code, Confirm, Dialog, Fact, Field, Loading, ProblemBox, Tab
 
 const days = (time) => Math.floor((Date.parse(time) - Date.now()) / 86400e3);
 
+// What a site chose to tell of a dataset; silence is not "none".
+const whatIsTold = (table) => [
+  ["rows", table?.rows?.toLocaleString("en-US")], ["label", table?.label], ["columns", table?.columns?.join(", ")],
+].map(([what, told]) => `${what}: ${told ?? "not told"}`).join("; ");
+
 export const Lamp = ({ site }) => (
   <span class={`lamp ${site.state === "removed" ? "off" : site.connected ? "up" : "down"}`}>
     {site.state === "removed" ? "removed" : site.state === "draining" ? "draining" : site.connected ? "connected" : "away"}
@@ -140,6 +145,7 @@ export const Site = ({ name }) => {
       <div class="grid">
         <Card title="There">
           <dl class="facts">
+            {site.doubled && <Fact name="A second program"><span class="bad">asks for its work since {moment(site.doubled)} and is refused: it has the same identity</span></Fact>}
             <Fact name="Seen">{site.connected ? "now" : <Ago time={site.seen} />}</Fact>
             <Fact name="Version">{site.version || "–"}</Fact>
             <Fact name="Round trip">{duration(site.rtt_seconds)}</Fact>
@@ -152,6 +158,7 @@ export const Site = ({ name }) => {
           <dl class="facts">
             <Fact name="Datasets">{site.datasets.join(", ") || "–"}</Fact>
             <Fact name="Executors">{site.executors.join(", ") || "–"}</Fact>
+            {site.datasets.map((name) => <Fact key={name} name={name}>{whatIsTold(site.tables?.[name])}</Fact>)}
           </dl>
           <p><a href={`#/jobs?site=${encodeURIComponent(site.name)}`}>Its jobs</a></p>
         </Card>
