@@ -114,25 +114,48 @@ static void say_ready(const json_t *config, const struct authority *authority, c
 		directory);
 }
 
+/* What is done at the server's own machine, by whoever may read its data directory. */
+struct deed {
+	struct audit *audit;
+	struct audit_entry entry;
+};
+
+static int record_deed(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	const struct deed *deed = argument;
+
+	return audit_append(tx, deed->audit, &deed->entry, error);
+}
+
 static int init(const json_t *config, const json_t *words)
 {
 	const char *directory = json_text_or(config, "data_dir", "");
 	struct authority authority = { 0 };
 	scoped(store_close) struct store *store = NULL;
 	scoped(auth_close) struct auth *auth = NULL;
+	scoped(audit_close) struct audit *audit = NULL;
 	struct rounds_error error = { 0 };
 	char secret[80], id[UUID_TEXT_SIZE];
 	struct setup setup;
+	struct deed deed = { .entry = { .kind = "server.init" } };
+	const struct store_witness witness = { .after = record_deed, .argument = &deed };
 
 	(void)words;
 	if (authority_create(directory, &error) ||
 		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
 		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		auth_token_new(auth, NULL, "admin", "admin", 0, secret, id, &error) ||
+		audit_open(store, directory, &audit, &error)) {
+		authority_free(&authority);
+		return say(&error);
+	}
+	deed.audit = audit;
+	store_attend(&witness);
+	if (auth_token_new(auth, NULL, "admin", "admin", 0, secret, id, &error) ||
 		auth_user_add(auth, "admin", "admin", &setup, &error) || write_token(directory, secret, &error)) {
 		authority_free(&authority);
 		return say(&error);
 	}
+	store_attend(NULL);
 	say_ready(config, &authority, &setup);
 	authority_free(&authority);
 	return 0;
@@ -146,8 +169,11 @@ static int reset_admin(const json_t *config, const json_t *words)
 	scoped(file_close) int lock = -1;
 	scoped(store_close) struct store *store = NULL;
 	scoped(auth_close) struct auth *auth = NULL;
+	scoped(audit_close) struct audit *audit = NULL;
 	struct rounds_error error = { 0 };
 	struct setup setup;
+	struct deed deed = { .entry = { .kind = "user.reset_admin" } };
+	const struct store_witness witness = { .after = record_deed, .argument = &deed };
 
 	if (json_array_size(words))
 		name = json_string_value(json_array_get(words, 0));
@@ -156,8 +182,13 @@ static int reset_admin(const json_t *config, const json_t *words)
 		return say(&error);
 	}
 	if (open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		auth_admin_reset(auth, name, &setup, &error))
+		audit_open(store, directory, &audit, &error))
 		return say(&error);
+	deed.audit = audit;
+	store_attend(&witness);
+	if (auth_admin_reset(auth, name, &setup, &error))
+		return say(&error);
+	store_attend(NULL);
 	printf("The account \"%s\" is an administrator's. Start the server; this link opens the account, once and within "
 	       "two days,\nand ends its old password and sessions:\n\n  https://%s:%lld/#/setup/%s\n",
 		name, host, (long long)json_integer_or(config, "port", 8443), setup.secret);

@@ -39,6 +39,7 @@ void auth_close(struct auth *auth)
 	json_decref(auth->sites);
 	json_decref(auth->users);
 	json_decref(auth->sessions);
+	json_decref(auth->guests);
 	throttle_free(auth->throttle);
 	pthread_rwlock_destroy(&auth->lock);
 	pthread_mutex_destroy(&auth->reading);

@@ -24,9 +24,18 @@ struct auth {
 	json_t *sites;    /* {name: row} */
 	json_t *users;    /* {name: row} */
 	json_t *sessions; /* {hash: row} */
+	json_t *guests;   /* {hash: {"user", "proven", "expires_us"}}: sessions that the store does not have */
 };
 
 /* The copy, read anew if the last reading failed: before it is looked at. */
 must_check int auth_is_current(struct auth *auth, struct rounds_error *error);
+
+/* guests.c. False: there are too many. */
+struct new_session;
+bool guest_add(struct auth *auth, const struct new_session *session);
+/* Fills the session if it is a guest's; the lock is held. */
+void guest_find(struct auth *auth, const char *hash, struct session *session);
+/* One, and with `everywhere` all of the user. Whether that one was a guest's. */
+bool guest_end(struct auth *auth, const char *hash, const char *user, bool everywhere);
 
 #endif

@@ -254,8 +254,13 @@ static int begin_session(struct auth *auth, struct session *session, const char 
 	hex_random(32, session->secret);
 	device_new(session->name, proven, clock_wall_us(), session->device);
 	auth_hash(session->secret, hash);
-	if (store_write(auth->store, open_session, &row, error) || auth_refresh(auth, error))
+	if (store_write(auth->store, open_session, &row, error)) {
+		if (error->kind != ERROR_NO_SPACE || !guest_add(auth, &row))
+			return -1;
+		*error = (struct rounds_error){ 0 };
+	} else if (auth_refresh(auth, error)) {
 		return -1;
+	}
 	return auth_session(auth, session->secret, session, error);
 }
 
@@ -272,6 +277,8 @@ int auth_session(struct auth *auth, const char *secret, struct session *session,
 	session->expires_us = json_integer_or(row, "expires_us", 0);
 	snprintf(session->name, sizeof(session->name), "%s", json_text_or(row, "user", ""));
 	snprintf(session->role, sizeof(session->role), "%s", json_text_or(row, "role", ""));
+	if (!row)
+		guest_find(auth, hash, session);
 	pthread_rwlock_unlock(&auth->lock);
 	make_csrf(secret, session->csrf);
 	if (session->expires_us <= clock_wall_us())
@@ -393,6 +400,8 @@ int auth_sign_out(struct auth *auth, const char *secret, bool everywhere, struct
 	if (auth_session(auth, secret, &session, error))
 		return -1;
 	auth_hash(secret, hash);
+	if (guest_end(auth, hash, session.name, everywhere) && !everywhere)
+		return auth_revoked(auth, error);
 	if (everywhere)
 		change.name = session.name;
 	else

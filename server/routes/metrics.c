@@ -181,6 +181,19 @@ static void put_webhooks(FILE *out, struct app *app)
 		(const char *const[]){ "result", "failed", NULL });
 }
 
+static void put_audit(FILE *out, struct app *app)
+{
+	json_auto_t *state = NULL;
+	struct rounds_error error;
+
+	if (audit_state(app->audit, &state, &error))
+		return;
+	put_one(out, "rounds_audit_entries", "gauge", "Entries of the audit log",
+		(double)json_integer_or(state, "length", 0));
+	put_one(out, "rounds_audit_unrecorded", "gauge", "What could not be recorded for want of space, so far",
+		(double)json_integer_or(state, "unrecorded", 0));
+}
+
 static void put_store(FILE *out, struct app *app)
 {
 	struct store_counters counters;
@@ -225,6 +238,7 @@ static void put_all(FILE *out, struct app *app, const struct counts *counts)
 		(double)done.aggregation_bytes);
 	put_webhooks(out, app);
 	put_store(out, app);
+	put_audit(out, app);
 }
 
 enum outcome metrics_show(struct request *request, void *context)

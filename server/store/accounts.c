@@ -51,6 +51,7 @@ int user_set_role(struct store_tx *tx, const char *name, const char *role, struc
 int user_set_setup(
 	struct store_tx *tx, const char *name, const char *hash, int64_t expires_us, struct rounds_error *error)
 {
+	store_about(tx, "user", name, "");
 	if (db_run(tx, error,
 		    "UPDATE user SET password = NULL, setup_hash = ?2, setup_expires_us = ?3 WHERE name = ?1", "ssi",
 		    name, hash, expires_us))

@@ -45,6 +45,7 @@ def log(rounds):
 
 def test_each_change_names_who_what_and_from_where(log):
     assert of(log, kind="server.start")["by"] is None
+    assert {e["about"]["kind"] for e in entries(log, kind="server.init")} == {"token", "user"}
     token = log.api.post("/tokens", {"name": "script", "role": "admin"})
     script = Api(log.url, log.data / "ca.pem", token["token"])
     made = of(log, kind="token.create")

@@ -62,6 +62,41 @@ def test_full_while_uploading(small_disk):
     blobs_are_whole(rounds)
 
 
+def test_full_people_still_come_in_and_look_and_no_weights_leave_unrecorded(small_disk):
+    rounds = small_disk
+    digest = rounds.api.upload(save({"w": np.zeros(1000, np.float32)}))
+    link = rounds.api.post("/users", {"name": "ann", "role": "admin"})["setup_link"]
+    who = {"name": "ann", "password": "correct horse battery"}
+    Api(rounds.url, rounds.data / "ca.pem").post("/session/setup", {"setup": link.rsplit("/", 1)[1], "password": who["password"]})
+    ballast = fill(rounds, 0)
+
+    def refused():
+        return rounds.api.raw("GET", f"/api/v1/blobs/{digest}").status_code == 507
+    wait_until(refused, seconds=60, what="the log to find no space", pause=0)
+    assert rounds.api.raw("GET", f"/api/v1/blobs/{digest}/tensors").status_code == 507
+    with pytest.raises(Problem) as problem:
+        rounds.api.post("/tokens", {"name": "t"})
+    assert problem.value.status == 507, "what cannot be recorded is not done"
+
+    ann = Api(rounds.url, rounds.data / "ca.pem")
+    csrf = ann.post("/session", who)["csrf"]
+    assert ann.get("/session")["role"] == "admin" and ann.get("/jobs")["items"] == []
+    state = ann.get("/audit")["state"]
+    assert not state["writable"] and state["unrecorded"] > 0
+    assert "rounds_audit_unrecorded" in rounds.api.raw("GET", "/metrics").text
+    other = Api(rounds.url, rounds.data / "ca.pem")
+    other_csrf = other.post("/session", who)["csrf"]
+    assert other.raw("DELETE", "/api/v1/session", headers={"Rounds-CSRF": other_csrf}).status_code == 204
+
+    ballast.unlink()
+    wait_until(lambda: rounds.api.get("/audit")["state"]["writable"], seconds=30, what="what was missed to be said")
+    gap = rounds.api.get("/audit?kind=audit.gap")["items"][0]["record"]
+    assert gap["count"] >= state["unrecorded"]
+    assert rounds.api.raw("GET", f"/api/v1/blobs/{digest}").status_code == 200
+    late = ann.raw("POST", "/api/v1/tokens", headers={"Rounds-CSRF": csrf}, json={"name": "t"})
+    assert late.status_code == 401, "a session that the store never saw changes nothing"
+
+
 def test_full_while_aggregating_the_job_pauses_and_goes_on(small_disk):
     rounds = small_disk
     site = SiteClient(rounds, "a")
