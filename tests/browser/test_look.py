@@ -273,3 +273,16 @@ def test_five_hundred_watchers_do_not_slow_a_job(clinic):
     print(f"a round took {alone:.1f} ms alone, {watched:.1f} ms with 500 watchers")
     # This process, which reads 500 TLS streams, shares the two cores: what is excluded is a slowing by the number of watchers.
     assert watched < 5 * alone + 50
+
+
+def test_a_viewer_never_waits_for_what_will_not_come(clinic, done, seats):
+    seat = seats(clinic).enter("victor", role="viewer")
+    job, cross = done
+    for place in PLACES + [f"jobs/{job}/{view}" for view in VIEWS] + [f"jobs/{cross}/matrix", f"jobs/compare?ids={job},{cross}", "audit"]:
+        seat.go(place)
+        time.sleep(0.5)
+        try:
+            seat.page.get_by_text("Loading…").first.wait_for(state="detached", timeout=10000)
+        except Exception as never:
+            raise AssertionError(f"{place} waits for ever") from never
+        assert len(seat.page.locator("main").inner_text()) > 30, place

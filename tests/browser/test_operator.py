@@ -34,15 +34,25 @@ def test_a_job_from_the_form_to_its_end(desk, clinic):
     page.get_by_label("name required").fill("From the form")
     page.get_by_label("dataset required").fill("wdbc")
     page.get_by_label("rounds", exact=True).fill("0")
-    assert page.get_by_text("must be at least 1").is_visible()
+    assert page.get_by_text("must be at least 1").first.is_visible()
     page.get_by_label("rounds", exact=True).fill("30")
     page.get_by_label("key metric", exact=True).fill("auc")
     page.get_by_label("workflow").select_option("fedadam")
     assert page.get_by_text("Federated averaging with Adam at the server").is_visible()
     page.get_by_label("rounds", exact=True).fill("30")
+    # The trainer's own fields, and only those that matter for the model.
+    assert page.get_by_label("hidden layers").count() == 0
+    page.get_by_label("model", exact=True).select_option("mlp")
+    page.get_by_text("More of training").click()
+    assert page.get_by_label("hidden layers").is_visible()
+    page.get_by_label("model", exact=True).select_option("logistic")
+    page.get_by_label("epochs", exact=True).fill("2")
+    page.get_by_label("learning rate", exact=True).fill("0.1")
+    # Another executor's parameters are JSON.
+    page.get_by_label("executor").fill("puppet")
     page.get_by_label("trainer", exact=True).fill('{"model": "logistic", "epochs": ')
     assert page.get_by_text("is not JSON yet").is_visible()
-    page.get_by_label("trainer", exact=True).fill('{"model": "logistic", "epochs": 2, "learning_rate": 0.1}')
+    page.get_by_label("executor").fill("")
     for name in HOSPITALS:
         page.get_by_role("checkbox", name=name).check()
     assert json.loads(page.get_by_label("The job as text").inner_text()) == {
@@ -58,6 +68,73 @@ def test_a_job_from_the_form_to_its_end(desk, clinic):
     page.get_by_role("img", name=re.compile("accuracy of the global model")).wait_for()
     timeline = page.get_by_role("img", name=re.compile("Timeline of 3[0-9] rounds at 4 sites"))
     assert float(timeline.get_attribute("data-draw-ms")) < 100
+
+
+def test_a_clinicians_path_to_a_job(desk, clinic, tmp_path):
+    """What is wanted, of which data; who could take part and what they would be sent is said before anything is submitted."""
+    page = desk.go("jobs/new")
+    page.get_by_role("button", name=re.compile("^Look at the data")).click()
+    assert page.get_by_label("workflow").input_value() == "statistics"
+    page.get_by_role("button", name=re.compile("^wdbc")).click()
+    page.get_by_label("name required").fill("A look")
+    page.get_by_text("It would start at once with 4 sites.").wait_for()
+    for name in HOSPITALS:
+        assert page.locator(".who").get_by_text(name).is_visible()
+    page.get_by_text("What each site would be sent").click()
+    assert '"dataset": "wdbc"' in page.locator(".beside details pre").inner_text()
+    page.get_by_label("dataset required").fill("wdcb")
+    page.get_by_text("did you mean “wdbc”".replace("“", '"').replace("”", '"')).wait_for()
+    assert page.get_by_role("button", name="Submit the job").is_visible()
+    # A beginning, and only parameters that matter.
+    page.get_by_role("button", name=re.compile("^Train a model")).click()
+    page.get_by_role("button", name="Yes or no").click()
+    assert page.get_by_label("key metric", exact=True).input_value() == "auc"
+    page.get_by_text("More of the workflow").click()
+    assert page.get_by_label("trim", exact=True).count() == 0 and page.get_by_label("early stop rounds").is_visible()
+    page.get_by_label("aggregator").select_option("trimmed_mean")
+    assert page.get_by_label("trim", exact=True).is_visible()
+    # A file as template.
+    job = example(name="From a file")
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    page.locator("input[type=file]").set_input_files(tmp_path / "job.json")
+    page.get_by_text("From a file").first.wait_for()
+    assert json.loads(page.get_by_label("The job as text").inner_text()) == job
+    desk.shot("new-job-path", whole=True)
+    for width in (1440, 1024, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        wide = page.evaluate("[...document.querySelectorAll(\"body *\")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 8).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)} ${e.textContent.slice(0, 40)}`)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, wide
+        desk.shot(f"new-job-{width}", whole=False)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_search_and_keys_go_everywhere(desk, clinic):
+    job = clinic.api.post("/jobs", example(name="To be found"))["id"]
+    clinic.wait_for(job, "completed")
+    page = desk.go("")
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.get_by_role("heading", name="Sites").wait_for()
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog", name="Keys").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.get_by_label("Search jobs and sites").fill("be foun")
+    page.get_by_role("option", name=re.compile("To be found")).wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="To be found").wait_for()
+    # What a completed job is for comes first.
+    with page.expect_download() as model:
+        page.get_by_role("link", name=re.compile("Download the")).click()
+    assert model.value.suggested_filename.endswith(".safetensors")
+    with page.expect_download() as table:
+        page.get_by_label("Metrics as a file").select_option("csv")
+    lines = open(table.value.path()).read().splitlines()
+    assert lines[0] == "round,site,metric,value" and len(lines) > 10
+    with page.expect_download() as events:
+        page.get_by_label("Metrics as a file").select_option("tensorboard")
+    assert ".tfevents." in events.value.suggested_filename and b"brain.Event:2" in open(events.value.path(), "rb").read()
 
 
 def test_the_copied_texts_work(desk, clinic, tmp_path):

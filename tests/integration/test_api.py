@@ -38,6 +38,12 @@ def test_the_served_files_are_the_repositorys(rounds):
     assert server_prints("schema") == json.loads((TOP / "api/job.schema.json").read_text())
 
 
+def test_the_trainers_schema_is_the_repositorys():
+    """The dashboard's form is made of this file."""
+    said = subprocess.check_output([BUILD / "client/rounds-trainer", "--schema"])
+    assert json.loads(said) == json.loads((TOP / "api/trainer.schema.json").read_text())
+
+
 def test_each_field_of_a_job_is_known_to_schema_server_and_documentation():
     schema = server_prints("schema")
     guide = (TOP / "api/README.md").read_text()

@@ -56,7 +56,7 @@ function findPage(parts) {
     const parameters = {};
     if (wanted.every((w, i) => (w.startsWith(":") ? ((parameters[w.slice(1)] = parts[i]), true) : w === parts[i]))) return [page, parameters];
   }
-  return [() => <Empty>There is no such page. <a href="#/">Go to the overview.</a></Empty>, {}];
+  return [() => <><h1>No such page</h1><Empty>There is nothing here. <a href="#/">Go to the overview.</a></Empty></>, {}];
 }
 
 function useLocation() {

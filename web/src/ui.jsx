@@ -57,13 +57,14 @@ export const ProblemBox = ({ problem, retry }) =>
     </div>
   ) : null;
 
-// Waits a moment before it says so: most answers are there sooner.
-export const Loading = () => {
+// Waits a moment before it says so: most answers are there sooner. What has failed is not loading any more.
+export const Loading = ({ problem }) => {
   const [shown, show] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => show(true), 300);
     return () => clearTimeout(timer);
   }, []);
+  if (problem) return null;
   return (
     <p class="empty" role="status">
       {shown ? "Loading…" : "\u00a0"}

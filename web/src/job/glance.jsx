@@ -40,7 +40,7 @@ export const Glance = ({ job }) => {
       </div>
       <Card title="Rounds" class="rounds-card">
         <ProblemBox problem={timeline.problem} />
-        {!timeline.data ? <Loading /> : timeline.data.rounds.size === 0 ? <Empty>No round has begun.</Empty> : <Gantt timeline={timeline.data} live={job.state === "running"} />}
+        {!timeline.data ? <Loading problem={timeline.problem} /> : timeline.data.rounds.size === 0 ? <Empty>No round has begun.</Empty> : <Gantt timeline={timeline.data} live={job.state === "running"} />}
       </Card>
     </div>
   );

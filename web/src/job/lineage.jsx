@@ -77,7 +77,7 @@ export const Lineage = ({ job }) => {
       <Proof job={job} />
       <Card title="From last to first" wide>
         <ProblemBox problem={problem} />
-        {!data ? <Loading /> : rounds.length === 0 ? <Empty>No round is done yet.</Empty> : <ol class="plain chain">{rounds.map((round) => <Round key={round.number} round={round} />)}</ol>}
+        {!data ? <Loading problem={problem} /> : rounds.length === 0 ? <Empty>No round is done yet.</Empty> : <ol class="plain chain">{rounds.map((round) => <Round key={round.number} round={round} />)}</ol>}
         {after > -1 && <p class="more"><button type="button" onClick={() => setAfter(Math.max(-1, after - 100))}>Earlier rounds</button></p>}
       </Card>
     </div>

@@ -32,7 +32,7 @@ const One = ({ job, name, options }) => {
   return (
     <Card title={name} wide>
       <ProblemBox problem={problem} />
-      {!data ? <Loading /> : series.length ? <Plot series={series} height={320} log={options.log} label={`${name} by round`} legend={series.length <= 12} /> : <Empty>Nothing of this choice.</Empty>}
+      {!data ? <Loading problem={problem} /> : series.length ? <Plot series={series} height={320} log={options.log} label={`${name} by round`} legend={series.length <= 12} /> : <Empty>Nothing of this choice.</Empty>}
     </Card>
   );
 };

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { call, may, post, session } from "../api.js";
 import { moment } from "../format.js";
 import { useResource, useTitle } from "../hooks.js";
-import { Ago, Card, Code, Confirm, Field, Loading, Maker, ProblemBox, Table } from "../ui.jsx";
+import { Ago, Card, Code, Confirm, Empty, Field, Loading, Maker, ProblemBox, Table } from "../ui.jsx";
 import { Webhooks } from "./webhooks.jsx";
 
 const RoleChoice = ({ value, onChange, ...props }) => (
@@ -108,15 +108,16 @@ export const People = () => {
     { title: "Ends", value: (token) => (token.expires ? moment(token.expires) : "never") },
     { title: "", class: "actions", value: (token) => <button type="button" class="small danger" onClick={() => setOpen({ what: "revoke", name: token.name, id: token.id })}>Revoke</button> },
   ];
+  if (!may("account.manage")) return <><h1>People, tokens, webhooks</h1><Empty>Your role may not see accounts. An administrator may.</Empty></>;
   return (
     <>
       <h1>People, tokens, webhooks</h1>
       <ProblemBox problem={problem || users.problem || tokens.problem} />
       <Card title="People" tools={<button type="button" class="primary" onClick={() => setOpen({ what: "add" })}>Add a person</button>}>
-        {users.data ? <Table label="People" columns={userColumns} rows={users.data.items} keyOf={(user) => user.name} /> : <Loading />}
+        {users.data ? <Table label="People" columns={userColumns} rows={users.data.items} keyOf={(user) => user.name} /> : <Loading problem={users.problem} />}
       </Card>
       <Card title="Tokens" tools={<button type="button" onClick={() => setOpen({ what: "token" })}>Make a token</button>}>
-        {tokens.data ? <Table label="Tokens" columns={tokenColumns} rows={tokens.data.items} keyOf={(token) => token.id} /> : <Loading />}
+        {tokens.data ? <Table label="Tokens" columns={tokenColumns} rows={tokens.data.items} keyOf={(token) => token.id} /> : <Loading problem={tokens.problem} />}
       </Card>
       {may("webhook.manage") && <Webhooks />}
       {open?.what === "add" && <AddUser onClose={close} />}

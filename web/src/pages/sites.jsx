@@ -100,7 +100,7 @@ export const Sites = () => {
       </div>
       <ProblemBox problem={problem} retry={reload} />
       <Card>
-        {data ? <Table label="Sites" columns={columns} rows={rows} keyOf={(site) => site.name} empty="No site has joined yet." /> : <Loading />}
+        {data ? <Table label="Sites" columns={columns} rows={rows} keyOf={(site) => site.name} empty="No site has joined yet." /> : <Loading problem={problem} />}
         {hidden && (
           <p class="more">
             <button type="button" class="small" onClick={() => showRemoved(!removed)}>{removed ? "Hide removed sites" : "Show removed sites"}</button>

@@ -1,146 +1,17 @@
-// A new job: the form is job.schema.json, nothing of it is written down here.
+// A new job, as a path: what do you want, of which data, how, and who takes part. The rules are job.schema.json's and the executor's
+// own; nothing of them is written down here.
 import { useEffect, useMemo, useState } from "preact/hooks";
+import trainerSchema from "../../../api/trainer.schema.json";
 import { get, may, post } from "../api.js";
 import { useResource, useTitle } from "../hooks.js";
 import { faultsOf, paramsOf } from "../schema.js";
-import { Card, Code, Empty, Field, Loading, ProblemBox } from "../ui.jsx";
+import { Beside, useCheck } from "../submit/beside.jsx";
+import { DatasetChoice, SiteChoice } from "../submit/data.jsx";
+import { Fields, Input, JsonObject } from "../submit/fields.jsx";
+import { FIRST_PARAMS, FIRST_TRAINER, PRESETS, WANTS, paramsThatMatter, trainerThatMatters, wantOf, workflowsOf } from "../submit/wants.js";
+import { Card, Empty, Field, Loading, ProblemBox } from "../ui.jsx";
 
-const FIRST = ["name", "dataset", "executor", "workflow"];
-const PEOPLE = ["sites", "required_sites", "min_sites"];
-const APART = new Set([...FIRST, ...PEOPLE, "params", "trainer", "retention"]);
-
-// How a value is edited as text, and what the text means; undefined: the default.
-function toText(schema, value) {
-  if (value === undefined) return "";
-  if (schema.type === "array") return value.join(", ");
-  return String(value);
-}
-function fromText(schema, text) {
-  if (text === "") return undefined;
-  if (schema.type === "integer" || schema.type === "number") return Number.isNaN(Number(text)) ? text : Number(text);
-  if (schema.type === "array") return text.split(",").map((part) => part.trim()).filter(Boolean);
-  return text;
-}
-
-const show = (value) => (Array.isArray(value) ? value.join(", ") : String(value));
-
-const Input = ({ name, schema, value, onChange, fault, options, required }) => {
-  const [text, setText] = useState(() => toText(schema, value));
-  useEffect(() => {
-    if (JSON.stringify(fromText(schema, text)) !== JSON.stringify(value)) setText(toText(schema, value));
-  }, [value]);
-  const put = (next) => {
-    setText(next);
-    onChange(fromText(schema, next));
-  };
-  const preset = schema.default === undefined ? "" : show(schema.default);
-  return (
-    <Field label={name.replaceAll("_", " ")} help={schema.description} problem={fault} required={required}>
-      {(props) => {
-        if (schema.type === "boolean")
-          return (
-            <select {...props} value={value === undefined ? "" : String(value)} onChange={(e) => onChange(e.target.value === "" ? undefined : e.target.value === "true")}>
-              <option value="">{`default: ${preset === "true" ? "yes" : "no"}`}</option>
-              <option value="true">yes</option>
-              <option value="false">no</option>
-            </select>
-          );
-        if (schema.enum)
-          return (
-            <select {...props} value={value ?? ""} onChange={(e) => put(e.target.value)}>
-              <option value="">{`default: ${preset}`}</option>
-              {schema.enum.map((choice) => <option key={choice}>{choice}</option>)}
-            </select>
-          );
-        return (
-          <>
-            <input
-              {...props}
-              name={name}
-              list={options ? `options-${name}` : undefined}
-              inputMode={schema.type === "integer" || schema.type === "number" ? "decimal" : undefined}
-              placeholder={preset}
-              value={text}
-              onInput={(e) => put(e.target.value)}
-            />
-            {options && <datalist id={`options-${name}`}>{options.map((option) => <option key={option} value={option} />)}</datalist>}
-          </>
-        );
-      }}
-    </Field>
-  );
-};
-
-const Trainer = ({ value, onChange, fault, setBroken }) => {
-  const [text, setText] = useState(() => (Object.keys(value || {}).length ? JSON.stringify(value, null, 2) : ""));
-  const [wrong, setWrong] = useState(null);
-  const put = (next) => {
-    setText(next);
-    try {
-      onChange(next.trim() ? JSON.parse(next) : undefined);
-      setWrong(null);
-      setBroken(false);
-    } catch {
-      setWrong("is not JSON yet");
-      setBroken(true);
-    }
-  };
-  return (
-    <Field label="trainer" help='Passed on to the executor as it is, such as {"model": "logistic", "epochs": 3}' problem={wrong || fault}>
-      {(props) => <textarea {...props} rows="6" spellcheck={false} class="mono" value={text} onInput={(e) => put(e.target.value)} />}
-    </Field>
-  );
-};
-
-const SiteChoice = ({ sites, spec, set }) => {
-  const chosen = spec.sites || [];
-  const fits = (site) => (!spec.dataset || site.datasets.includes(spec.dataset)) && site.executors.includes(spec.executor || "trainer");
-  const toggle = (name) => {
-    const next = chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name].sort();
-    set("sites", next.length ? next : undefined);
-  };
-  const present = sites.filter((site) => site.state !== "removed");
-  if (!present.length) return <Empty>No site has joined yet; the job will wait for one.</Empty>;
-  return (
-    <fieldset class="choices">
-      <legend>sites <span class="quiet">none chosen: every site that offers dataset and executor</span></legend>
-      {present.map((site) => (
-        <label key={site.name} class={fits(site) ? "" : "unfit"}>
-          <input type="checkbox" checked={chosen.includes(site.name)} onChange={() => toggle(site.name)} />
-          {site.name}
-          {!fits(site) && <span class="quiet"> offers {site.datasets.join(", ") || "nothing"}</span>}
-          {!site.connected && <span class="quiet"> (away)</span>}
-        </label>
-      ))}
-    </fieldset>
-  );
-};
-
-function asText(kind, spec) {
-  const json = JSON.stringify(spec, null, 2);
-  const quoted = json.replaceAll("'", "'\\''");
-  if (kind === "curl")
-    return `curl --cacert ca.pem ${location.origin}/api/v1/jobs \\\n  -H "Authorization: Bearer $ROUNDS_TOKEN" -H "Content-Type: application/json" \\\n  -d '${quoted}'`;
-  if (kind === "cli") return `cat > job.json << 'END'\n${json}\nEND\nrounds job submit job.json --watch`;
-  if (kind === "python")
-    return `import json, os, requests\n\nspec = json.loads(r'''${json.replaceAll("'''", "'\\''")}''')\nanswer = requests.post("${location.origin}/api/v1/jobs", json=spec, verify="ca.pem",\n                       headers={"Authorization": f"Bearer {os.environ['ROUNDS_TOKEN']}"})\nanswer.raise_for_status()\nprint(answer.json()["id"])`;
-  return json;
-}
-
-const Beside = ({ spec }) => {
-  const [kind, setKind] = useState("json");
-  return (
-    <Card title="The job" class="beside" tools={
-      <span class="switch" role="group" aria-label="Show as">
-        {["json", "curl", "cli", "python"].map((name) => (
-          <button key={name} type="button" class="small" aria-pressed={kind === name} onClick={() => setKind(name)}>{name}</button>
-        ))}
-      </span>
-    }>
-      <Code label="The job as text" text={asText(kind, spec)} />
-    </Card>
-  );
-};
+const APART = new Set(["name", "dataset", "executor", "workflow", "sites", "required_sites", "min_sites", "params", "trainer", "retention", "initial_model"]);
 
 // Only what is given: defaults stay with the server.
 function prune(value) {
@@ -157,33 +28,118 @@ function unlikeDefaults(schema, spec) {
   return made;
 }
 
-const Form = ({ schema, sites, first }) => {
+// An earlier job, or a file of one, to begin with.
+const Template = ({ schema, begin }) => {
+  const jobs = useResource("/jobs?limit=30");
+  const [problem, setProblem] = useState(null);
+  const choose = async (event) => {
+    if (!event.target.value) return;
+    try {
+      begin(unlikeDefaults(schema, (await get(`/jobs/${event.target.value}`)).spec));
+    } catch (failure) {
+      setProblem(failure);
+    }
+  };
+  const open = async (event) => {
+    try {
+      const spec = JSON.parse(await event.target.files[0].text());
+      if (!spec || typeof spec !== "object" || Array.isArray(spec)) throw new Error();
+      begin(spec);
+      setProblem(null);
+    } catch {
+      setProblem({ message: "The file is not a job: a JSON object is needed." });
+    }
+  };
+  return (
+    <div class="template">
+      <label>Begin with <select aria-label="An earlier job" class="narrow" onChange={choose}><option value="">an earlier job…</option>{(jobs.data?.items || []).map((job) => <option key={job.id} value={job.id}>{job.name}</option>)}</select></label>
+      <label class="button small">or a file <input type="file" accept=".json,application/json" class="hidden" onChange={open} /></label>
+      <ProblemBox problem={problem} />
+    </div>
+  );
+};
+
+const What = ({ spec, workflows, change }) => {
+  const want = wantOf(spec.workflow || "fedavg");
+  const choose = (next) => next !== want && change({ workflow: workflowsOf(next, workflows)[0], params: {}, trainer: undefined });
+  return (
+    <Card title="1 What do you want?">
+      <div class="picks" role="group" aria-label="What do you want?">
+        {WANTS.filter((w) => workflowsOf(w, workflows).length).map((w) => (
+          <button key={w.name} type="button" class="pick" aria-pressed={w === want} onClick={() => choose(w)}>
+            <b>{w.title}</b>
+            <span>{w.text}</span>
+          </button>
+        ))}
+      </div>
+      {PRESETS[want.name] && (
+        <div class="presets">
+          <span class="quiet">Beginnings:</span>
+          {PRESETS[want.name].map(([title, text, preset]) => <button key={title} type="button" class="small" title={text} onClick={() => change(preset)}>{title}</button>)}
+        </div>
+      )}
+    </Card>
+  );
+};
+
+const Workflow = ({ spec, schema, workflows, set }) => {
+  const workflow = spec.workflow || "fedavg";
+  const params = paramsOf(schema, workflow);
+  return (
+    <Field label="workflow" help={`${params?.description}.`}>
+      {(props) => (
+        <select {...props} value={workflow} onChange={(e) => set("workflow", e.target.value)}>
+          {workflowsOf(wantOf(workflow), workflows).map((name) => <option key={name}>{name}</option>)}
+        </select>
+      )}
+    </Field>
+  );
+};
+
+const Trainer = ({ spec, setIn, set, faultAt, setBroken }) => {
+  if ((spec.executor || "trainer") !== "trainer")
+    return <JsonObject name="trainer" help="Passed on to the executor as it is; what it takes is for its author to say" value={spec.trainer} onChange={(v) => set("trainer", v)} fault={faultAt("trainer")} setBroken={setBroken} />;
+  return <Fields properties={trainerThatMatters(trainerSchema.properties, spec.trainer)} first={FIRST_TRAINER} value={spec.trainer} onChange={(name, v) => setIn("trainer", name, v)} faultAt={faultAt} path="trainer." more="More of training" />;
+};
+
+// Faults of the form, of the server's last answer, and of its check: by field.
+function useFaults(schema, clean, problem, report) {
+  const workflow = clean.workflow || "fedavg";
+  return useMemo(() => {
+    const found = faultsOf(schema, clean);
+    const rule = schema.allOf.find((r) => r.if.properties.workflow.const === workflow);
+    Object.assign(found, faultsOf(paramsOf(schema, workflow) || {}, clean.params || {}, "params."));
+    if ((clean.executor || "trainer") === "trainer") Object.assign(found, faultsOf(trainerSchema, clean.trainer || {}, "trainer."));
+    if (rule?.then.required?.includes("initial_model") && !clean.initial_model) found.initial_model = "is needed by this workflow";
+    for (const { field, message } of [...(report?.faults || []), ...(problem?.faults || [])]) found[field] ||= message;
+    return found;
+  }, [clean, problem, report]);
+}
+
+const Form = ({ schema, sites, first, models, begin }) => {
   const [spec, setSpec] = useState(first);
   const [broken, setBroken] = useState(false);
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
   const [touched, setTouched] = useState(false);
   const workflow = spec.workflow || "fedavg";
+  const workflows = schema.properties.workflow.enum;
   const params = paramsOf(schema, workflow);
-  const rule = schema.allOf.find((r) => r.if.properties.workflow.const === workflow);
   const clean = useMemo(() => prune(spec), [spec]);
-  const faults = useMemo(() => {
-    const found = faultsOf(schema, clean);
-    for (const [name, text] of Object.entries(faultsOf(params || {}, clean.params || {}, "params."))) found[name] = text;
-    if (rule?.then.required?.includes("initial_model") && !clean.initial_model) found.initial_model = "is needed by this workflow";
-    return found;
-  }, [clean, params]);
-  const told = Object.fromEntries((problem?.faults || []).map((f) => [f.field, f.message]));
-  const faultAt = (path) => told[path] || (faults[path] === "is needed" && !touched ? null : faults[path]);
-  const set = (name, value) => {
+  const report = useCheck(clean);
+  const faults = useFaults(schema, clean, problem, touched ? report : null);
+  const needed = (path) => path.endsWith("initial_model") || faults[path] === "is needed" || /^is (needed|required)/.test(faults[path] || "");
+  const faultAt = (path) => (needed(path) && !touched ? null : faults[path]);
+  const change = (parts) => {
     setProblem(null);
-    setSpec((old) => ({ ...old, [name]: value, ...(name === "workflow" ? { params: {} } : {}) }));
+    setSpec((old) => ({ ...old, ...parts }));
   };
+  const set = (name, value) => change({ [name]: value, ...(name === "workflow" ? { params: {} } : {}) });
   const setIn = (part, name, value) => {
     setProblem(null);
     setSpec((old) => ({ ...old, [part]: { ...(old[part] || {}), [name]: value } }));
   };
-  const offered = (what) => [...new Set(sites.flatMap((site) => (site.state === "removed" ? [] : site[what])))].sort();
+  const executors = [...new Set(sites.flatMap((site) => (site.state === "removed" ? [] : site.executors)))].sort();
   const submit = async (event) => {
     event.preventDefault();
     setTouched(true);
@@ -204,35 +160,34 @@ const Form = ({ schema, sites, first }) => {
     <Input key={name} name={name} schema={schema.properties[name]} value={spec[name]} onChange={(v) => set(name, v)} fault={faultAt(name)} options={options} required={schema.required.includes(name)} />
   );
   const others = Object.keys(schema.properties).filter((name) => !APART.has(name));
+  const wrong = touched ? Object.keys(faults).length : 0;
   return (
     <form class="submit" onSubmit={submit} noValidate>
       <div>
-        <Card title="What">
+        <Template schema={schema} begin={begin} />
+        <What spec={spec} workflows={workflows} change={change} />
+        <Card title="2 Of which data?">
+          <DatasetChoice sites={sites} value={spec.dataset} onChange={(v) => set("dataset", v)} fault={faultAt("dataset")} help={schema.properties.dataset.description} />
+        </Card>
+        <Card title="3 How?">
           <div class="fields">
             {input("name")}
-            {input("dataset", offered("datasets"))}
-            {input("executor", offered("executors"))}
-            {input("workflow")}
+            <Workflow spec={spec} schema={schema} workflows={workflows} set={set} />
+            {input("executor", executors)}
+            {input("initial_model", models)}
           </div>
-          <p class="explains">{params?.description}.</p>
-        </Card>
-        <Card title={`Parameters of ${workflow}`}>
+          <h3>{`Parameters of ${workflow}`}</h3>
           {Object.keys(params?.properties || {}).length === 0 ? <Empty>It has none.</Empty> : (
-            <div class="fields">
-              {Object.entries(params.properties).map(([name, own]) => (
-                <Input key={`${workflow}.${name}`} name={name} schema={own} value={spec.params?.[name]} onChange={(v) => setIn("params", name, v)} fault={faultAt(`params.${name}`)} required={params.required?.includes(name)} />
-              ))}
-            </div>
+            <Fields key={workflow} properties={paramsThatMatter(params.properties, workflow, spec.params)} first={FIRST_PARAMS} value={spec.params} onChange={(name, v) => setIn("params", name, v)} faultAt={faultAt} path="params." required={params.required} more="More of the workflow" />
           )}
+          {workflow !== "statistics" && <h3>Training at the sites</h3>}
+          {workflow !== "statistics" && <Trainer key={spec.executor} spec={spec} set={set} setIn={setIn} faultAt={faultAt} setBroken={setBroken} />}
         </Card>
-        <Card title="Trainer">
-          <Trainer value={spec.trainer} onChange={(v) => set("trainer", v)} fault={faultAt("trainer")} setBroken={setBroken} />
-        </Card>
-        <Card title="Who">
+        <Card title="4 Who takes part?">
           <SiteChoice sites={sites} spec={spec} set={set} />
           <div class="fields">
-            {input("required_sites")}
             {input("min_sites")}
+            {input("required_sites")}
           </div>
         </Card>
         <Card>
@@ -246,14 +201,15 @@ const Form = ({ schema, sites, first }) => {
             </div>
           </details>
         </Card>
+      </div>
+      <Beside spec={clean} report={report}>
         <ProblemBox problem={problem} />
         <p class="buttons">
           <button class="primary" disabled={busy}>{busy ? "Submitting…" : "Submit the job"}</button>
           <a class="button" href="#/jobs">Cancel</a>
-          {touched && Object.keys(faults).length > 0 && <span class="fault">{Object.keys(faults).length === 1 ? "One field is" : `${Object.keys(faults).length} fields are`} not right yet.</span>}
+          {wrong > 0 && <span class="fault">{wrong === 1 ? "One field is" : `${wrong} fields are`} not right yet.</span>}
         </p>
-      </div>
-      <Beside spec={clean} />
+      </Beside>
     </form>
   );
 };
@@ -262,22 +218,29 @@ export const Submit = ({ search }) => {
   useTitle("New job");
   const schema = useResource("/job.schema.json");
   const sites = useResource("/sites");
+  const jobs = useResource("/jobs?limit=30");
   const clone = search.get("clone");
   const [first, setFirst] = useState(clone ? null : {});
   const [problem, setProblem] = useState(null);
+  const [version, setVersion] = useState(0);
+  const begin = (spec) => {
+    setFirst(spec);
+    setVersion((v) => v + 1);
+  };
   useEffect(() => {
     if (clone && schema.data && !first)
       get(`/jobs/${clone}`).then((job) => setFirst(unlikeDefaults(schema.data, job.spec)), setProblem);
   }, [clone, schema.data]);
-  if (!may("job.write")) return <Empty>Your role may look at jobs, not submit them.</Empty>;
+  if (!may("job.write")) return <><h1>New job</h1><Empty>Your role may look at jobs, not submit them.</Empty></>;
   const failed = schema.problem || sites.problem || problem;
   if (failed) return <ProblemBox problem={failed} />;
   if (!schema.data || !sites.data || !first) return <Loading />;
+  const models = [...new Set((jobs.data?.items || []).flatMap((job) => [job.best, job.model]).filter(Boolean))];
   return (
     <>
       <p class="crumbs"><a href="#/jobs">Jobs</a></p>
       <h1>{clone ? "Clone a job" : "New job"}</h1>
-      <Form schema={schema.data} sites={sites.data.items} first={first} />
+      <Form key={version} begin={begin} schema={schema.data} sites={sites.data.items} first={first} models={models} />
     </>
   );
 };

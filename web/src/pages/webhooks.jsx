@@ -108,7 +108,7 @@ export const Webhooks = () => {
     <Card title="Webhooks" tools={<button type="button" onClick={() => setOpen("add")}>Add a webhook</button>}>
       <ProblemBox problem={problem || hooks.problem} />
       <p class="help body" role="status">{said}</p>
-      {hooks.data ? <Table label="Webhooks" columns={columns} rows={hooks.data.items} keyOf={(hook) => hook.id} empty="No other system is told of events." /> : <Loading />}
+      {hooks.data ? <Table label="Webhooks" columns={columns} rows={hooks.data.items} keyOf={(hook) => hook.id} empty="No other system is told of events." /> : <Loading problem={hooks.problem} />}
       {open === "add" && <AddWebhook onClose={close} />}
       {open?.id && (
         <Confirm title="Remove the webhook?" verb="Remove it" act={() => call("DELETE", `/webhooks/${open.id}`)} onClose={close}>
