@@ -11,6 +11,7 @@
 
 enum {
 	ANSWER_LIMIT = 64 << 20,
+	HEADERS_LIMIT = 100,
 	STALLED_SECONDS = 60,
 	CONNECT_SECONDS = 20,
 	BUFFER = 512 * 1024,
@@ -19,7 +20,7 @@ enum {
 
 struct transfer {
 	int fd; /* the file that moves, or -1 */
-	uint64_t offset, left, moved;
+	uint64_t offset, left, moved, limit;
 	moved_fn *told;
 	void *context;
 	struct rounds_error error; /* of the file */
@@ -30,6 +31,7 @@ struct connection {
 	char *url;
 	const atomic_bool *stop;
 	long patience_ms;
+	size_t answer_limit;
 	struct curl_slist *headers; /* of the next call */
 	bool has_token, untrusted;
 	char *authorization;
@@ -61,14 +63,23 @@ static size_t take_body(char *bytes, size_t one, size_t count, void *context)
 		/* A server that ignores the range sends all of it again. */
 		if (status == 200)
 			transfer->offset = transfer->moved;
+		if (size > transfer->limit || transfer->offset > transfer->limit - size) {
+			error_set(&transfer->error, ERROR_TOO_LARGE,
+				"the server sends more than the %llu bytes that may come",
+				(unsigned long long)transfer->limit);
+			return 0;
+		}
 		if (file_pwrite_all(transfer->fd, bytes, size, transfer->offset, &transfer->error))
 			return 0;
 		transfer->offset += size;
 		transfer->moved += size;
 		return size;
 	}
-	if (size > ANSWER_LIMIT - connection->body_size)
+	if (size > connection->answer_limit - connection->body_size) {
+		error_set(&transfer->error, ERROR_UNAVAILABLE, "the server's answer has more than %zu bytes",
+			connection->answer_limit);
 		return 0;
+	}
 	more = realloc(connection->body, connection->body_size + size + 1);
 	if (!more)
 		return 0;
@@ -109,7 +120,7 @@ static size_t take_header(char *bytes, size_t one, size_t count, void *context)
 	char name[80];
 	size_t length = colon ? (size_t)(colon - bytes) : 0;
 
-	if (length == 0 || length >= sizeof(name))
+	if (length == 0 || length >= sizeof(name) || json_object_size(connection->answer_headers) >= HEADERS_LIMIT)
 		return size;
 	for (size_t i = 0; i < length; i++)
 		name[i] = (char)(bytes[i] >= 'A' && bytes[i] <= 'Z' ? bytes[i] + 32 : bytes[i]);
@@ -186,6 +197,7 @@ int connection_new(const struct connection_options *options, struct connection *
 	curl = connection->curl;
 	connection->stop = options->stop;
 	connection->patience_ms = options->patience_ms;
+	connection->answer_limit = options->answer_limit ? options->answer_limit : ANSWER_LIMIT;
 	connection->transfer.fd = -1;
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, connection->reason);
@@ -378,14 +390,15 @@ static void begin_transfer(struct connection *connection, int fd, moved_fn *move
 	curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER);
 }
 
-int connection_download(struct connection *connection, const char *path, int fd, uint64_t offset, moved_fn *moved,
-	void *context, struct rounds_error *error)
+int connection_download(struct connection *connection, const char *path, int fd, uint64_t offset, uint64_t limit,
+	moved_fn *moved, void *context, struct rounds_error *error)
 {
 	char range[60];
 	int failed;
 
 	begin_transfer(connection, fd, moved, context);
 	connection->transfer.offset = offset;
+	connection->transfer.limit = limit;
 	curl_easy_setopt(connection->curl, CURLOPT_UPLOAD, 0L);
 	curl_easy_setopt(connection->curl, CURLOPT_HTTPGET, 1L);
 	snprintf(range, sizeof(range), "Range: bytes=%llu-", (unsigned long long)offset);

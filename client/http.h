@@ -27,6 +27,7 @@ struct connection_options {
 	bool plain;                       /* http:// will do, too: only for servers that are not ours */
 	const char *proxy;                /* NULL: HTTPS_PROXY and NO_PROXY of the environment */
 	bool unverified;                  /* only to fetch an authority, whose fingerprint is checked afterwards */
+	size_t answer_limit;              /* bytes of a JSON answer; 0: 64 MiB */
 	const atomic_bool *stop;          /* ends calls under way when it becomes true; may be NULL */
 	long patience_ms; /* what a JSON call may take, the look-up of the name included; 0: as it says */
 };
@@ -64,10 +65,11 @@ typedef bool moved_fn(void *context, uint64_t bytes);
 
 /*
  * Appends what comes to `fd`, from `offset` on (0: all). ERROR_UNAVAILABLE if it breaks off: what came is in the file.
- * No limit but this: a transfer that does not move for a minute has failed.
+ * ERROR_TOO_LARGE as soon as the file would have more than `limit` bytes. No limit of time but this: a transfer that does not
+ * move for a minute has failed.
  */
 must_check int connection_download(struct connection *connection, const char *path, int fd, uint64_t offset,
-	moved_fn *moved, void *context, struct rounds_error *error);
+	uint64_t limit, moved_fn *moved, void *context, struct rounds_error *error);
 
 /* Sends `size` bytes of `fd` from `offset` as the body, whose type is the caller's to tell by connection_header. */
 must_check int connection_upload(struct connection *connection, const char *method, const char *path, int fd,

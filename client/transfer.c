@@ -36,6 +36,7 @@ int transfer_download(struct connection *connection, const struct digest *digest
 	scoped(text_free) char *part = text_new("%s.part", path);
 	scoped(file_close) int fd = -1;
 	char text[DIGEST_TEXT_SIZE], from[DIGEST_TEXT_SIZE + 40];
+	uint64_t limit = options->limit ? options->limit : UINT64_MAX;
 	struct stat status;
 
 	digest_format(digest, text);
@@ -46,9 +47,12 @@ int transfer_download(struct connection *connection, const struct digest *digest
 	if (fd < 0 || fstat(fd, &status))
 		return error_errno(error, "cannot open %s", part);
 	if (connection_download(
-		    connection, from, fd, (uint64_t)status.st_size, options->moved, options->context, error) &&
-		connection_status(connection) != 416) /* all of it had come before */
+		    connection, from, fd, (uint64_t)status.st_size, limit, options->moved, options->context, error) &&
+		connection_status(connection) != 416) { /* all of it had come before */
+		if (error->kind == ERROR_TOO_LARGE)
+			unlink(part);
 		return -1;
+	}
 	return check_and_keep(part, path, fd, digest, error);
 }
 

@@ -13,11 +13,13 @@
 struct transfer_options {
 	moved_fn *moved; /* may be NULL */
 	void *context;
+	uint64_t limit; /* of a download: the bytes that it may have; 0: any number */
 };
 
 /*
  * One try to get a blob to `path`: PATH.part collects it, and is renamed once its digest is right. ERROR_UNAVAILABLE
- * may be tried again and goes on where it was; ERROR_CHECKSUM if what the server holds is not that blob.
+ * may be tried again and goes on where it was; ERROR_CHECKSUM if what the server holds is not that blob; ERROR_TOO_LARGE, and nothing is
+ * kept, if it is larger than the limit.
  */
 must_check int transfer_download(struct connection *connection, const struct digest *digest, const char *path,
 	const struct transfer_options *options, struct rounds_error *error);

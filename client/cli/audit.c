@@ -144,7 +144,7 @@ int audit_export(struct cli *cli, struct rounds_error *error)
 		if (!part)
 			return error_errno(error, "cannot keep a part of the export");
 		snprintf(path, sizeof(path), "/api/v1/audit/export?after=%lld", (long long)after);
-		if (connection_download(cli->connection, path, fileno(part), 0, NULL, NULL, error) ||
+		if (connection_download(cli->connection, path, fileno(part), 0, UINT64_MAX, NULL, NULL, error) ||
 			copy_part(part, &after, &ended, error))
 			return -1;
 	}

@@ -19,13 +19,27 @@ char *cache_path(const char *directory, const struct digest *digest)
 	return text_new("%s/%s", directory, text + 7);
 }
 
-/* One pass: the total, and the file that was used longest ago. */
-static uint64_t look(DIR *directory, char *oldest, size_t size)
+/* A file is named by its digest's digits; one that is half fetched has an ending behind them. */
+static bool is_in_use(const char *file, const json_t *in_use)
+{
+	size_t i;
+	json_t *digest;
+
+	json_array_foreach (in_use, i, digest) {
+		const char *digits = strchr(json_string_value(digest), ':');
+
+		if (digits && !strncmp(file, digits + 1, strlen(digits + 1)))
+			return true;
+	}
+	return false;
+}
+
+/* One pass: the total, and the file that was used longest ago and is not in use. */
+static uint64_t look(DIR *directory, const json_t *in_use, char *oldest, size_t size)
 {
 	struct timespec used = { 0 };
 	struct dirent *item;
 	uint64_t total = 0;
-	time_t young = time(NULL) - 60;
 
 	oldest[0] = '\0';
 	rewinddir(directory);
@@ -35,7 +49,7 @@ static uint64_t look(DIR *directory, char *oldest, size_t size)
 		if (item->d_name[0] == '.' || fstatat(dirfd(directory), item->d_name, &status, AT_SYMLINK_NOFOLLOW))
 			continue;
 		total += (uint64_t)status.st_size;
-		if (status.st_mtim.tv_sec > young || (oldest[0] && status.st_mtim.tv_sec >= used.tv_sec))
+		if (is_in_use(item->d_name, in_use) || (oldest[0] && status.st_mtim.tv_sec >= used.tv_sec))
 			continue;
 		used = status.st_mtim;
 		snprintf(oldest, size, "%s", item->d_name);
@@ -43,17 +57,19 @@ static uint64_t look(DIR *directory, char *oldest, size_t size)
 	return total;
 }
 
-void cache_trim(const char *path, uint64_t bytes)
+uint64_t cache_trim(const char *path, uint64_t bytes, const json_t *in_use)
 {
 	DIR *directory = opendir(path);
 	char oldest[256];
+	uint64_t left;
 
 	if (!directory)
-		return;
-	while (look(directory, oldest, sizeof(oldest)) > bytes && oldest[0])
+		return 0;
+	while ((left = look(directory, in_use, oldest, sizeof(oldest))) > bytes && oldest[0])
 		if (unlinkat(dirfd(directory), oldest, 0))
 			break;
 	closedir(directory);
+	return left;
 }
 
 void own_forget(const char *path, int64_t days)

@@ -18,8 +18,9 @@
 enum {
 	POLL_SECONDS = 30,
 	IDLE_SECONDS = 60,
-	BEAT_MS = 15000, /* what a heartbeat may take: as long as that a program at work is not looked after */
-	STOP_MS = 1000   /* what a farewell may take */
+	BEAT_MS = 15000,        /* what a heartbeat may take: as long as that a program at work is not looked after */
+	ANSWER_LIMIT = 8 << 20, /* bytes of an answer in JSON: a task with its parameters and a small model */
+	STOP_MS = 1000          /* what a farewell may take */
 };
 
 bool site_stopping(const struct site *site)
@@ -43,6 +44,7 @@ int site_connect(const struct site *site, const atomic_bool *stop, long patience
 		.proxy = json_text_or(site->settings, "proxy", NULL),
 		.stop = stop,
 		.patience_ms = patience_ms,
+		.answer_limit = ANSWER_LIMIT,
 	};
 
 	return connection_new(&options, connection, error);

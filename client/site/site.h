@@ -25,7 +25,8 @@ struct site {
 	struct telling *telling; /* NULL: nothing is told of the tables */
 	struct slot *slots;
 	size_t slot_count;
-	pthread_mutex_t lock; /* of the slots' orders */
+	pthread_mutex_t lock;   /* of the slots' orders and of awaited_bytes */
+	uint64_t awaited_bytes; /* of models that are being fetched */
 	pthread_cond_t changed;
 	const atomic_bool *stop;
 	atomic_int protocol;           /* what is spoken with the server: ours, or an older one's */

@@ -1,8 +1,8 @@
 /* One task: fetch the model, let the executor work, keep the result. */
 #include "client/site/work.h"
 
-#include "client/site/cache.h"
 #include "client/site/delivery.h"
+#include "client/site/fetch.h"
 #include "client/site/measures.h"
 #include "client/site/words.h"
 #include "client/transfer.h"
@@ -14,7 +14,6 @@
 
 #include <fcntl.h>
 #include <math.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,15 +29,6 @@ static void time_part(struct work *work, const char *part)
 
 	json_object_set_new(work->timings, part, json_real((double)(now - work->since) / (double)SECOND_US));
 	work->since = now;
-}
-
-static void count_bytes(struct work *work, const char *name, const char *path)
-{
-	struct stat status;
-
-	if (stat(path, &status) == 0)
-		json_object_set_new(
-			work->timings, name, json_integer(json_integer_or(work->timings, name, 0) + status.st_size));
 }
 
 char *work_call(const struct work *work, const char *call)
@@ -67,63 +57,6 @@ bool work_moved(void *context, uint64_t bytes)
 	}
 	return beat_in_time(&work->beat, work->entry ? "uploading" : "downloading",
 		work->size > 0 ? (double)bytes / work->size : NAN, NULL);
-}
-
-/* A small model came with its task: checked by its digest, it goes where a fetched one would. */
-static bool take_small_model(const struct work *work, const char *path, const struct digest *digest)
-{
-	const char *text = json_text_or(work->task, "model_data", "");
-	size_t length = strlen(text);
-	scoped(free) void *bytes = length > 0 ? malloc(length) : NULL;
-	struct rounds_error error;
-	struct digest actual;
-	int size;
-
-	if (!bytes || length % 4)
-		return false;
-	size = EVP_DecodeBlock(bytes, (const unsigned char *)text, (int)length);
-	size -= (text[length - 1] == '=') + (text[length - 2] == '=');
-	if (size < 0)
-		return false;
-	digest_of(bytes, (size_t)size, &actual);
-	return digest_equal(&actual, digest) && !file_put(path, bytes, (size_t)size, 0600, &error);
-}
-
-/* Until it is there or will never be. `name` is the task's member with the digest, "model" or "control". */
-static int fetch(struct work *work, const char *name, char **path, struct failure *failure)
-{
-	struct site *site = work->slot->site;
-	const char *model = json_text_or(work->task, name, NULL);
-	struct transfer_options options = { .moved = work_moved, .context = work };
-	struct rounds_error error = { 0 };
-	struct backoff backoff = { 0 };
-	struct digest digest;
-
-	if (!model)
-		return 0;
-	if (!digest_parse(model, &digest))
-		return failed_with(failure, FAILURE_DOWNLOAD, false, "the server named a model that is no digest");
-	*path = cache_path(site->cache_directory, &digest);
-	if (!*path)
-		return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for a path");
-	if (utimensat(AT_FDCWD, *path, NULL, 0) == 0)
-		return 0; /* there, and used just now */
-	if (!strcmp(name, "model") && take_small_model(work, *path, &digest)) {
-		count_bytes(work, "downloaded", *path);
-		return 0;
-	}
-	cache_trim(site->cache_directory, (uint64_t)json_integer_or(site->settings, "cache_mb", 20000) << 20);
-	work->size = json_number_or(work->task, "model_size", 0);
-	while (transfer_download(work->slot->connection, &digest, *path, &options, &error)) {
-		if (work->beat.called_off)
-			return -1;
-		if (error.kind == ERROR_NO_SPACE || !error_is_passing(&error) || !backoff_wait(&backoff, site))
-			return failed_by(failure, FAILURE_DOWNLOAD, true, &error);
-		log_warn("the download goes on", "task", work->id, "reason", error.message, NULL);
-		beat_now(&work->beat, "downloading", NAN, NULL);
-	}
-	count_bytes(work, "downloaded", *path);
-	return 0;
 }
 
 static void end_executor(struct slot *slot)
@@ -305,7 +238,8 @@ static int train(struct work *work, struct failure *failure)
 {
 	scoped(paths_free) struct paths paths = { 0 };
 
-	if (fetch(work, "control", &paths.control, failure) || fetch(work, "model", &paths.model, failure))
+	if (fetch_model(work, "control", &paths.control, failure) ||
+		fetch_model(work, "model", &paths.model, failure))
 		return -1;
 	time_part(work, "download");
 	return run_executor(work, &paths, failure);

@@ -23,6 +23,7 @@ enum {
 	FIRST_RETRY_SECONDS = 5,
 	LAST_RETRY_SECONDS = 3600,
 	GIVE_UP_SECONDS = 3 * 86400,
+	ANSWER_BYTES = 64 * 1024,
 };
 
 /* A receiver, and what is on its way to it. */
@@ -38,7 +39,8 @@ struct receiver {
 	CURL *easy; /* NULL: nothing is on its way */
 	struct curl_slist *headers;
 	char *body;
-	int64_t event; /* that is on its way; 0: a ping */
+	size_t answered; /* bytes of its answer */
+	int64_t event;   /* that is on its way; 0: a ping */
 	char reason[CURL_ERROR_SIZE];
 };
 
@@ -105,12 +107,14 @@ void webhook_counters(struct webhooks *webhooks, struct webhook_counters *counte
 	counters->refused = atomic_load(&webhooks->refused);
 }
 
-/* What a receiver answers is not looked at, and not kept. */
+/* What a receiver answers is not looked at, and not kept; one that has no end is left when its status is known. */
 static size_t ignore(char *bytes, size_t one, size_t count, void *context)
 {
+	struct receiver *receiver = context;
+
 	(void)bytes;
-	(void)context;
-	return one * count;
+	receiver->answered += one * count;
+	return receiver->answered > ANSWER_BYTES ? 0 : one * count;
 }
 
 static bool add_header(struct receiver *receiver, const char *name, const char *value)
@@ -158,7 +162,9 @@ static void set_options(struct webhooks *webhooks, struct receiver *receiver, co
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, receiver->body);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, receiver->headers);
+	receiver->answered = 0;
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, ignore);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, receiver);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, receiver->reason);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)ANSWER_SECONDS);
@@ -327,16 +333,17 @@ static void finish(struct webhooks *webhooks, struct receiver *receiver, CURLcod
 	struct rounds_error error = { 0 };
 	char fault[CURL_ERROR_SIZE + 40];
 	curl_off_t asked_for = 0;
+	bool answered = code == CURLE_OK || receiver->answered > ANSWER_BYTES;
 	long status = 0;
 
 	curl_easy_getinfo(receiver->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(receiver->easy, CURLINFO_RETRY_AFTER, &asked_for);
 	tried.status = status;
-	if (code == CURLE_OK && status >= 200 && status < 300) {
+	if (answered && status >= 200 && status < 300) {
 		tried.place = receiver->seen = receiver->event ? receiver->event : receiver->seen;
 		atomic_fetch_add(&webhooks->taken, 1);
 	} else {
-		if (code == CURLE_OK)
+		if (answered)
 			snprintf(fault, sizeof(fault), "answered with status %ld", status);
 		else
 			snprintf(fault, sizeof(fault), "%s",

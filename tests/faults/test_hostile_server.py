@@ -1,4 +1,5 @@
 """GUARANTEES rows 30, 31: a server, or someone before it, that means no good."""
+import hashlib
 import json
 import subprocess
 
@@ -81,4 +82,63 @@ def test_no_name_of_the_servers_becomes_a_path(tmp_path):
         "ca.pem", "site.pem", "site.key", "site.name", "server", "lock", "spool", "cache", "own"}
     assert [path.name for path in (tmp_path / "site/state/own").iterdir()] == [GOOD["job"]]
     assert site.text().count("is not touched") == len(orders), site.text()
+    server.close()
+
+
+MODEL = "sha256:" + "ab" * 32
+
+
+def endless():
+    while True:
+        yield bytes(1 << 16)
+
+
+@pytest.mark.parametrize("order, settings, sent, words", [
+    ({"model_size": 1000}, {}, 8 << 20, "more than the 1000 bytes"),
+    ({"model_size": 1 << 50}, {}, 0, "larger than site.json's cache_mb"),
+    ({}, {"cache_mb": 1}, 8 << 20, "more than the 1048576 bytes"),
+    ({"model": None, "control": MODEL}, {"cache_mb": 1}, 8 << 20, "more than the 1048576 bytes"),
+])
+def test_a_model_without_end_ends_where_it_was_announced(tmp_path, order, settings, sent, words):
+    server = hostile.Tasks(tmp_path / "server", [{**GOOD, "kind": "train", "model": MODEL, **order}],
+                           answers={"/blobs/": lambda: (200, endless())})
+    site = start_victim(server, tmp_path, **settings)
+    wait_until(lambda: server.heard("failure"), 30, "the failure")
+    assert words in site.text(), site.text()
+    assert server.sent <= sent, "what is in the socket's buffers, and no more"
+    assert not list((tmp_path / "site/state/cache").iterdir())
+    assert site.stop() == 0
+    server.close()
+
+
+def test_the_cache_holds_no_more_than_it_may(tmp_path):
+    """Five models of 400 KB one after the other, in a cache of 1 MB: never more, while one comes as little as afterwards."""
+    blobs = {}
+    for i in range(5):
+        data = bytes([i]) * 400_000
+        blobs["sha256:" + hashlib.sha256(data).hexdigest()] = data
+    orders = [{**GOOD, "id": f"01890a5d-ac96-774b-bcce-b302099a80{i:02}", "kind": "train", "model": digest, "model_size": 400_000}
+              for i, digest in enumerate(blobs)]
+    seen = []
+
+    class Blobs(hostile.Tasks):
+        def _answer(self, method, path, body, headers):
+            if "/blobs/" not in path:
+                return super()._answer(method, path, body, headers)
+            seen.append(sum(p.stat().st_size for p in (tmp_path / "site/state/cache").iterdir()))
+            return 200, blobs[path.rsplit("/", 1)[1]]
+    server = Blobs(tmp_path / "server", orders)
+    site = start_victim(server, tmp_path, cache_mb=1)
+    wait_until(lambda: len(server.heard("result")) + len(server.heard("failure")) == 5, 60, "five tasks")
+    assert site.stop() == 0
+    assert len(seen) == 5 and max(seen) + 400_000 <= 1 << 20, seen
+    server.close()
+
+
+def test_an_answer_without_end_costs_no_memory(tmp_path):
+    server = hostile.Hostile(tmp_path / "server", lambda method, path, body, headers: (200, endless()))
+    site = start_victim(server, tmp_path)
+    wait_until(lambda: server.sent > 16 << 20, 60, "some answers")
+    assert site.own_memory() < 40 << 20 and "has more than" in site.text()
+    assert site.stop() == 0
     server.close()

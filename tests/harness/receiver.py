@@ -8,8 +8,8 @@ import threading
 class Receiver:
     """Answers what `answer(message)` says (200 at first) and keeps what came."""
 
-    def __init__(self, deployment, tls=True):
-        self.got, self.answer = [], lambda message: 200
+    def __init__(self, deployment, tls=True, endless=False):
+        self.got, self.answer, self.sent = [], lambda message: 200, 0  # sent: bytes of endless answers that were taken
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -18,10 +18,13 @@ class Receiver:
                 status = receiver.answer(json.loads(body))
                 receiver.got.append((dict(self.headers.items()), body, status))
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(1 << 50 if endless else 0))
                 if status == 302:
                     self.send_header("Location", "/elsewhere")
                 self.end_headers()
+                while endless:
+                    self.wfile.write(bytes(1 << 14))
+                    receiver.sent += 1 << 14
 
             def log_message(self, *words):
                 pass

@@ -155,3 +155,14 @@ def test_bad_webhooks_are_refused(hooks):
             hooks.api.post("/webhooks", body)
         assert problem.value.status == 400 and field in json.dumps(problem.value.body), body
     assert hooks.api.get("/webhooks")["items"] == []
+
+
+def test_an_answer_without_end_is_left_at_64_kb(hooks):
+    receiver = Receiver(hooks, endless=True)
+    hook = hooks.api.post("/webhooks", {"url": receiver.url, "events": ["aborted"]})
+    hooks.api.post(f"/jobs/{hooks.submit()}/abort")
+    wait_until(lambda: hooks.api.get(f"/webhooks/{hook['id']}")["tried"], 20, "the event to be taken")
+    row = hooks.api.get(f"/webhooks/{hook['id']}")
+    assert row["failures"] == 0 and len(receiver.got) == 1, row
+    assert receiver.sent < 8 << 20, "what is in the socket's buffers, and no more"
+    receiver.close()

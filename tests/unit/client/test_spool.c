@@ -45,18 +45,23 @@ static void the_oldest_models_leave_first(void **state)
 {
 	const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
 	const struct timespec older[2] = { { .tv_sec = 10 }, { .tv_sec = 10 } };
+	json_auto_t *in_use = json_pack("[s, s]", "sha256:new", "sha256:half");
 
 	write_file(in(state, "old"), "12345", 5);
 	write_file(in(state, "older"), "12345", 5);
 	write_file(in(state, "new"), "12345", 5);
+	write_file(in(state, "half.part"), "12", 2);
+	write_file(in(state, "given-up.part"), "12", 2);
 	utimensat(AT_FDCWD, in(state, "old"), old, 0);
 	utimensat(AT_FDCWD, in(state, "older"), older, 0);
-	cache_trim(*state, 12);
+	assert_int_equal(cache_trim(*state, 14, in_use), 14);
 	assert_int_equal(access(in(state, "older"), F_OK), -1);
 	assert_int_equal(access(in(state, "old"), F_OK), 0);
-	cache_trim(*state, 0);
+	assert_int_equal(cache_trim(*state, 0, in_use), 7);
 	assert_int_equal(access(in(state, "old"), F_OK), -1);
-	assert_int_equal(access(in(state, "new"), F_OK), 0); /* in use */
+	assert_int_equal(access(in(state, "given-up.part"), F_OK), -1);
+	assert_int_equal(access(in(state, "new"), F_OK), 0);
+	assert_int_equal(access(in(state, "half.part"), F_OK), 0);
 }
 
 int main(void)
