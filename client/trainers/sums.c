@@ -55,9 +55,11 @@ int sums_write(const struct sums *sums, const char *path, struct rounds_error *e
 	size_t size;
 	int failed;
 
+	json_auto_t *metadata = sums->covariates ? json_pack("{s:s}", "rounds.covariates", sums->covariates) : NULL;
+
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", path);
-	if (tensors_header(sums->plan, sums->count, NULL, &header, &size, error))
+	if (tensors_header(sums->plan, sums->count, metadata, &header, &size, error))
 		return -1;
 	failed = file_write_all(fd, header, size, error);
 	free(header);
@@ -81,6 +83,7 @@ void sums_free(struct sums sums)
 	}
 	free(sums.plan);
 	free(sums.values);
+	free(sums.covariates);
 }
 
 int sums_find(const struct tensor_file *file, const char *name, uint64_t count, const double **values,

@@ -9,6 +9,7 @@ struct sums {
 	struct tensor_plan *plan;
 	double **values;
 	size_t count, room;
+	char *covariates; /* what the file says in its metadata as "rounds.covariates"; NULL: nothing */
 };
 
 /* Zeros, rows x columns (0: one less rank), which live as long as the sums; NULL without memory. */

@@ -301,7 +301,8 @@ int server_step(const json_t *step, const struct server_step_files *files, struc
 	if (!strcmp(json_text_or(step, "name", ""), "kmeans"))
 		return kmeans_step(files->model, files->aggregate, files->output, error);
 	if (!strcmp(json_text_or(step, "name", ""), "cox"))
-		return cox_step(files->model, files->aggregate, files->output, error);
+		return cox_step(
+			files->model, files->aggregate, files->output, json_number_or(step, "ridge", 0), error);
 	if (!work.step)
 		return error_set(
 			error, ERROR_INTERNAL, "there is no server step \"%s\"", json_text_or(step, "name", ""));

@@ -23,7 +23,7 @@
  *     adam      m = ...                       v = beta2 v + (1 - beta2) d^2
  *     scaffold  x + rate d                    c = c + share (scale (x - y') - c)
  *
- * "kmeans" and "cox" make the model of sums instead (sum_steps.h).
+ * "kmeans" and "cox" (with a "ridge") make the model of sums instead (sum_steps.h).
  *
  * with m = 0 and v = tau^2 at first (c = 0). `step` is {"name", "rate", "beta1", "beta2", "tau", "mean_only", "share"};
  * tensors whose name matches a pattern of "mean_only", and those of integers, take the aggregate as it is. y' is a second

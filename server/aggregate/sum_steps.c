@@ -13,7 +13,11 @@ extern void dposv_(const char *uplo, const int *n, const int *nrhs, double *a, c
 struct stepping {
 	struct tensor_file model, sums;
 	uint8_t *bytes; /* the model's, to be changed and written */
+	double ridge;
 };
+
+/* A singular Hessian: what is left of a covariate's information beside the others'. */
+static const double NOTHING_LEFT = 1e-11;
 
 /* The changed model's values of a tensor, or what the sums hold of it. */
 static double *found(
@@ -54,84 +58,181 @@ static int divide(struct stepping *work, struct rounds_error *error)
 	return 0;
 }
 
-/* Gradient and Hessian of the whole, and the log likelihood, at the model's beta. */
-static void derive(uint64_t d, uint64_t bins, const double *const *sums, const double *beta, double *gradient,
-	double *hessian, double *likelihood)
+/* Cells of time that every site tells, and the sums over their risk sets. */
+struct risk_sets {
+	uint64_t d, bins;
+	const double *risk, *x, *xx, *events_x;
+	const double *edges; /* how many sites tell that a cell begins here; NULL: they do not say, all tell all */
+	double sites;
+	double *events; /* of a merged cell, where it begins */
+};
+
+static bool begins(const struct risk_sets *sets, uint64_t t)
 {
-	const double *risk = sums[0], *risk_x = sums[1], *risk_xx = sums[2], *events = sums[3], *events_x = sums[4];
+	return !sets->edges || sets->edges[t] == sets->sites;
+}
 
-	*likelihood = 0;
+/* Of the whole, at the model's beta. */
+struct derivatives {
+	double *gradient, *hessian, likelihood;
+};
+
+static void derive(const struct risk_sets *sets, const double *beta, struct derivatives *found)
+{
+	uint64_t d = sets->d;
+
 	for (uint64_t i = 0; i < d; i++) {
-		gradient[i] = events_x[i];
-		*likelihood += beta[i] * events_x[i];
+		found->gradient[i] = sets->events_x[i];
+		found->likelihood += beta[i] * sets->events_x[i];
 	}
-	for (uint64_t t = 0; t < bins; t++) {
-		if (!(events[t] > 0 && risk[t] > 0))
-			continue;
-		*likelihood -= events[t] * log(risk[t]);
-		for (uint64_t i = 0; i < d; i++) {
-			double mean = risk_x[t * d + i] / risk[t];
+	for (uint64_t t = 0; t < sets->bins; t++) {
+		double risk = sets->risk[t], events = sets->events[t];
 
-			gradient[i] -= events[t] * mean;
+		if (!(events > 0 && risk > 0))
+			continue;
+		found->likelihood -= events * log(risk);
+		for (uint64_t i = 0; i < d; i++) {
+			double mean = sets->x[t * d + i] / risk;
+
+			found->gradient[i] -= events * mean;
 			for (uint64_t j = 0; j < d; j++)
-				hessian[i * d + j] += events[t] * (risk_xx[(t * d + i) * d + j] / risk[t] -
-									  mean * risk_x[t * d + j] / risk[t]);
+				found->hessian[i * d + j] += events * (sets->xx[(t * d + i) * d + j] / risk -
+									      mean * sets->x[t * d + j] / risk);
 		}
 	}
 }
 
-/* Solves for the step and, with the identity beside it, for the variances. */
-static int solve(uint64_t d, double *hessian, double *right, struct rounds_error *error)
+static void penalise(uint64_t d, double ridge, const double *beta, struct derivatives *found)
 {
-	int n = (int)d, columns = n + 1, info = 0;
-
-	dposv_("L", &n, &columns, hessian, &n, right, &n, &info);
-	if (info == 0)
-		return 0;
-	return error_set(error, ERROR_UNPROCESSABLE,
-		"the Hessian is singular: a covariate does not vary among those at risk, or is a sum of others, or there are no "
-		"events");
+	for (uint64_t i = 0; ridge > 0 && i < d; i++) {
+		found->likelihood -= ridge * beta[i] * beta[i] / 2;
+		found->gradient[i] -= ridge * beta[i];
+		found->hessian[i * d + i] += ridge;
+	}
 }
 
-static int newton(struct stepping *work, struct rounds_error *error)
+static int refuse(const struct stepping *work, uint64_t covariate, struct rounds_error *error)
 {
-	static const char *const names[] = { "risk", "risk_x", "risk_xx", "events", "events_x" };
-	uint64_t d = extent(&work->model, "beta", 0), bins = extent(&work->model, "baseline_hazard", 0);
-	const uint64_t counts[] = { bins, bins * d, bins * d * d, bins, d };
-	double *beta = found(&work->model, work->bytes, "beta", d, error);
-	double *errors = found(&work->model, work->bytes, "standard_error", d, error);
-	double *hazard = found(&work->model, work->bytes, "baseline_hazard", bins, error);
-	double *likelihood = found(&work->model, work->bytes, "log_likelihood", 1, error);
-	const double *sums[5];
-	scoped(free) void *room = calloc(d * d + d * (d + 1) + 1, sizeof(double));
-	double *hessian = room, *right = hessian + d * d;
+	const char *text = json_string_value(json_object_get(work->model.tensors->metadata, "rounds.covariates"));
+	json_auto_t *names = text ? json_loads(text, 0, NULL) : NULL;
+	const char *name = json_string_value(json_array_get(names, covariate));
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!(sums[i] = found(
-			      &work->sums, (uint8_t *)(uintptr_t)work->sums.view.bytes, names[i], counts[i], error)))
-			return -1;
-	if (!beta || !errors || !hazard || !likelihood)
-		return -1;
+	return error_set(error, ERROR_UNPROCESSABLE,
+		"the Hessian is singular: covariate %s%.100s%s does not vary among those at risk, or is a sum of others, or there "
+		"are no events; leave it out, or set a ridge",
+		name ? "\"" : "", name ? name : "(one)", name ? "\"" : "");
+}
+
+/* Solves for the step and, with the identity beside it, for the variances. */
+static int solve(const struct stepping *work, uint64_t d, double *hessian, double *right, struct rounds_error *error)
+{
+	int n = (int)d, columns = n + 1, info = 0;
+	scoped(free) void *room = calloc(d, sizeof(double));
+	double *before = room;
+
 	if (!room)
 		return error_no_memory(error);
-	derive(d, bins, sums, beta, right, hessian, likelihood);
 	for (uint64_t i = 0; i < d; i++)
-		right[d * (i + 1) + i] = 1;
-	if (solve(d, hessian, right, error))
+		before[i] = hessian[i * d + i];
+	dposv_("L", &n, &columns, hessian, &n, right, &n, &info);
+	if (info > 0)
+		return refuse(work, (uint64_t)info - 1, error);
+	/* The factor's diagonal, squared, is what the covariates before leave of one's information. */
+	for (uint64_t i = 0; i < d; i++)
+		if (hessian[i * d + i] * hessian[i * d + i] < NOTHING_LEFT * before[i])
+			return refuse(work, i, error);
+	return 0;
+}
+
+/* The model's values of a tensor that models of earlier versions do not have. */
+static double *find_if_there(struct stepping *work, const char *name, uint64_t count)
+{
+	return tensors_find(work->model.tensors, name) ? found(&work->model, work->bytes, name, count, NULL) : NULL;
+}
+
+static int read_sets(struct stepping *work, struct risk_sets *sets, struct rounds_error *error)
+{
+	uint64_t d = sets->d, bins = sets->bins;
+	uint8_t *bytes = (uint8_t *)(uintptr_t)work->sums.view.bytes;
+	const double *events = found(&work->sums, bytes, "events", bins, error), *sites = NULL;
+	uint64_t first = 0;
+
+	sets->risk = found(&work->sums, bytes, "risk", bins, error);
+	sets->x = found(&work->sums, bytes, "risk_x", bins * d, error);
+	sets->xx = found(&work->sums, bytes, "risk_xx", bins * d * d, error);
+	sets->events_x = found(&work->sums, bytes, "events_x", d, error);
+	if (tensors_find(work->sums.tensors, "edges")) {
+		sets->edges = found(&work->sums, bytes, "edges", bins, error);
+		sites = found(&work->sums, bytes, "sites", 1, error);
+		if (!sets->edges || !sites)
+			return -1;
+		sets->sites = *sites;
+	}
+	if (!events || !sets->risk || !sets->x || !sets->xx || !sets->events_x)
 		return -1;
-	for (uint64_t t = 0; t < bins; t++)
-		hazard[t] = sums[0][t] > 0 ? sums[3][t] / sums[0][t] : 0;
-	for (uint64_t i = 0; i < d; i++) {
-		beta[i] += right[i];
-		errors[i] = sqrt(fmax(right[d * (i + 1) + i], 0));
+	for (uint64_t t = 0; t < bins; t++) {
+		first = begins(sets, t) ? t : first;
+		sets->events[first] += events[t];
 	}
 	return 0;
 }
 
-static int step(const struct view *model, const struct view *sums, const struct sink *output,
+/* Beta after the step, and what is said of it. */
+static void tell(struct stepping *work, uint64_t d, double *beta, double *errors, const double *solved)
+{
+	double *ratio = find_if_there(work, "hazard_ratio", d), *p = find_if_there(work, "p_value", d);
+
+	for (uint64_t i = 0; i < d; i++) {
+		beta[i] += solved[i];
+		errors[i] = sqrt(fmax(solved[d * (i + 1) + i], 0));
+		if (ratio)
+			ratio[i] = exp(beta[i]);
+		if (p)
+			p[i] = erfc(fabs(beta[i]) / errors[i] / M_SQRT2);
+	}
+}
+
+static int newton(struct stepping *work, struct rounds_error *error)
+{
+	struct risk_sets sets = { .d = extent(&work->model, "beta", 0),
+		.bins = extent(&work->model, "baseline_hazard", 0) };
+	uint64_t d = sets.d, bins = sets.bins;
+	double *beta = found(&work->model, work->bytes, "beta", d, error);
+	double *errors = found(&work->model, work->bytes, "standard_error", d, error);
+	double *hazard = found(&work->model, work->bytes, "baseline_hazard", bins, error);
+	double *likelihood = found(&work->model, work->bytes, "log_likelihood", 1, error);
+	double *grid = find_if_there(work, "grid", bins);
+	scoped(free) void *room = calloc(d * d + d * (d + 1) + bins + 1, sizeof(double));
+	struct derivatives derivatives = { .hessian = room };
+
+	if (!beta || !errors || !hazard || !likelihood)
+		return -1;
+	if (!room)
+		return error_no_memory(error);
+	derivatives.gradient = derivatives.hessian + d * d;
+	sets.events = derivatives.gradient + d * (d + 1);
+	if (read_sets(work, &sets, error))
+		return -1;
+	derive(&sets, beta, &derivatives);
+	penalise(d, work->ridge, beta, &derivatives);
+	for (uint64_t i = 0; i < d; i++)
+		derivatives.gradient[d * (i + 1) + i] = 1;
+	if (solve(work, d, derivatives.hessian, derivatives.gradient, error))
+		return -1;
+	*likelihood = derivatives.likelihood;
+	for (uint64_t t = 0; t < bins; t++) {
+		hazard[t] = sets.risk[t] > 0 ? sets.events[t] / sets.risk[t] : 0;
+		if (grid)
+			grid[t] = begins(&sets, t);
+	}
+	tell(work, d, beta, errors, derivatives.gradient);
+	return 0;
+}
+
+static int step(const struct view *model, const struct view *sums, const struct sink *output, double ridge,
 	int (*change)(struct stepping *work, struct rounds_error *error), struct rounds_error *error)
 {
-	struct stepping work = { 0 };
+	struct stepping work = { .ridge = ridge };
 	int failed = tensor_file_of(model, &work.model, error) || tensor_file_of(sums, &work.sums, error);
 
 	if (!failed && !(work.bytes = malloc(model->size + 1)))
@@ -149,10 +250,11 @@ static int step(const struct view *model, const struct view *sums, const struct 
 int kmeans_step(
 	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error)
 {
-	return step(model, sums, output, divide, error);
+	return step(model, sums, output, 0, divide, error);
 }
 
-int cox_step(const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error)
+int cox_step(const struct view *model, const struct view *sums, const struct sink *output, double ridge,
+	struct rounds_error *error)
 {
-	return step(model, sums, output, newton, error);
+	return step(model, sums, output, ridge, newton, error);
 }

@@ -11,8 +11,11 @@
 must_check int kmeans_step(
 	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error);
 
-/* A Newton step of Breslow's partial likelihood: beta + H^-1 g. ERROR_UNPROCESSABLE if H is not positive definite. */
-must_check int cox_step(
-	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error);
+/*
+ * A Newton step of Breslow's partial likelihood, less ridge / 2 * beta^2: beta + H^-1 g, on the cells of time that every site tells.
+ * ERROR_UNPROCESSABLE names the covariate if H is not positive definite.
+ */
+must_check int cox_step(const struct view *model, const struct view *sums, const struct sink *output, double ridge,
+	struct rounds_error *error);
 
 #endif

@@ -25,6 +25,9 @@ static const struct field cox_params[] = {
 		.required = true, .min = 0, .max = 1e300, .exclusive = true },
 	{ "bins", FIELD_INTEGER, "Cells of time up to time_max: as many as it has units, and nothing is lost",
 		.fallback = "365", .min = 1, .max = 100000 },
+	{ "ridge", FIELD_NUMBER,
+		"Penalty of ridge / 2 on each squared coefficient, for covariates that depend on each other; 0: none",
+		.fallback = "0.0", .min = 0, .max = 1e300 },
 	{ NULL },
 };
 
@@ -41,10 +44,14 @@ static json_t *instruct_cox(const struct job_view *job)
 
 static void combine(const struct job_view *job, struct combination *how, char *fault, size_t size)
 {
+	double ridge = json_number_or(job->params, "ridge", 0);
+
 	(void)fault;
 	(void)size;
 	how->method = "total";
 	how->step = json_pack("{s:s}", "name", job->workflow->name);
+	if (ridge > 0)
+		json_object_set_new(how->step, "ridge", json_real(ridge));
 }
 
 static const struct training_rules kmeans_rules = { .instruct = instruct_kmeans, .combine = combine };

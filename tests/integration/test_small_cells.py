@@ -373,3 +373,78 @@ def test_no_combination_of_sums_is_about_few(trainer, tmp_path, seed):
         for value in (0, 1):
             rows = np.flatnonzero(np.asarray(columns[name]) == value)
             assert safe(weights(with_it, rows)), (name, value, with_it)
+
+
+# Cox regression
+
+
+def trial(tmp_path, n=160, seed=6, **columns):
+    rng = np.random.default_rng(seed)
+    table = {"days": np.floor(rng.exponential(60, n)), "p": rng.normal(size=n).round(3),
+             "ward": np.where(rng.uniform(size=n) < 0.4, "b", np.where(rng.uniform(size=n) < 0.3, "c", "a")),
+             "died": (rng.uniform(size=n) < 0.7).astype(int), **columns}
+    return {"name": "t", "path": write(tmp_path / "trial.csv", table), "label": "died", "min_cell": LEAST,
+            "categories": {"ward": ["a", "b", "c"]}}, table
+
+
+def risks(trainer, tmp_path, data, beta, bins=200, **more):
+    safetensors.numpy.save_file({"beta": np.asarray(beta, float)}, tmp_path / "m")
+    answer = trainer.ask("train", data, {}, model=tmp_path / "m", output=tmp_path / "o",
+                         algorithm={"cox": "days", "bins": bins, "time_max": 200}, **more)
+    return answer if answer["type"] == "error" else safetensors.numpy.load_file(tmp_path / "o")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_neighbouring_risk_sets_differ_by_enough_people(trainer, tmp_path, seed):
+    """With coefficients of 0 the sums over risk sets are counts, and what they differ by are those who leave in between."""
+    data, table = trial(tmp_path, seed=seed)
+    told = risks(trainer, tmp_path, data, [0, 0, 0])
+    begins = np.flatnonzero(told["edges"])
+    assert len(begins) > 2
+    inside = np.setdiff1d(np.arange(200), begins)
+    for name in ("risk", "risk_x", "risk_xx"):
+        assert np.array_equal(told[name][inside], told[name][inside - 1]), "nothing is told within a merged cell"
+    events = np.add.reduceat(told["events"], begins)
+    leaving = told["risk"][begins] - np.append(told["risk"][begins[1:]], 0)
+    xs = told["risk_x"][begins] - np.append(told["risk_x"][begins[1:]], np.zeros((1, 3)), axis=0)
+    for counts in (events, leaving, leaving - events, xs[:, 1], xs[:, 2], leaving - xs[:, 1], leaving - xs[:, 2],
+                   leaving - xs[:, 1] - xs[:, 2]):
+        counts = np.rint(counts)
+        assert np.all((counts == 0) | (counts >= LEAST)), counts
+    # On these cells all is exact.
+    cells = begins[np.searchsorted(begins, np.minimum(table["days"], 199), side="right") - 1]
+    assert np.allclose(told["risk_x"][begins][:, 0], [table["p"][cells >= b].sum() for b in begins], atol=1e-4)
+    assert events.tolist() == [(table["died"][cells == b] == 1).sum() for b in begins]
+
+
+def test_a_rare_covariate_keeps_a_site_out(trainer, tmp_path):
+    rng = np.random.default_rng(8)
+    rare = (np.arange(160) % 60 == 7).astype(int)
+    for column in (rare, 1 - rare, rare * 1000 * rng.uniform(size=160).round(2)):
+        data, _ = trial(tmp_path, rare=column)
+        refused = risks(Trainer(), tmp_path, data, [0, 0, 0, 0])
+        assert refused["type"] == "error" and refused["kind"] == "too_few" and refused["column"] == 5
+    ward = np.array(["a"] * 100 + ["b"] * 57 + ["c"] * 3)
+    data, _ = trial(tmp_path, ward=ward)
+    assert risks(Trainer(), tmp_path, data, [0, 0, 0])["kind"] == "too_few"
+    few = np.zeros(160, int)
+    few[:3] = 1
+    data, _ = trial(tmp_path, died=few)
+    assert risks(Trainer(), tmp_path, data, [0, 0, 0])["kind"] == "too_few"
+
+
+def test_coefficients_cannot_single_a_row_out(trainer, tmp_path):
+    """The greatest hazard of a cell would be all of its sums: the mean risk_x / risk is then one patient's covariates."""
+    data, table = trial(tmp_path)
+    for beta in ([40, 0, 0], [-40, 0, 0], [400, 1, 1], [9, 0, 0]):
+        assert risks(trainer, tmp_path, data, beta)["kind"] == "too_few"
+    assert "risk" in risks(trainer, tmp_path, data, [0.5, -0.4, 0.3])
+
+
+def test_one_grid_a_job(trainer, tmp_path):
+    data, _ = trial(tmp_path)
+    own = tmp_path / "own"
+    own.mkdir()
+    for beta in ([0, 0, 0], [0.1, 0.1, 0.1]):
+        assert "risk" in risks(trainer, tmp_path, data, beta, own=str(own))
+    assert risks(trainer, tmp_path, data, [0, 0, 0], bins=201, own=str(own))["kind"] == "policy"

@@ -151,19 +151,20 @@ def kmeans(centers, x, rounds):
     return centers
 
 
-def cox(x, time, event, rounds):
+def cox(x, time, event, rounds, ridge=0.0):
     """Breslow's partial likelihood on the pooled rows, by Newton's steps from zero: beta, and the standard errors at the last."""
     beta = np.zeros(x.shape[1])
     for _ in range(rounds):
-        gradient, hessian = np.zeros_like(beta), np.zeros((len(beta), len(beta)))
+        gradient, hessian = -ridge * beta, ridge * np.eye(len(beta))
         hazard = np.exp(x @ beta)
         for t in np.unique(time[event == 1]):
             risk, now = time >= t, (time == t) & (event == 1)
             total = hazard[risk].sum()
             mean = hazard[risk] @ x[risk] / total
             square = (hazard[risk][:, None] * x[risk]).T @ x[risk] / total
-            gradient += x[now].sum(0) - now.sum() * mean
-            hessian += now.sum() * (square - np.outer(mean, mean))
+            gradient = gradient + x[now].sum(0) - now.sum() * mean
+            hessian = hessian + now.sum() * (square - np.outer(mean, mean))
         inverse = np.linalg.inv(hessian)
         beta = beta + inverse @ gradient
     return beta, np.sqrt(np.diag(inverse))
+
