@@ -1,6 +1,7 @@
 #include "client/trainers/sums.h"
 
 #include "common/failure.h"
+#include "common/json.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
