@@ -221,6 +221,22 @@ def test_a_script_that_is_wrong_is_told_so(rounds, tmp_path, script, words):
         rounds.fails_in_private(job, words)
 
 
+def test_prints_are_in_the_sites_log_and_break_nothing(rounds, tmp_path):
+    (tmp_path / "loud.py").write_text("""
+import rounds
+print("device: cpu", flush=True)
+for task in rounds.tasks():
+    print("epoch 1 done", flush=True)
+    rounds.send(task.weights)
+""")
+    start(rounds, tmp_path / "loud.py", digits, names=["hospital-a"])
+    job = submit(rounds, names=["hospital-a"], initial_model=rounds.api.upload(save({"w": np.ones(2, np.float32)})), params={"rounds": 2})
+    rounds.wait_for(job, "completed")
+    log = next(p for p in rounds.processes if getattr(p, "name", "") == "hospital-a").text()
+    assert log.count("device: cpu") == 1 and log.count("epoch 1 done") == 2
+    assert not [e for e in rounds.events(job) if "epoch" in e["message"]], "they stay there"
+
+
 def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):
     (tmp_path / "plain.py").write_text("import rounds\nfor task in rounds.tasks():\n  rounds.send(task.weights)\n")
     start(rounds, tmp_path / "plain.py", digits, names=["hospital-a"])

@@ -177,6 +177,10 @@ def test_three_lines_leave_the_last_model_unmeasured_but_fail_nothing(script):
     host.close()
     again = script(THREE)  # started anew for each task: it is known from what the job keeps here
     assert again.answer(kind="evaluate", round=2, model={"w": np.ones(2)})["metrics"] == {}
+    again.close()
+    mended = script(THREE.replace('m["w"] += 1', 'm["w"] += t.should_train'))
+    assert mended.answer(model={"w": np.ones(2)}, round=3)["type"] == "result"
+    assert mended.answer(kind="evaluate", round=3, model={"w": np.ones(2)})["metrics"] == {"train_loss": 1.0}
 
 
 def test_a_job_that_only_measures_needs_a_script_that_can(script):
@@ -273,6 +277,9 @@ for task in rounds.tasks():
     task.load_into(model); rounds.send(model)
 """)
     message = host.answer(kind="initialize")["message"]
+    told = package(host.home, "import json\nfrom rounds import frameworks\n"
+                   "try: frameworks.weights_of({'0._extra_state': {'seen': 3}})\nexcept RuntimeError as error: print(json.dumps(str(error)))")
+    assert told.split(":")[0] in message
     assert '"0._extra_state"' in message and "get_extra_state" in message and "named_parameters" in message
 
 
@@ -387,13 +394,16 @@ print(json.dumps(GaussianNB().fit(*{json.dumps(pooled)}).predict_proba(np.load("
     assert "num_samples must be just that" in error["message"] and error.get("kind", "weight") == "weight"
 
 
-def test_naive_bayes_of_a_small_class_is_not_told(script):
-    host = script(PLAIN + """
-from sklearn.naive_bayes import GaussianNB
-model = GaussianNB().fit(np.arange(20.).reshape(10, 2), [0] * 7 + [1] * 3)
-for task in rounds.tasks(): rounds.send(model, num_samples=10)
-""")
-    assert "fewer rows here than the dataset's min_cell, 5" in host.answer(kind="initialize")["message"]
+@pytest.mark.parametrize("x, y, told", [
+    ("np.arange(20.).reshape(10, 2)", "[0] * 7 + [1] * 3", False), ("np.arange(20.).reshape(10, 2)", "[0] * 5 + [1] * 5", True),
+    ("np.repeat([0., 1.], [17, 3])[:, None]", "[0] * 20", False), ("np.repeat([1., 2.], [3, 17])[:, None]", "[0] * 20", False),
+    ("np.repeat([0., 1.], [15, 5])[:, None]", "[0] * 20", True), ("np.ones((20, 1))", "[0] * 20", True)])
+def test_naive_bayes_does_not_tell_of_a_small_class_or_of_a_rare_indicator(script, x, y, told):
+    host = script(PLAIN + f"from sklearn.naive_bayes import GaussianNB\nmodel = GaussianNB().fit({x}, {y})\n"
+                  "for task in rounds.tasks(): rounds.send(model)\n")
+    answer = host.answer(kind="initialize")
+    assert answer["type"] == ("result" if told else "error"), answer
+    assert told or (answer["kind"] == "too_few" and "min_cell, 5" in answer["message"])
 
 
 def test_the_schema_stays_with_the_model(script, tmp_path):

@@ -107,11 +107,30 @@ def _put(model: Any, name: str, array: np.ndarray) -> None:
     setattr(model, name, np.asarray(array).reshape(old.shape).astype(old.dtype))
 
 
-def rows_of(model: Any) -> np.ndarray:
-    """How many rows of each class the estimator's sums are of, where it travels as sums that need that weight; else empty."""
+def _bayes(model: Any) -> Any:
+    """The GaussianNB, fitted, that a model is or ends with; else None."""
     while is_estimator(model) and "Pipeline" in _kinds(model):
         model = model.steps[-1][1]
-    return np.asarray(model.class_count_) if "GaussianNB" in _kinds(model) and hasattr(model, "class_count_") else np.empty(0)
+    return model if "GaussianNB" in _kinds(model) and hasattr(model, "class_count_") else None
+
+
+def rows_of(model: Any) -> np.ndarray:
+    """How many rows of each class the estimator's sums are of, where it travels as sums that need that weight; else empty."""
+    bayes = _bayes(model)
+    return np.empty(0) if bayes is None else np.asarray(bayes.class_count_)
+
+
+def smallest_group(model: Any) -> float:
+    """The fewest rows that one of its sums is of: a class, or those of a class that have the rarer value of an indicator.
+
+    A column of two values side by side (0 and 1, 1 and 2) shows by its variance: q (1 - q), if q is the share of the greater.
+    """
+    bayes = _bayes(model)
+    count = bayes.class_count_[:, None]
+    share = bayes.theta_ - np.floor(bayes.theta_)
+    indicator = np.isclose(bayes.var_ - bayes.epsilon_, share * (1 - share), rtol=1e-6, atol=1e-9) & (share > 1e-9) & (share < 1 - 1e-9)
+    rarer = np.where(indicator, np.rint(count * np.minimum(share, 1 - share)), np.inf)
+    return float(min(count[count > 0].min(), rarer[count[:, 0] > 0].min()))
 
 
 def _sums_of(model: Any) -> Weights:

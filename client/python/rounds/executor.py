@@ -260,8 +260,7 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
         _check_rows(task, model, num_samples)
         if task._document["kind"] == "train":
             values.update(algorithms.finish(task, task._attached))
-            if not task._looked:
-                pathlib.Path(task._blind).touch()
+            _note_blindness(task)
         sent = _sendable(task, model, shared)
         if task._document["kind"] == "train":
             _keep_own(task, model, tensors, shared)
@@ -271,6 +270,13 @@ def send(model: Any = None, metrics: Optional[Mapping[str, Any]] = None, num_sam
             raise Failure("tensor", str(error)) from None
     task.done = True
     wire.connect().say(type="result", weight=weight, metrics=values)
+
+
+def _note_blindness(task: Task) -> None:
+    if not task._looked:
+        pathlib.Path(task._blind).touch()
+    elif os.path.exists(task._blind):  # the script has been mended since
+        os.unlink(task._blind)
 
 
 def _weight(num_samples: Any) -> float:
@@ -303,8 +309,9 @@ def _check_rows(task: Task, model: Any, num_samples: float) -> None:
         raise Failure("weight", f"{type(model).__name__} travels as sums over the rows that it was fitted with, {counts.sum():g}, and "
                       "num_samples must be just that: after task.load_into call fit, not partial_fit")
     least = task.dataset.get("min_cell", 5)
-    if ((counts > 0) & (counts < least)).any():
-        raise Failure("too_few", f"a class has fewer rows here than the dataset's min_cell, {least}: their sums would tell of single rows")
+    if estimators.smallest_group(model) < least:
+        raise Failure("too_few", "a class, or one value of an indicator within a class, has fewer rows here than the dataset's "
+                      f"min_cell, {least}: sums of so few would tell of single rows")
 
 
 def _sendable(task: Task, model: Any, shared: Weights) -> Weights:

@@ -14,9 +14,14 @@ from rounds.failure import Failure, must_fit
 from rounds.weights import BFloat16, Weights
 
 
+_WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}  # torch.compile's
+
+
 def bare(model: Any) -> Any:
-    """The module that a wrapper for several processes (DistributedDataParallel, DataParallel) holds; else the model itself."""
-    return model.module if type(model).__name__ in ("DistributedDataParallel", "DataParallel") and is_torch(model) else model
+    """The module that a wrapper (for several processes, or compiled) holds; else the model itself."""
+    while is_torch(model) and type(model).__name__ in _WRAPPERS:
+        model = getattr(model, _WRAPPERS[type(model).__name__])
+    return model
 
 
 def is_torch(model: Any) -> bool:
@@ -27,6 +32,15 @@ def is_torch(model: Any) -> bool:
 def _is_xgboost(model: Any) -> bool:
     xgboost = sys.modules.get("xgboost")
     return xgboost is not None and isinstance(model, (xgboost.Booster, xgboost.XGBModel))
+
+
+def _must_be_tensor(name: str, value: Any) -> Any:
+    """The value, unless it is what a module's get_extra_state returns."""
+    if name.rsplit(".", 1)[-1] == "_extra_state":
+        raise Failure("unsupported", f'"{name}" of the module is no tensor but what its get_extra_state returns, which cannot be '
+                      "averaged: send a dict of the tensors that should travel, such as dict(model.named_parameters()), and "
+                      "load task.weights with load_state_dict(..., strict=False)", tensor=name)
+    return value
 
 
 def _from_torch(name: str, tensor: Any) -> np.ndarray:
@@ -52,14 +66,7 @@ def to_torch(array: np.ndarray) -> Any:
 
 def _state(model: Any) -> Dict[str, Any]:
     """A module's state_dict: the tensors themselves, under every name that they have."""
-    state: Dict[str, Any] = {}
-    for name, value in model.state_dict(keep_vars=True).items():
-        if not hasattr(value, "detach") or name.rsplit(".", 1)[-1] == "_extra_state":
-            raise Failure("unsupported", f'"{name}" of the module is no tensor but what its get_extra_state returns, which cannot be '
-                          "averaged: send a dict of the tensors that should travel, such as dict(model.named_parameters()), and "
-                          "load task.weights with load_state_dict(..., strict=False)", tensor=name)
-        state[name] = value
-    return state
+    return {name: _must_be_tensor(name, value) for name, value in model.state_dict(keep_vars=True).items()}
 
 
 def weights_of(model: Any) -> Weights:
@@ -70,7 +77,7 @@ def weights_of(model: Any) -> Weights:
     model = bare(model)
     if isinstance(model, Mapping):
         return {name: array if isinstance(array, np.ndarray) else _from_torch(name, array) if hasattr(array, "detach")
-                else np.asarray(array) for name, array in model.items()}
+                else np.asarray(_must_be_tensor(name, array)) for name, array in model.items()}
     if is_torch(model):
         return {name: _from_torch(name, tensor) for name, tensor in _state(model).items()}
     if _is_xgboost(model):
