@@ -6,6 +6,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "server/backup.h"
 #include "server/engine/spec.h"
 #include "server/routes/app.h"
 #include "server/store/accounts.h"
@@ -56,6 +57,9 @@ const struct field server_settings[] = {
 	{ "log_level", FIELD_TEXT, "What to log", .fallback = "\"info\"",
 		.choices = { "debug", "info", "warn", "error" } },
 	{ "log_json", FIELD_BOOL, "Log lines as JSON", .fallback = "false" },
+	{ "original_is_gone", FIELD_BOOL,
+		"This data directory is a copy, and the server that it was copied from will not run again",
+		.fallback = "false" },
 	{ "check_config", FIELD_BOOL, "Check the settings and stop", .fallback = "false" },
 	{ NULL },
 };
@@ -195,6 +199,37 @@ static int reset_admin(const json_t *config, const json_t *words)
 	return 0;
 }
 
+static void say_copied(const char *what, const char *to, const struct backup_report *report)
+{
+	printf("%s %s: the database, keys, %llu weights of %llu bytes.\n", what, to,
+		(unsigned long long)report->blobs, (unsigned long long)report->bytes);
+}
+
+static int backup(const json_t *config, const json_t *words)
+{
+	const char *to = json_string_value(json_array_get(words, 0));
+	struct rounds_error error = { 0 };
+	struct backup_report report;
+
+	if (backup_make(json_text_or(config, "data_dir", ""), to, &report, &error))
+		return say(&error);
+	say_copied("Backed up to", to, &report);
+	return 0;
+}
+
+static int restore(const json_t *config, const json_t *words)
+{
+	const char *directory = json_text_or(config, "data_dir", "");
+	struct rounds_error error = { 0 };
+	struct backup_report report;
+
+	if (backup_restore(json_string_value(json_array_get(words, 0)), directory, &report, &error))
+		return say(&error);
+	say_copied("Restored to", directory, &report);
+	puts("Its server leases nothing and sends no webhook until it is started with --original-is-gone.");
+	return 0;
+}
+
 /* For the tests that hold documentation and program together. */
 static int print_routes(const json_t *config, const json_t *words)
 {
@@ -231,6 +266,8 @@ const struct server_command server_commands[] = {
 	{ "", "", "run the server", serve, 0, 0 },
 	{ "init", "", "make its data directory, certificate authority and first token", init, 0, 0 },
 	{ "reset-admin", "[NAME]", "a new way in, where no administrator can sign in any more; the server must be stopped", reset_admin, 0, 1 },
+	{ "backup", "DIR", "copy the data directory to DIR, also while the server runs", backup, 1, 1 },
+	{ "restore", "DIR", "make a data directory from such a copy", restore, 1, 1 },
 	{ "schema", "", "print the JSON Schema of a job", print_schema, 0, 0 },
 	{ "routes", "", "print the API's paths as JSON", print_routes, 0, 0 },
 	{ NULL },

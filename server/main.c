@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/process.h"
 #include "common/text.h"
+#include "server/backup.h"
 #include "server/commands.h"
 #include "server/routes/app.h"
 
@@ -212,6 +213,7 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 
 	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
 		directory_keep_private(directory, error) || open_lock(directory, &server->lock, error) ||
+		backup_is_copy(directory, json_bool_or(config, "original_is_gone", false), &app->is_copy, error) ||
 		open_store(directory, &app->store, error) || blobs_open(directory, &app->blobs, error) ||
 		auth_open(app->store, &app->auth, error) || audit_open(app->store, directory, &app->audit, error))
 		return -1;
@@ -231,9 +233,16 @@ static int open_port(struct server *server, const json_t *config, struct rounds_
 	const char *port_file = json_text_or(config, "port_file", NULL);
 	char port[16];
 
-	if (feed_start(server->app.feed, error) || webhooks_start(server->app.webhooks, error) ||
-		http_start(server->app.http, error) || engine_start(server->app.engine, error))
+	/* A copy shows what it has: nothing in it moves, and it tells nobody. */
+	if (feed_start(server->app.feed, error) || http_start(server->app.http, error) ||
+		(!server->app.is_copy &&
+			(webhooks_start(server->app.webhooks, error) || engine_start(server->app.engine, error))))
 		return -1;
+	if (server->app.is_copy)
+		log_warn(
+			"this data directory is a copy: no task is leased and no webhook is sent; start the server with "
+			"--original-is-gone once the original will not run again",
+			NULL);
 	snprintf(port, sizeof(port), "%u\n", http_port(server->app.http));
 	if (port_file && file_replace(port_file, port, strlen(port), 0644, error))
 		return -1;

@@ -62,6 +62,16 @@ void blob_settle(struct blobs *blobs, const struct digest *digest);
 bool blob_remove(struct blobs *blobs, const struct digest *digest);
 void blobs_empty(struct blobs *blobs);
 
+/*
+ * A backup copies what an index names, from another process: while it holds this lock (to be closed), nothing is removed. Whoever
+ * removes holds the other side, and does not wait: ERROR_CONFLICT, and it tries another time.
+ */
+must_check int blobs_keep_all(const char *directory, int *lock, struct rounds_error *error);
+must_check int blobs_removal_begin(struct blobs *blobs, int *lock, struct rounds_error *error);
+/* Copies a blob from one data directory to another, durably; ERROR_CHECKSUM if it is not what its name says. */
+must_check int blob_copy(
+	const char *from, const char *to, const struct digest *digest, uint64_t *size, struct rounds_error *error);
+
 /* Calls `keep` for each blob that is there; those for which it returns 0 are removed, -1 ends it. */
 must_check int blobs_review(struct blobs *blobs,
 	int (*keep)(void *context, const struct digest *digest, struct rounds_error *error), void *context,

@@ -2,6 +2,7 @@
 #include "server/engine/internal.h"
 
 #include "common/clock.h"
+#include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "server/store/blob_index.h"
@@ -71,8 +72,12 @@ static int remove_in(struct store_tx *tx, void *argument, struct rounds_error *e
 static int sweep_blobs(struct engine *engine, struct rounds_error *error)
 {
 	struct store *store = engine->options.store;
-	int failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error);
+	scoped(file_close) int lock = -1;
+	int failed;
 
+	if (blobs_removal_begin(engine->options.blobs, &lock, error))
+		return error->kind == ERROR_CONFLICT ? 0 : -1; /* a backup is being made: next time */
+	failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error);
 	blobs_empty(engine->options.blobs);
 	return failed ? -1 : 0;
 }

@@ -25,6 +25,7 @@ struct app {
 	struct webhooks *webhooks;
 	struct web *web;
 	const struct authority *authority;
+	bool is_copy; /* of another data directory: only shown */
 };
 
 extern const struct route routes[];

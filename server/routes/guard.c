@@ -68,11 +68,22 @@ static int find_caller(struct request *request, struct app *app, struct caller *
 	return 0;
 }
 
+/* Sites' work waits, people may look and sign in. */
+static bool refused_by_copy(const struct request *request, const struct app *app)
+{
+	return app->is_copy && changes_something(request) &&
+	       strncmp(request_route(request)->path, "/api/v1/session", 15) != 0;
+}
+
 static int check_caller(struct request *request, struct app *app, struct rounds_error *error)
 {
 	enum permission wanted = (enum permission)request_route(request)->permission;
 	struct caller *caller = request_caller(request);
 
+	if (refused_by_copy(request, app))
+		return error_set(error, ERROR_UNAVAILABLE,
+			"this server stands on a copy of another's data and changes nothing: start it with --original-is-gone "
+			"once the original will not run again");
 	if (wanted == ANYONE)
 		return 0;
 	if (find_caller(request, app, caller, error))

@@ -60,11 +60,12 @@ enum outcome health_show(struct request *request, void *context)
 		return reply_error(request, &error);
 	time_format(health.certificate_ends, ends);
 	return reply_json(request, 200,
-		json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "free_bytes", (json_int_t)health.free_bytes, "space",
+		json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "free_bytes", (json_int_t)health.free_bytes,
+			"space",
 			health.free_bytes < SPACE_FULL  ? "full"
 			: health.free_bytes < SPACE_LOW ? "low"
 							: "good",
 			"certificate", nearness(health.certificate_ends), "certificate_expires", ends, "held",
 			(json_int_t)health.held_jobs, "unverified", (json_int_t)health.unverified_jobs, "broken",
-			(json_int_t)health.broken_jobs));
+			(json_int_t)health.broken_jobs, "copy", ((struct app *)context)->is_copy));
 }

@@ -64,6 +64,11 @@ int blob_index_owned(
 	return 0;
 }
 
+int blob_index_list(struct store_tx *tx, json_t **blobs, struct rounds_error *error)
+{
+	return db_rows(tx, error, blobs, "SELECT digest FROM blob WHERE NOT doomed", "");
+}
+
 int blob_use(struct store_tx *tx, const char *job, const char *digest, const char *role, int64_t round,
 	struct rounds_error *error)
 {

@@ -18,6 +18,9 @@ must_check int blob_index_knows(struct store_tx *tx, const char *digest, bool *k
 must_check int blob_index_owned(
 	struct store_tx *tx, const char *digest, const char *owner, bool *owned, struct rounds_error *error);
 
+/* [{"digest"}, ...]: all that are not doomed. */
+must_check int blob_index_list(struct store_tx *tx, json_t **blobs, struct rounds_error *error);
+
 /* A use: `role` is "initial", "model", "best" or "update". */
 must_check int blob_use(struct store_tx *tx, const char *job, const char *digest, const char *role, int64_t round,
 	struct rounds_error *error);

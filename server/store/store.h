@@ -26,6 +26,9 @@ must_check int store_open(const char *path, struct store **store, struct rounds_
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close);
 
+/* The database at `path` as it is at one moment, in a new file, durably; a server may go on writing. No row that was deleted is in it. */
+must_check int store_copy(const char *path, const char *to, struct rounds_error *error);
+
 /* Runs fn in the writer and waits for the commit. `argument` need only live as long as the call. */
 must_check int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error);
 

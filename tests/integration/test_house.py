@@ -24,6 +24,8 @@ ARROWS = {
     "server/routes": ["common", "server/http", "server/store", "server/blobs", "server/auth", "server/audit", "server/engine", "server/observe",
                       "server/aggregate/summary.h"],
     "server/main.c": ["common", "server"],
+    "server/backup.c": ["common", "server/backup.h", "server/store", "server/blobs"],
+    "server/backup.h": ["common"],
     "server/commands.c": ["common", "server"],
     "server/commands.h": ["common", "server"],
     "client": ["common"],
