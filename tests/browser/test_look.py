@@ -10,7 +10,7 @@ import pytest
 from conftest import example
 from harness.deployment import HOSPITALS, TOP, Deployment, wait_until
 
-PLACES = ["", "jobs", "jobs/new", "sites", "sites/hospital-a", "people", "account", "about", "about/api", "about/guide"]
+PLACES = ["", "jobs", "jobs/new", "sites", "sites/hospital-a", "people", "audit", "account", "about", "about/api", "about/guide"]
 VIEWS = ["glance", "metrics", "sites", "models", "lineage", "events", "spec"]
 
 

@@ -296,6 +296,21 @@ def test_a_site_is_invited_drained_and_removed(desk, clinic):
     assert clinic.api.get("/sites/hospital-e")["state"] == "removed"
 
 
+def test_who_did_what(desk, clinic):
+    clinic.api.post("/tokens", {"name": "nightly-audit"})
+    page = desk.go("audit")
+    table = page.get_by_role("region", name="Audit log, table")
+    row = table.get_by_role("row").filter(has_text="nightly-audit")
+    row.wait_for()
+    assert "token.create" in row.inner_text() and "admin" in row.inner_text() and "done" in row.inner_text()
+    page.get_by_label("What", exact=True).select_option("signing in")
+    table.get_by_text("session.setup").first.wait_for()
+    row.wait_for(state="detached")
+    page.get_by_label("Who").fill("nobody-of-this-name")
+    page.get_by_text("Nothing fits the filter.").wait_for()
+    desk.shot("audit")
+
+
 def test_people_and_tokens(desk, clinic, seats):
     page = desk.go("people")
     page.get_by_role("button", name="Add a person").click()

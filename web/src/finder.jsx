@@ -9,6 +9,7 @@ const GOES = [
   ["j", "jobs", "Jobs"],
   ["s", "sites", "Sites"],
   ["p", "people", "People", "account.manage"],
+  ["l", "audit", "Audit log", "audit.read"],
   ["a", "about", "About"],
   ["n", "jobs/new", "New job", "job.write"],
 ];

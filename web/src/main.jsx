@@ -7,6 +7,7 @@ import { get, may, session } from "./api.js";
 import { Finder } from "./finder.jsx";
 import { Icon } from "./icons.jsx";
 import { startLive, stopLive, useConnection } from "./live.js";
+import { Audit } from "./pages/audit.jsx";
 import { About } from "./pages/about.jsx";
 import { Compare } from "./pages/compare.jsx";
 import { Job } from "./pages/job.jsx";
@@ -30,6 +31,7 @@ const PAGES = [
   ["sites", Sites],
   ["sites/:name", Site],
   ["people", People],
+  ["audit", Audit],
   ["account", Account],
   ["about", About],
   ["about/:view", About],
@@ -41,6 +43,7 @@ const NAVIGATION = [
   ["jobs", "Jobs", "jobs"],
   ["sites", "Sites", "sites"],
   ["people", "People", "people", "account.manage"],
+  ["audit", "Audit log", "audit", "audit.read"],
   ["about", "About", "about"],
 ];
 
