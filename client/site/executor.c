@@ -250,14 +250,16 @@ static void take_failure(struct talk *talk, const json_t *said)
 		json_text_or(said, "message", "the executor failed without a message"));
 }
 
-/* One line of its protocol. */
-static int hear(struct talk *talk, const char *line, size_t size)
+/* One line of its protocol. Programs write in other encodings, too: a log line in Latin-1 ends nothing. */
+static int hear(struct talk *talk, char *line, size_t size)
 {
 	struct executor *executor = talk->executor;
 	json_auto_t *said = NULL;
 	struct rounds_error fault;
 	const char *type;
 
+	if (!text_is_utf8(line, size))
+		size = strlen(text_repair(line));
 	if (json_parse(line, size, &said, &fault))
 		return end_with(
 			talk, FAILURE_OUTPUT, false, "the executor wrote a line that is not JSON: %.300s", line);

@@ -1,6 +1,7 @@
 #include "client/site/spool.h"
 
 #include "common/digest.h"
+#include "common/fields.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -142,15 +143,15 @@ json_t *spool_list(struct spool *spool)
 
 	while (directory && (item = readdir(directory))) {
 		const char *dot = strrchr(item->d_name, '.');
+		json_auto_t *entry = NULL;
 		char task[80];
-		json_t *entry;
 
 		if (!dot || strcmp(dot, ".json") != 0)
 			continue;
 		snprintf(task, sizeof(task), "%.*s", (int)(dot - item->d_name), item->d_name);
-		entry = spool_find(spool, task);
-		if (entry)
-			json_array_append_new(list, entry);
+		entry = name_is_valid(task) ? spool_find(spool, task) : NULL;
+		if (entry && !strcmp(json_text_or(entry, "task", ""), task)) /* it becomes a path again */
+			json_array_append(list, entry);
 		else
 			log_warn("a kept result cannot be read", "task", task, NULL);
 	}

@@ -255,9 +255,9 @@ static void log_begin(const struct work *work)
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)json_integer_or(task, "model_size", 0));
 	log_info("task begins", "task", work->id, "kind", json_text_or(task, "kind", ""), "job",
 		json_text_or(task, "job_name", ""), "round", round, "dataset", json_text_or(task, "dataset", NULL),
-		"executor", json_text_or(task, "executor", NULL), "submitter", json_text_or(task, "submitter", NULL),
-		"model", json_text_or(task, "model", NULL), "bytes", json_text_or(task, "model", NULL) ? bytes : NULL,
-		NULL);
+		"executor", json_text_or(task, "executor", NULL), "submitted_by",
+		json_text_or(task, "submitted_by", NULL), "model", json_text_or(task, "model", NULL), "bytes",
+		json_text_or(task, "model", NULL) ? bytes : NULL, NULL);
 }
 
 static void log_end(const struct work *work)

@@ -141,10 +141,12 @@ static int find_task(struct store_tx *tx, void *argument, struct rounds_error *e
 static json_t *task_document(const struct claiming *claiming, const json_t *blob)
 {
 	const json_t *spec = json_object_get(claiming->job, "spec"), *task = claiming->task;
+	int64_t protocol = json_integer_or(claiming->claim->facts, "protocol", 0);
 	char traceparent[TRACEPARENT_SIZE];
+	json_t *document;
 
 	trace_of_task(json_text_or(claiming->job, "trace", ""), json_text_or(task, "id", ""), traceparent);
-	return json_pack(
+	document = json_pack(
 		"{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:O}",
 		"traceparent", traceparent, "id", json_object_get(task, "id"), "job", json_object_get(task, "job"),
 		"job_name", json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
@@ -154,9 +156,11 @@ static json_t *task_document(const struct claiming *claiming, const json_t *blob
 		json_object_get(spec, "share"), "dataset", json_object_get(spec, "dataset"), "executor",
 		json_object_get(spec, "executor"), "trainer", json_object_get(spec, "trainer"), "seed",
 		json_object_get(spec, "seed"), "lease_seconds",
-		(json_int_t)protocol_lease(
-			json_integer_or(claiming->claim->facts, "protocol", 0), json_integer_or(task, "lease_us", 0)),
-		"timeout_seconds", json_object_get(spec, "task_timeout_seconds"));
+		(json_int_t)protocol_lease(protocol, json_integer_or(task, "lease_us", 0)), "timeout_seconds",
+		json_object_get(spec, "task_timeout_seconds"));
+	if (document && protocol > 1) /* for the site's own log */
+		json_object_set(document, "submitted_by", json_object_get(claiming->job, "submitted_by"));
+	return document;
 }
 
 /*

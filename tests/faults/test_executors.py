@@ -173,6 +173,18 @@ def failure_sentence(kind):
     return re.search(rf'{{ "{kind}", "([^"]*)"', text)[1]
 
 
+def test_a_program_that_writes_latin_1_is_understood(ward):
+    one = ward("""
+line = begin()
+os.write(1, '{"type":"log","message":"Gr\\xf6\\xdfe"}\\n{"type":"progress","stage":"\\xfcben","metrics":{"f\\xfcr":1,"loss":2}}\\n'.encode("latin-1"))
+open(json.loads(line)["output"], "w").write("x")
+os.write(1, '{"type":"result","weight":1,"metrics":{"loss":2,"f\\xfcr":1}}\\n'.encode("latin-1"))
+""", share_log=True)
+    wait_until(lambda: one.server.heard("result"), 15, "the result")
+    assert one.server.heard("result")[0]["metrics"] == {"loss": 2}
+    assert "Gr??e" in json.dumps(one.server.heard("heartbeat")) and "Gr??e" in one.site.text()
+
+
 REFUSALS = {"result": (400, b'{"type":"/problems/invalid","detail":"the weight must be more than 0","field":"weight"}'),
             "failure": (400, b'{"type":"/problems/invalid","detail":"no","field":"reason"}')}
 

@@ -50,7 +50,8 @@ def test_the_sites_own_log_says_whose_work_it_does_with_what(rounds):
     update = next(t for t in rounds.tasks(job, round=1) if t["kind"] == "train")["update"]
     lines = a.text().splitlines()
     begins = next(line for line in lines if "task begins" in line and "kind=train" in line)
-    for words in ("job=dose", "round=1", "dataset=none", "executor=puppet", "model=sha256:", "bytes="):
+    for words in ("job=dose", "round=1", "dataset=none", "executor=puppet", "model=sha256:", "bytes=",
+                  f"submitted_by={rounds.job(job)['submitted_by']}"):
         assert words in begins, begins
     ends = next(line for line in lines if "result delivered" in line and update in line)
     assert "bytes=" in ends
