@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static void key_to_flag(const char *key, char *flag, size_t size)
+void config_flag(const struct field *field, char flag[80])
 {
-	snprintf(flag, size, "%s", key);
+	snprintf(flag, 80, "%s", field->name);
 	for (char *c = flag; *c; c++)
 		if (*c == '_')
 			*c = '-';
@@ -44,7 +44,7 @@ static const struct field *field_of_flag(const struct field *fields, const char 
 	for (; fields->name; fields++) {
 		char name[80];
 
-		key_to_flag(fields->name, name, sizeof(name));
+		config_flag(fields, name);
 		if (is_scalar(fields) && strlen(name) == length && !strncmp(name, flag, length))
 			return fields;
 	}
@@ -127,7 +127,7 @@ void config_help(const struct field *fields)
 	for (; fields->name; fields++) {
 		char flag[80];
 
-		key_to_flag(fields->name, flag, sizeof(flag));
+		config_flag(fields, flag);
 		if (is_scalar(fields))
 			printf("  --%-24s %s", flag, fields->help);
 		else

@@ -17,6 +17,9 @@
 must_check int config_read(const struct field *fields, int argc, char **argv, int first, json_t *words,
 	json_t **config, struct rounds_error *error);
 
+/* The flag of a key without its dashes: 80 bytes. */
+void config_flag(const struct field *field, char flag[80]);
+
 /* Prints the table as a help text, two spaces before each line. */
 void config_help(const struct field *fields);
 

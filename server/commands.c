@@ -273,3 +273,28 @@ const struct server_command server_commands[] = {
 	{ NULL },
 };
 /* clang-format on */
+
+const struct program *server_program(void)
+{
+	enum { LIMIT = 20 };
+	static struct program_command commands[LIMIT + 1];
+	static const struct program program = {
+		.name = "rounds-server",
+		.section = 8,
+		.summary = "coordinates federated learning between sites",
+		.description =
+			"keeps the state of every job of a federation and aggregates what its sites send. Weights alone "
+			"leave a site; its data never do.",
+		.commands = commands,
+		.flags = server_settings,
+		.has_file = true,
+		.remarks =
+			"SIGTERM lets uploads under way end and stops; SIGHUP reads the settings again, and of them takes over "
+			"the level of the log and the certificate of your own.",
+	};
+
+	for (size_t i = 0; server_commands[i].name && i < LIMIT; i++)
+		commands[i] = (struct program_command){ server_commands[i].name, server_commands[i].usage,
+			server_commands[i].help, NULL };
+	return &program;
+}

@@ -5,7 +5,7 @@
 #ifndef ROUNDS_SERVER_COMMANDS_H
 #define ROUNDS_SERVER_COMMANDS_H
 
-#include "common/fields.h"
+#include "common/program.h"
 #include "server/store/store.h"
 
 extern const struct field server_settings[];
@@ -19,6 +19,9 @@ struct server_command {
 };
 
 extern const struct server_command server_commands[]; /* name NULL ends it */
+
+/* Help, manual page and completion, of these tables. */
+const struct program *server_program(void);
 
 /* main.c */
 int serve(const json_t *config, const json_t *words);

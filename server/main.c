@@ -391,22 +391,6 @@ int serve(const json_t *config, const json_t *words)
 	return failed ? say(&error) : 0;
 }
 
-static int help(void)
-{
-	puts("rounds-server: coordinates federated learning between sites.\n");
-	for (const struct server_command *command = server_commands; command->name; command++) {
-		char line[80];
-
-		snprintf(line, sizeof(line), "%s%s[OPTION...] %s", command->name, *command->name ? " " : "",
-			command->usage);
-		printf("  rounds-server %-32s %s\n", line, command->help);
-	}
-	puts("  rounds-server --version\n\n"
-	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
-	config_help(server_settings);
-	return 0;
-}
-
 static const struct server_command *find_command(const char *name)
 {
 	for (const struct server_command *command = server_commands; command->name; command++)
@@ -444,10 +428,14 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	const struct program *program = server_program();
+
 	process_keep_private();
+	if (program_describes(program, argc, argv))
+		return 0;
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return help();
+			return program_help(program), 0;
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-server " ROUNDS_VERSION) < 0;
 	arguments.argc = argc;

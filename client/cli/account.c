@@ -131,41 +131,13 @@ int token_remove(struct cli *cli, struct rounds_error *error)
 
 int completion(struct cli *cli, struct rounds_error *error)
 {
-	(void)cli;
-	(void)error;
-	puts("_rounds() {\n"
-	     "    local line=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\" words=\"\"\n"
-	     "    case \"$line\" in");
-	printf("    \"\") words=\"");
-	const char *last = "";
-	for (const struct command *command = commands; command->words; command++) {
-		size_t length = strcspn(command->words, " ");
+	const char *shell = cli_word(cli, 0) ? cli_word(cli, 0) : "bash";
+	char path[4096] = "rounds"; /* this very program, wherever it is */
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
-		if (strlen(last) >= length && !strncmp(last, command->words, length))
-			continue;
-		printf("%.*s ", (int)length, command->words);
-		last = command->words;
-	}
-	puts("\" ;;");
-	static const char *const groups[] = { "job", "site", "user", "token", "webhook", "audit" };
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
-		printf("    %s) words=\"", groups[i]);
-		for (const struct command *command = commands; command->words; command++) {
-			size_t length = strlen(groups[i]);
-
-			if (!strncmp(command->words, groups[i], length) && command->words[length] == ' ')
-				printf("%s ", command->words + length + 1);
-		}
-		puts("\" ;;");
-	}
-	puts("    job\\ submit) COMPREPLY=($(compgen -f -- \"${COMP_WORDS[COMP_CWORD]}\")); return ;;\n"
-	     "    job\\ *|verify) words=\"last $(rounds job list -o json 2>/dev/null | grep -o '\"id\": \"[^\"]*' | "
-	     "cut -c8-)\" ;;\n"
-	     "    site\\ show|site\\ remove) words=\"$(rounds site list -o json 2>/dev/null | grep -o '\"name\": "
-	     "\"[^\"]*' | cut -c10-)\" ;;\n"
-	     "    esac\n"
-	     "    COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
-	     "}\n"
-	     "complete -F _rounds rounds");
-	return EXIT_DONE;
+	if (length > 0)
+		path[length] = '\0';
+	if (program_completion(cli_program(), shell, path))
+		return EXIT_DONE;
+	return error_set(error, ERROR_INVALID, "there is completion for bash, zsh and fish, not for %.40s", shell);
 }

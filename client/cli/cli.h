@@ -3,7 +3,7 @@
 #define ROUNDS_CLIENT_CLI_CLI_H
 
 #include "client/http.h"
-#include "common/fields.h"
+#include "common/program.h"
 
 /* Exit codes, as the help lists them. */
 enum exit_code {
@@ -41,6 +41,7 @@ struct command {
 extern const struct command commands[];
 
 /* main.c */
+const struct program *cli_program(void);                /* its help, manual page and completion */
 const char *cli_word(const struct cli *cli, size_t at); /* NULL: not given */
 must_check int cli_get(struct cli *cli, const char *path, json_t **answer, struct rounds_error *error);
 must_check int cli_post(

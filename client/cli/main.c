@@ -60,7 +60,7 @@ const struct command commands[] = {
 	{ "audit verify", "FILE", "Prove an export of the audit log, or name what is wrong with it", audit_verify_flags, audit_verify, 1, 1, true },
 	{ "verify", "JOB", "Recompute a job's rounds and check the chain of their digests", NULL, verify, 1, 1 },
 	{ "simulate", "JOB.json", "Run a job with its whole federation on this machine", simulate_flags, simulate, 1, 1, true },
-	{ "completion", "", "Print completion for bash: source <(rounds completion)", NULL, completion, 0, 0, true },
+	{ "completion", "SHELL", "Print completion for bash, zsh or fish: source <(rounds completion bash)", NULL, completion, 0, 1, true },
 	{ "version", "", "Versions of this program and of the server", NULL, version, 0, 0, true },
 	{ NULL },
 };
@@ -200,21 +200,62 @@ static int say_all(const struct rounds_error *error, const json_t *faults)
 	return exit_of(error);
 }
 
+/* What an argument may be, as the server that is logged in to says: nothing, and no error, where it does not answer. */
+static void print_names(const char *argument)
+{
+	static const struct {
+		const char *argument, *path, *key;
+	} lists[] = {
+		{ "JOB", "/api/v1/jobs?limit=100", "id" },
+		{ "SITE", "/api/v1/sites", "name" },
+	};
+	scoped(connection_free) struct connection *connection = NULL;
+	struct rounds_error ignored;
+
+	if (!strcmp(argument, "JOB"))
+		puts("last\tThe newest job");
+	http_global_init();
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		json_auto_t *answer = NULL;
+		size_t at;
+		json_t *item;
+
+		if (strcmp(lists[i].argument, argument) != 0 || context_connect("default", &connection, &ignored) ||
+			connection_call(connection, "GET", lists[i].path, NULL, 2, &answer, &ignored))
+			continue;
+		json_array_foreach (json_object_get(answer, "items"), at, item)
+			printf("%s\t%s\n", json_text_or(item, lists[i].key, ""), json_text_or(item, "state", ""));
+	}
+}
+
+const struct program *cli_program(void)
+{
+	enum { LIMIT = 100 };
+	static struct program_command list[LIMIT + 1];
+	static const struct program program = {
+		.name = "rounds",
+		.section = 1,
+		.summary = "the operators' command of a federation",
+		.description = "federated learning between sites that keep their data.",
+		.commands = list,
+		.flags = global_flags,
+		.remarks =
+			"A JOB is an id, its beginning or end, or `last`. `rounds COMMAND --help` lists a command's options.\n"
+			"Exit codes: 0 done; 1 failed; 2 wrong usage or job; 3 not found; 4 not allowed; 5 no answer from "
+			"the server;\n"
+			"6 the watched job failed or the verified lineage is broken.",
+		.names = print_names,
+	};
+
+	for (size_t i = 0; commands[i].words && i < LIMIT; i++)
+		list[i] = (struct program_command){ commands[i].words, commands[i].usage, commands[i].help,
+			commands[i].flags };
+	return &program;
+}
+
 static int help(void)
 {
-	puts("rounds: federated learning between sites that keep their data.\n");
-	for (const struct command *command = commands; command->words; command++) {
-		char line[80];
-
-		snprintf(line, sizeof(line), "%s %s", command->words, command->usage);
-		printf("  rounds %-24s %s\n", line, command->help);
-	}
-	puts("\nA JOB is an id, its beginning or end, or `last`. `rounds COMMAND --help` lists a command's options. "
-	     "For all:");
-	config_help(global_flags);
-	puts("\nExit codes: 0 done; 1 failed; 2 wrong usage or job; 3 not found; 4 not allowed; 5 no answer from the "
-	     "server;\n"
-	     "6 the watched job failed or the verified lineage is broken.");
+	program_help(cli_program());
 	return EXIT_DONE;
 }
 
@@ -297,6 +338,8 @@ int main(int argc, char **argv)
 	int own;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (program_describes(cli_program(), argc, argv))
+		return EXIT_DONE;
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "-o"))
 			argv[i] = output;

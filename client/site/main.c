@@ -7,6 +7,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/process.h"
+#include "common/program.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -29,17 +30,27 @@ static int say(const struct rounds_error *error)
 	return error->kind == ERROR_INVALID ? 2 : 1;
 }
 
-static int help(void)
-{
-	puts("rounds-site: takes part in federated learning with this site's own data, which never leaves it.\n\n"
-	     "  rounds-site join URL [OPTION...]  join a server; the invitation is read from standard input\n"
-	     "  rounds-site [OPTION...]           take part\n"
-	     "  rounds-site datasets [OPTION...]  show what is in the tables, and what the server is told of them\n"
-	     "  rounds-site --version\n\n"
-	     "Options (also ROUNDS_NAME in the environment, or \"name\" in the JSON file that --config names):");
-	config_help(site_settings);
-	return 0;
-}
+static const struct program_command commands[] = {
+	{ "", "", "take part" },
+	{ "join", "URL", "join a server; the invitation is read from standard input" },
+	{ "datasets", "", "show what is in the tables, and what the server is told of them" },
+	{ NULL },
+};
+
+static const struct program program = {
+	.name = "rounds-site",
+	.section = 8,
+	.summary = "takes part in federated learning with this site's own data",
+	.description =
+		"takes part in federated learning with this site's own data, which never leaves it. It opens outbound "
+		"HTTPS connections alone.",
+	.commands = commands,
+	.flags = site_settings,
+	.has_file = true,
+	.remarks =
+		"SIGTERM gives tasks back and stops; SIGHUP reads the settings again, and of them takes over the level of the "
+		"log.",
+};
 
 /* From standard input, so that it is in no list of processes and in no shell's history. */
 static int read_invitation(char *invitation, size_t size, struct rounds_error *error)
@@ -159,9 +170,11 @@ int main(int argc, char **argv)
 	struct rounds_error error = { 0 };
 
 	process_keep_private();
+	if (program_describes(&program, argc, argv))
+		return 0;
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return help();
+			return program_help(&program), 0;
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-site " ROUNDS_VERSION) < 0;
 	if (config_read(site_settings, argc, argv, 1, words, &settings, &error) ||

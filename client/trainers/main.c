@@ -11,6 +11,7 @@
 #include "common/config.h"
 #include "common/failure.h"
 #include "common/json.h"
+#include "common/program.h"
 
 #include <cblas.h>
 #include <stdio.h>
@@ -153,6 +154,22 @@ static int help(void)
 	return 0;
 }
 
+static const struct program_command commands[] = {
+	{ "", "", "read tasks as JSON lines on standard input" },
+	{ "--schema", "", "what a job may say in \"trainer\", as a JSON Schema" },
+	{ "--describe", "", "what is in the table of the dataset (JSON, as site.json has it) on standard input" },
+	{ NULL },
+};
+
+static const struct program program = {
+	.name = "rounds-trainer",
+	.section = 8,
+	.summary = "trains on a site's data",
+	.description =
+		"is the built-in trainer that rounds-site starts, by the executor protocol that any program may speak.",
+	.commands = commands,
+};
+
 int main(int argc, char **argv)
 {
 	struct kept kept = { 0 };
@@ -162,6 +179,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-trainer " ROUNDS_VERSION) < 0;
+	if (program_describes(&program, argc, argv))
+		return 0;
 	if (argc > 1 && !strcmp(argv[1], "--schema"))
 		return say(fields_schema(training_params)), 0;
 	if (argc > 1 && !strcmp(argv[1], "--describe"))
