@@ -37,8 +37,7 @@ static void what_else_there_is_are_none(void **state)
 		"\"x\"",
 		"a\\b",
 		"<b>",
-		"no\xc2\xa0"
-		"break",
+		"no\302\240break",
 		"em\xe2\x80\x83space",
 		"\xe3\x80\x80",
 		"\xe3\x80\x82",     /* a full stop of Chinese */
