@@ -38,14 +38,25 @@ void fields_fault(json_t *faults, const char *path, const char *format, ...)
 
 int fields_error(const json_t *faults, struct rounds_error *error)
 {
-	const json_t *first = json_array_get(faults, 0);
-	size_t more = json_array_size(faults) - 1;
-	char rest[40] = "";
+	size_t count = json_array_size(faults), used = 0;
+	char text[sizeof(error->message)] = "";
 
-	if (more > 0)
-		snprintf(rest, sizeof(rest), " (and %zu more)", more);
-	return error_field(
-		error, json_text_or(first, "field", ""), "%s%s", json_text_or(first, "message", "is wrong"), rest);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *fault = json_array_get(faults, i);
+		const char *field = json_text_or(fault, "field", ""),
+			   *message = json_text_or(fault, "message", "is wrong");
+		size_t needed = strlen(message) + (i > 0 ? strlen(field) + 3 : 0);
+
+		/* Room is left for how many there is none for. */
+		if (i > 0 && used + needed + 32 > sizeof(text)) {
+			text_print(text + used, sizeof(text) - used, " (and %zu more)", count - i);
+			break;
+		}
+		text_print(text + used, sizeof(text) - used, "%s%s%s%s", i > 0 ? "; " : "", i > 0 ? field : "",
+			i > 0 && *field ? " " : "", message);
+		used = strlen(text);
+	}
+	return error_field(error, json_text_or(json_array_get(faults, 0), "field", ""), "%s", text);
 }
 
 const struct field *fields_find(const struct field *fields, const char *name)

@@ -55,7 +55,7 @@ json_t *fields_apply(const struct field *fields, const json_t *value, const char
 /* Appends a fault by hand, for rules that look at more than one field. */
 void fields_fault(json_t *faults, const char *path, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Turns the first fault, and how many there are, into an error; returns -1. */
+/* Turns the faults into an error: its field is the first one's, its message says all that there is room for. Returns -1. */
 int fields_error(const json_t *faults, struct rounds_error *error);
 
 /* A JSON Schema for the table: a new reference. */

@@ -332,7 +332,7 @@ def test_a_round_may_have_so_many_steps(trainer, tmp_path):
 def test_wrong_parameters_and_models_are_named(trainer, tmp_path):
     data = {"name": "wdbc", "path": str(DATA / "wdbc/test.csv"), **WDBC}
     answer = trainer.ask("train", data, {"model": "forest", "epochs": -1})
-    assert "trainer.model" in answer["message"] and "(and 1 more)" in answer["message"]
+    assert "trainer.model" in answer["message"] and "; trainer.epochs must be" in answer["message"]
     safetensors.numpy.save_file({"w": np.zeros(3, np.float32)}, tmp_path / "m")
     answer = trainer.ask("train", data, {}, model=tmp_path / "m", output=tmp_path / "n")
     assert answer["type"] == "error" and '"input.mean" is missing' in answer["message"]

@@ -30,8 +30,7 @@ class Problem(RuntimeError):
         self.type = str(body.get("type", "")).rsplit("/", 1)[-1]
         self.detail = str(body.get("detail") or body.get("title") or "the server refused")
         self.errors: List[Dict[str, str]] = list(body.get("errors") or [])
-        more = "".join(f"\n  {e['field']}: {e['message']}" for e in self.errors)
-        super().__init__(f"{self.detail}{more}")
+        super().__init__("; ".join(f"{e['field']}: {e['message']}" for e in self.errors) or self.detail)
 
 
 def _contexts() -> pathlib.Path:
