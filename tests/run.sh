@@ -147,7 +147,7 @@ if wanted address; then
     say "The same under the address and undefined-behaviour sanitizers"
     pytests address "$top/build-address" -n 2 --dist worksteal tests/integration tests/faults --ignore tests/integration/test_house.py \
         --deselect tests/faults/test_server_killed.py::test_killed_fifty_times_the_model_is_the_same_to_the_bit \
-        --ignore tests/integration/test_sdk.py -k 'not thousand and not slow_clients and not slower_than_every and not clock and not certificate_of_another'
+        --ignore-glob 'tests/integration/test_sdk*' -k 'not thousand and not slow_clients and not slower_than_every and not clock and not certificate_of_another'
 fi
 if wanted thread; then
     say "The threads under the thread sanitizer"
@@ -160,7 +160,7 @@ if wanted long; then
     have_venv "$top/.venv-long" tests/requirements-long.txt
     python=$top/.venv-long/bin/python
     pytests trackers "$top/build" tests/long
-    ROUNDS_PYTHON=$python pytests newest "$top/build" tests/integration/test_sdk.py
+    ROUNDS_PYTHON=$python pytests newest "$top/build" tests/integration/test_sdk*.py
 fi
 if wanted quickstart; then
     say "The quick start"

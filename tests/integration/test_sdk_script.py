@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from harness.deployment import TOP, wait_until
+from harness.deployment import TOP, runs, wait_until
 from harness.script import PYTHON, Script
 
 MODEL = {"w": np.zeros(3)}
@@ -104,7 +104,7 @@ def test_a_daemon_of_version_1_is_not_given_what_an_exception_says(script):
 
 RANKS = """
 import os, sys, torch, rounds
-print("started", flush=True)
+print("started as", os.getpid(), flush=True)
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
@@ -155,6 +155,14 @@ def test_a_rank_that_fails_ends_all(torchrun, rank):
     assert (line is None) == (rank == 1), "rank 1 has no voice: the site is told of the exit"
     wait_until(lambda: torchrun.process.poll() is not None, seconds=60, what="its end")
     assert torchrun.process.returncode and f"ValueError: rank {rank}" in torchrun.errors()
+
+
+def test_ranks_die_with_what_started_them(torchrun):
+    torchrun.say(model={"weight": np.zeros((1, 2), np.float32)})
+    first = int(torchrun.hear(120)["message"].split()[-1])
+    second = wait_until(lambda: re.search(r"started as (\d+)", torchrun.errors()), seconds=120, what="rank 1")
+    torchrun.process.kill()
+    wait_until(lambda: not runs(first) and not runs(int(second[1])), what="the ranks to die")
 
 
 def test_ranks_without_a_process_group_are_told_so(script):

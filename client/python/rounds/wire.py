@@ -10,10 +10,12 @@ Several processes of one script (`torchrun`): rank 0 speaks with the site and th
 from __future__ import annotations
 
 import atexit
+import ctypes
 import io
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -23,6 +25,7 @@ from typing import Any, Dict, List, Optional
 PROTOCOL = 2
 _LOG_LINE = 4000  # characters of one line that is logged; the rest is cut
 _NOTHING_YET = "nothing yet"
+_PR_SET_PDEATHSIG = 1  # prctl(2): die with the parent
 
 
 class NotFederated(RuntimeError):
@@ -137,6 +140,8 @@ def take_over() -> None:
     if _wire is not None or not os.environ.get("ROUNDS_PROTOCOL") or os.environ.get("ROUNDS_SOCKET"):
         return
     del os.environ["ROUNDS_PROTOCOL"]  # the processes that this one starts are no executors
+    if ranks() > 1:  # torchrun gives each a session of its own: what ends torchrun would not reach them
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     source, sink = os.dup(0), os.dup(1)
     _wire = Wire(source, sink) if rank() == 0 else _Silent()
     null = os.open(os.devnull, os.O_RDONLY)
