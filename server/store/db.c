@@ -5,6 +5,7 @@
 #include "common/text.h"
 
 #include <math.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -14,21 +15,26 @@ struct statement {
 	sqlite3_stmt *prepared;
 };
 
-int db_error(struct store_tx *tx, struct rounds_error *error)
+struct connection {
+	sqlite3 *handle;
+	struct statement *statements; /* prepared on it */
+};
+
+static int db_error(struct store_tx *tx, struct rounds_error *error)
 {
-	int code = sqlite3_errcode(tx->db);
+	int code = sqlite3_errcode(tx->connection->handle);
 
 	if (code == SQLITE_FULL)
 		return error_set(error, ERROR_NO_SPACE, "the database's disk is full");
 	if (code == SQLITE_NOMEM)
 		return error_no_memory(error);
-	return error_set(
-		error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s", sqlite3_errmsg(tx->db));
+	return error_set(error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s",
+		sqlite3_errmsg(tx->connection->handle));
 }
 
 static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
 {
-	struct statement *statement = tx->statements;
+	struct statement *statement = tx->connection->statements;
 
 	while (statement && statement->sql != sql)
 		statement = statement->next;
@@ -40,24 +46,25 @@ static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
 	statement = calloc(1, sizeof(*statement));
 	if (!statement)
 		return NULL;
-	if (sqlite3_prepare_v3(tx->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement->prepared, NULL) != SQLITE_OK) {
+	if (sqlite3_prepare_v3(tx->connection->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement->prepared,
+		    NULL) != SQLITE_OK) {
 		free(statement);
 		return NULL;
 	}
 	statement->sql = sql;
-	statement->next = tx->statements;
-	tx->statements = statement;
+	statement->next = tx->connection->statements;
+	tx->connection->statements = statement;
 	return statement->prepared;
 }
 
-void db_statements_free(struct store_tx *tx)
+static void statements_free(struct store_tx *tx)
 {
-	while (tx->statements) {
-		struct statement *next = tx->statements->next;
+	while (tx->connection->statements) {
+		struct statement *next = tx->connection->statements->next;
 
-		sqlite3_finalize(tx->statements->prepared);
-		free(tx->statements);
-		tx->statements = next;
+		sqlite3_finalize(tx->connection->statements->prepared);
+		free(tx->connection->statements);
+		tx->connection->statements = next;
 	}
 }
 
@@ -99,7 +106,7 @@ static int prepare(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt
 	return 0;
 }
 
-int db_step(struct store_tx *tx, sqlite3_stmt *statement, struct rounds_error *error)
+static int step(struct store_tx *tx, sqlite3_stmt *statement, struct rounds_error *error)
 {
 	int code = sqlite3_step(statement);
 
@@ -114,18 +121,6 @@ int db_step(struct store_tx *tx, sqlite3_stmt *statement, struct rounds_error *e
 	return -1;
 }
 
-int db_query(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt **statement, const char *sql,
-	const char *format, ...)
-{
-	va_list arguments;
-	int failed;
-
-	va_start(arguments, format);
-	failed = prepare(tx, error, statement, sql, format, &arguments);
-	va_end(arguments);
-	return failed;
-}
-
 int db_run(struct store_tx *tx, struct rounds_error *error, const char *sql, const char *format, ...)
 {
 	sqlite3_stmt *statement;
@@ -137,14 +132,14 @@ int db_run(struct store_tx *tx, struct rounds_error *error, const char *sql, con
 	va_end(arguments);
 	if (state)
 		return -1;
-	while ((state = db_step(tx, statement, error)) > 0)
+	while ((state = step(tx, statement, error)) > 0)
 		;
 	return state;
 }
 
 int64_t db_changes(const struct store_tx *tx)
 {
-	return sqlite3_changes64(tx->db);
+	return sqlite3_changes64(tx->connection->handle);
 }
 
 int db_integer(struct store_tx *tx, struct rounds_error *error, int64_t fallback, int64_t *out, const char *sql,
@@ -157,7 +152,7 @@ int db_integer(struct store_tx *tx, struct rounds_error *error, int64_t fallback
 	va_start(arguments, format);
 	state = prepare(tx, error, &statement, sql, format, &arguments);
 	va_end(arguments);
-	if (state || (state = db_step(tx, statement, error)) < 0)
+	if (state || (state = step(tx, statement, error)) < 0)
 		return -1;
 	*out = fallback;
 	if (state && sqlite3_column_type(statement, 0) != SQLITE_NULL)
@@ -188,7 +183,7 @@ static json_t *column(sqlite3_stmt *statement, int at, const char *kind)
 	return json_text((const char *)sqlite3_column_text(statement, at)); /* older servers kept text that was cut */
 }
 
-json_t *db_row(sqlite3_stmt *statement)
+static json_t *row_of(sqlite3_stmt *statement)
 {
 	json_t *row = json_object();
 
@@ -219,8 +214,8 @@ int db_rows(struct store_tx *tx, struct rounds_error *error, json_t **rows, cons
 	va_end(arguments);
 	if (state)
 		return -1;
-	while ((state = db_step(tx, statement, error)) > 0)
-		json_array_append_new(list, db_row(statement));
+	while ((state = step(tx, statement, error)) > 0)
+		json_array_append_new(list, row_of(statement));
 	if (state < 0)
 		return -1;
 	*rows = json_incref(list);
@@ -236,9 +231,65 @@ int db_first(struct store_tx *tx, struct rounds_error *error, json_t **row, cons
 	va_start(arguments, format);
 	state = prepare(tx, error, &statement, sql, format, &arguments);
 	va_end(arguments);
-	if (state || (state = db_step(tx, statement, error)) < 0)
+	if (state || (state = step(tx, statement, error)) < 0)
 		return -1;
-	*row = state ? db_row(statement) : NULL;
+	*row = state ? row_of(statement) : NULL;
 	sqlite3_reset(statement);
 	return 0;
+}
+
+void db_disconnect(struct store_tx *tx)
+{
+	if (!tx->connection)
+		return;
+	statements_free(tx);
+	sqlite3_close(tx->connection->handle);
+	free(tx->connection);
+	tx->connection = NULL;
+}
+
+static int open_handle(const char *path, int flags, struct store_tx *tx, struct rounds_error *error)
+{
+	tx->connection = calloc(1, sizeof(*tx->connection));
+	if (!tx->connection)
+		return error_no_memory(error);
+	if (sqlite3_open_v2(path, &tx->connection->handle, flags, NULL) == SQLITE_OK &&
+		sqlite3_busy_timeout(tx->connection->handle, 10000) == SQLITE_OK)
+		return 0;
+	return db_error(tx, error);
+}
+
+int db_connect(const char *path, struct store_tx *tx, struct rounds_error *error)
+{
+	/* NOMUTEX: no connection is used by two threads at once. In WAL mode a reader never waits for the writer. */
+	if (!open_handle(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, tx, error) &&
+		!db_execute(tx,
+			"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+			"PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216",
+			error))
+		return 0;
+	db_disconnect(tx);
+	return error_prefix(error, "cannot open %s", path);
+}
+
+int db_execute(struct store_tx *tx, const char *sql, struct rounds_error *error)
+{
+	if (sqlite3_exec(tx->connection->handle, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return db_error(tx, error);
+	return 0;
+}
+
+bool db_in_transaction(const struct store_tx *tx)
+{
+	return !sqlite3_get_autocommit(tx->connection->handle);
+}
+
+int db_copy(const char *path, const char *to, struct rounds_error *error)
+{
+	struct store_tx tx = { 0 };
+	int failed = open_handle(path, SQLITE_OPEN_READWRITE, &tx, error) ||
+		     db_run(&tx, error, "VACUUM INTO ?1", "s", to);
+
+	db_disconnect(&tx);
+	return failed ? error_prefix(error, "cannot copy %s", path) : 0;
 }

@@ -174,8 +174,8 @@ int migrations_apply(struct store_tx *tx, struct rounds_error *error)
 	char version_sql[64];
 	int64_t version;
 
-	if (sqlite3_exec(tx->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
-		return db_error(tx, error);
+	if (db_execute(tx, "BEGIN IMMEDIATE", error))
+		return -1;
 	if (db_integer(tx, error, 0, &version, "PRAGMA user_version", ""))
 		goto undo;
 	if (version > NEWEST) {
@@ -186,14 +186,12 @@ int migrations_apply(struct store_tx *tx, struct rounds_error *error)
 		goto undo;
 	}
 	for (; version < NEWEST; version++)
-		if (sqlite3_exec(tx->db, migrations[version], NULL, NULL, NULL) != SQLITE_OK)
-			goto failed;
+		if (db_execute(tx, migrations[version], error))
+			goto undo;
 	snprintf(version_sql, sizeof(version_sql), "PRAGMA user_version = %d; COMMIT", NEWEST);
-	if (sqlite3_exec(tx->db, version_sql, NULL, NULL, NULL) == SQLITE_OK)
+	if (!db_execute(tx, version_sql, error))
 		return 0;
-failed:
-	db_error(tx, error);
 undo:
-	sqlite3_exec(tx->db, "ROLLBACK", NULL, NULL, NULL);
+	db_execute(tx, "ROLLBACK", NULL);
 	return -1;
 }

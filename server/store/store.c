@@ -49,30 +49,6 @@ struct store {
 	struct store_counters counters;
 };
 
-static int connect_db(const char *path, struct store_tx *tx, struct rounds_error *error)
-{
-	/* Only the writer writes, so a reader never waits; NOMUTEX: no connection is used by two threads at once. */
-	if (sqlite3_open_v2(path, &tx->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
-			SQLITE_OK ||
-		sqlite3_busy_timeout(tx->db, 10000) != SQLITE_OK ||
-		sqlite3_exec(tx->db,
-			"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-			"PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216",
-			NULL, NULL, NULL) != SQLITE_OK) {
-		db_error(tx, error);
-		sqlite3_close(tx->db);
-		return error_prefix(error, "cannot open %s", path);
-	}
-	return 0;
-}
-
-static int execute(struct store_tx *tx, const char *sql, struct rounds_error *error)
-{
-	if (sqlite3_exec(tx->db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		return db_error(tx, error);
-	return 0;
-}
-
 int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
 	const char *key, struct rounds_error *error)
 {
@@ -100,18 +76,32 @@ static void after_commit_end(struct after_commit *after, bool committed)
 	}
 }
 
+/* What came after `before` is not said: what it speaks of was undone. The list begins with the newest. */
+static void after_commit_drop(struct store_tx *tx, const struct after_commit *before)
+{
+	while (tx->after != before) {
+		struct after_commit *next = tx->after->next;
+
+		free(tx->after);
+		tx->after = next;
+	}
+}
+
 int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error)
 {
+	struct after_commit *before = tx->after;
 	int failed;
 
-	if (execute(tx, "SAVEPOINT nested", error))
+	if (db_execute(tx, "SAVEPOINT nested", error))
 		return -1;
 	failed = fn(tx, argument, error);
-	if (sqlite3_get_autocommit(tx->db))
+	if (failed)
+		after_commit_drop(tx, before);
+	if (!db_in_transaction(tx))
 		return -1;
 	if (failed)
-		execute(tx, "ROLLBACK TO nested", NULL);
-	return execute(tx, "RELEASE nested", failed ? NULL : error) || failed ? -1 : 0;
+		db_execute(tx, "ROLLBACK TO nested", NULL);
+	return db_execute(tx, "RELEASE nested", failed ? NULL : error) || failed ? -1 : 0;
 }
 
 static _Thread_local const struct store_witness *attending;
@@ -149,7 +139,7 @@ const struct store_subject *store_subject(const struct store_tx *tx)
 static void run_one(struct store *store, struct write_request *request)
 {
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
-	if (sqlite3_get_autocommit(store->tx.db) || execute(&store->tx, "SAVEPOINT one", request->error)) {
+	if (!db_in_transaction(&store->tx) || db_execute(&store->tx, "SAVEPOINT one", request->error)) {
 		request->result = error_set(
 			request->error, ERROR_NO_SPACE, "the database could not be written; try again");
 		return;
@@ -157,13 +147,13 @@ static void run_one(struct store *store, struct write_request *request)
 	request->result = run_attended(&store->tx, request);
 	request->after = store->tx.after;
 	store->tx.after = NULL;
-	if (sqlite3_get_autocommit(store->tx.db)) {
+	if (!db_in_transaction(&store->tx)) {
 		request->result = -1;
 		return;
 	}
 	if (request->result)
-		execute(&store->tx, "ROLLBACK TO one", NULL);
-	if (execute(&store->tx, "RELEASE one", request->result ? NULL : request->error))
+		db_execute(&store->tx, "ROLLBACK TO one", NULL);
+	if (db_execute(&store->tx, "RELEASE one", request->result ? NULL : request->error))
 		request->result = -1;
 }
 
@@ -175,15 +165,15 @@ static void run_batch(struct store *store, struct write_request *batch)
 	bool committed = false;
 	uint64_t writes = 0;
 
-	if (!execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
+	if (!db_execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
 		for (struct write_request *request = batch; request; request = request->next)
 			run_one(store, request);
 		begun = clock_steady_us();
-		committed = !execute(&store->tx, "COMMIT", &error);
+		committed = !db_execute(&store->tx, "COMMIT", &error);
 	}
 	if (!committed) {
 		log_error("commit failed", "reason", error.message, NULL);
-		execute(&store->tx, "ROLLBACK", NULL);
+		db_execute(&store->tx, "ROLLBACK", NULL);
 	}
 	begun = clock_steady_us() - begun;
 	for (struct write_request *request = batch; request; request = request->next) {
@@ -277,7 +267,7 @@ static struct reader *reader_take(struct store *store, struct rounds_error *erro
 		error_no_memory(error);
 		return NULL;
 	}
-	if (connect_db(store->path, &reader->tx, error)) {
+	if (db_connect(store->path, &reader->tx, error)) {
 		free(reader);
 		return NULL;
 	}
@@ -291,8 +281,8 @@ int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_
 
 	if (!reader)
 		return -1;
-	result = execute(&reader->tx, "BEGIN", error) ? -1 : fn(&reader->tx, argument, error);
-	execute(&reader->tx, "ROLLBACK", NULL);
+	result = db_execute(&reader->tx, "BEGIN", error) ? -1 : fn(&reader->tx, argument, error);
+	db_execute(&reader->tx, "ROLLBACK", NULL);
 	pthread_mutex_lock(&store->lock);
 	reader->next = store->idle;
 	store->idle = reader;
@@ -318,7 +308,7 @@ int store_open(const char *path, struct store **out, struct rounds_error *error)
 	store->path = strdup(path);
 	if (!store->path)
 		return error_no_memory(error);
-	if (connect_db(path, &store->tx, error) || migrations_apply(&store->tx, error))
+	if (db_connect(path, &store->tx, error) || migrations_apply(&store->tx, error))
 		return -1;
 	if (pthread_create(&store->writer, NULL, writer, store))
 		return error_set(error, ERROR_UNAVAILABLE, "cannot start the database writer");
@@ -326,12 +316,6 @@ int store_open(const char *path, struct store **out, struct rounds_error *error)
 	*out = store;
 	store = NULL;
 	return 0;
-}
-
-static void connection_close(struct store_tx *tx)
-{
-	db_statements_free(tx);
-	sqlite3_close(tx->db);
 }
 
 void store_close(struct store *store)
@@ -348,11 +332,11 @@ void store_close(struct store *store)
 	while (store->idle) {
 		struct reader *next = store->idle->next;
 
-		connection_close(&store->idle->tx);
+		db_disconnect(&store->idle->tx);
 		free(store->idle);
 		store->idle = next;
 	}
-	connection_close(&store->tx);
+	db_disconnect(&store->tx);
 	pthread_cond_destroy(&store->queued);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);

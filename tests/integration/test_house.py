@@ -37,7 +37,7 @@ ARROWS = {
 
 # A library stays in its room.
 LIBRARIES = {
-    r"<sqlite3\.h>": "server/store/",
+    r"<sqlite3\.h>": "server/store/db.c",
     r"<microhttpd\.h>": "server/http/",
     r"<gnutls/": "server/http/",
     r"<curl/": ("client/http.c", "server/observe/webhook"),

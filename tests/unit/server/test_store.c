@@ -42,6 +42,41 @@ static int add_and_fail(struct store_tx *tx, void *id, struct rounds_error *erro
 	return add_job(tx, id, error) ? -1 : error_set(error, ERROR_CONFLICT, "on purpose");
 }
 
+static void count_call(void *context, const char *key)
+{
+	(*(int *)context)++;
+}
+
+static int said;
+
+static int say_and_fail(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	return store_after_commit(tx, count_call, &said, "undone", error)
+		       ? -1
+		       : error_set(error, ERROR_CONFLICT, "on purpose");
+}
+
+static int say_around(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct rounds_error inner = { 0 };
+
+	if (store_after_commit(tx, count_call, &said, "done", error))
+		return -1;
+	assert_int_equal(store_nested(tx, say_and_fail, NULL, &inner), -1);
+	return 0;
+}
+
+static void what_was_undone_is_not_said(void **state)
+{
+	struct store *store = open_store(state);
+	struct rounds_error error = { 0 };
+
+	said = 0;
+	assert_int_equal(store_write(store, say_around, NULL, &error), 0);
+	assert_int_equal(said, 1);
+	store_close(store);
+}
+
 static int nest(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct rounds_error inner = { 0 };
@@ -359,6 +394,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		unit_test_in_directory(a_write_that_fails_undoes_itself_alone),
+		unit_test_in_directory(what_was_undone_is_not_said),
 		unit_test_in_directory(writers_at_once_share_commits_and_lose_nothing),
 		unit_test_in_directory(there_is_one_task_for_a_job_round_and_site),
 		unit_test_in_directory(a_newer_database_is_left_untouched),
