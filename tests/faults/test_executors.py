@@ -94,7 +94,7 @@ def test_whatever_a_program_does_its_task_ends_and_the_daemon_lives(ward, progra
     one = ward(program, timeout_seconds=2, trainer={"much": "x" * 200000})
     one.failure()
     assert words in one.site.text(), one.site.text()[-3000:]
-    wait_until(lambda: not one.children(), 5, "the program to be dead")
+    wait_until(lambda: not one.children(), 10, "the program to be dead")
     assert one.site.log.stat().st_size < 200000, "the log is bounded"
     one.stop()
 

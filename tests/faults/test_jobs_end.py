@@ -52,9 +52,9 @@ def test_an_aborted_job_frees_its_site_within_a_lease(rounds, tmp_path, state):
 def test_paused_it_rests_and_resumed_it_goes_on(rounds):
     rounds.start_site("a")
     job = rounds.submit(params={"rounds": 4, "deadline_seconds": 3}, trainer={"seconds": 0.3})
-    wait_until(lambda: rounds.job(job)["round"] == 2, what="round 2")
+    wait_until(lambda: rounds.job(job)["round"] >= 2, what="round 2")
     rounds.api.post(f"/jobs/{job}/pause")
-    wait_until(lambda: not [t for t in rounds.tasks(job, round=2) if t["state"] == "leased"], what="the site to finish")
+    wait_until(lambda: not [t for t in rounds.tasks(job) if t["state"] == "leased"], what="the site to finish")
     at = rounds.job(job)["round"]
     import time
     time.sleep(4)  # longer than the deadline, which does not count while it rests

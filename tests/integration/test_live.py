@@ -87,7 +87,7 @@ def test_a_stream_ends_when_a_right_is_taken_away(rounds):
     eve = type(rounds.api)(rounds.url, rounds.data / "ca.pem", token["token"])
     stream = Stream(eve)
     rounds.api.call("DELETE", f"/tokens/{token['id']}")
-    wait_until(lambda: stream.ended, seconds=3, what="the end of the stream, though nothing happens")
+    wait_until(lambda: stream.ended, seconds=10, what="the end of the stream, though nothing happens")
     with pytest.raises(Problem) as problem:
         eve.get("/events", headers={"Accept": "text/event-stream"})
     assert problem.value.status == 401
