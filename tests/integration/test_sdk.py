@@ -399,6 +399,35 @@ print(json.dumps({"columns": found.columns, "describe": found.describe(), "one":
                     assert not np.any((values > 0) & (values < min_cell)), name
 
 
+def test_cox_names_its_covariates(rounds, tmp_path):
+    rounds.login()
+    rng = np.random.default_rng(2)
+    n = 400
+    arm, age = rng.integers(0, 2, n), rng.normal(60, 9, n).round(1)
+    days = np.floor(rng.exponential(300 / np.exp(0.7 * arm + 0.03 * (age - 60))))
+    dead = (rng.uniform(size=n) < 0.7).astype(int)
+    for name, rows in (("a", slice(0, 200)), ("b", slice(200, n))):
+        with open(tmp_path / f"{name}.csv", "w") as file:
+            file.write("arm,age,days,dead\n")
+            file.writelines(f"{'new' if row[0] else 'old'},{row[1]},{row[2]:.0f},{row[3]}\n"
+                            for row in zip(arm[rows], age[rows], days[rows], dead[rows]))
+        rounds.start_site(name, datasets={"trial": {"path": str(tmp_path / f"{name}.csv"), "label": "dead",
+                                                    "categories": {"arm": ["old", "new"]}}})
+    rounds.connected("a", "b")
+    done = subprocess.run([PYTHON, "-c", """
+import json, rounds
+found = rounds.Client().submit(name="trial", workflow="cox", dataset="trial", params={
+    "rounds": 6, "time": "days", "time_max": 1000, "bins": 1000}).wait().cox()
+print(json.dumps({**found, "time": found["time"].tolist(), "baseline_hazard": found["baseline_hazard"].tolist()}))
+"""], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found["covariates"]) == ["arm=new", "age"] and "cells of time instead of 1000" in done.stderr
+    new = found["covariates"]["arm=new"]
+    assert new["low"] < np.exp(0.7) < new["high"] and new["low"] < new["hazard_ratio"] < new["high"] and new["p_value"] < 0.001
+    assert len(found["time"]) == len(found["baseline_hazard"]) < 1000 and found["time"][-1] == 1000
+
+
 def test_statistics_need_the_same_columns_and_enough_sites(rounds, tmp_path):
     for name, header in (("a", "x,y,out"), ("b", "x,z,out")):
         (tmp_path / f"{name}.csv").write_text(header + "\n" + "1,2,0\n" * 9)

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -127,8 +127,12 @@ class Client:
 
     def download(self, digest: str) -> Dict[str, np.ndarray]:
         """A stored model as {name: array}, of the shapes and dtypes that it has there (bfloat16 as weights.BFloat16)."""
+        return self._download(digest)[0]
+
+    def _download(self, digest: str) -> Tuple[Dict[str, np.ndarray], Dict[str, str]]:
+        """The same, and what the model says of itself."""
         with self._open("GET", f"/api/v1/blobs/{digest}", timeout=3600) as answer:
-            return weights.read(answer)[0]
+            return weights.read(answer)
 
 
 class Job:
@@ -217,6 +221,10 @@ class Job:
     def statistics(self, site: str = "") -> Statistics:
         """What a job of the workflow `statistics` has found, of all sites together or of one."""
         return statistics.of_job(self, site)
+
+    def cox(self) -> Dict[str, Any]:
+        """What a job of the workflow `cox` has found: {"covariates": {name: {hazard_ratio, ...}}, ...}."""
+        return statistics.cox_of_job(self)
 
     def plot(self, *names: str) -> Any:
         """Curves of metrics by round (all if none is named), as a matplotlib figure."""

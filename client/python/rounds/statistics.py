@@ -1,6 +1,7 @@
 """What a job of the workflow `statistics` has found: sums that became statistics of all sites' data together."""
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any, Dict, List, Mapping
 
@@ -168,3 +169,25 @@ def of_job(job: Any, site: str = "") -> Statistics:
         warnings.warn("sites keep small numbers back: " + "; ".join(found.kept_back[:3]) +
                       ("; and more, in `kept_back`" if len(found.kept_back) > 3 else ""), stacklevel=3)
     return found
+
+
+def cox_of_job(job: Any) -> Dict[str, Any]:
+    """What a job of the workflow `cox` has found.
+
+    {"covariates": {name: {beta, standard_error, hazard_ratio, low, high, p_value}}, "time": the cells' ends, "baseline_hazard"}: low
+    and high bound the hazard ratio's 95% interval; the cells are those that every site tells, and the estimate is of these.
+    """
+    params, model = job.refresh().row["spec"]["params"], job.row["model"]
+    if not model:
+        raise RuntimeError("the job has no model yet")
+    found, texts = job._client._download(model)
+    cuts = np.flatnonzero(np.append(found["grid"], 1))
+    if len(cuts) <= len(found["grid"]):
+        warnings.warn(f"sites keep small numbers back: {len(cuts) - 1} cells of time instead of {len(found['grid'])}", stacklevel=3)
+    spread = 1.959963984540054 * found["standard_error"]
+    columns = {"beta": found["beta"], "standard_error": found["standard_error"], "hazard_ratio": found["hazard_ratio"],
+               "low": np.exp(found["beta"] - spread), "high": np.exp(found["beta"] + spread), "p_value": found["p_value"]}
+    names = json.loads(texts["rounds.covariates"])
+    time = np.linspace(0, params["time_max"], len(found["grid"]) + 1)[cuts[1:]]
+    return {"covariates": {name: {key: float(values[i]) for key, values in columns.items()} for i, name in enumerate(names)},
+            "time": time, "baseline_hazard": found["baseline_hazard"][cuts[:-1]]}
