@@ -274,7 +274,8 @@ static int hear(struct talk *talk, char *line, size_t size)
 		executor->progress = json_incref(said);
 	} else if (!strcmp(type, "log")) {
 		speech_log(&executor->speech, json_text_or(said, "message", ""));
-		keep_log(executor, json_text_or(said, "message", ""));
+		if (!json_bool_or(said, "printed", false))
+			keep_log(executor, json_text_or(said, "message", ""));
 	} else if (!strcmp(type, "result")) {
 		*talk->result = json_incref(said);
 		talk->over = true;

@@ -227,14 +227,18 @@ import rounds
 print("device: cpu", flush=True)
 for task in rounds.tasks():
     print("epoch 1 done", flush=True)
+    rounds.log("a word for all")
     rounds.send(task.weights)
 """)
-    start(rounds, tmp_path / "loud.py", digits, names=["hospital-a"])
+    rounds.start_site("hospital-a", datasets={"data": digits("hospital-a")},
+                      executors={"script": {**executor(tmp_path / "loud.py"), "share_log": True}})
+    rounds.connected("hospital-a")
     job = submit(rounds, names=["hospital-a"], initial_model=rounds.api.upload(save({"w": np.ones(2, np.float32)})), params={"rounds": 2})
     rounds.wait_for(job, "completed")
     log = next(p for p in rounds.processes if getattr(p, "name", "") == "hospital-a").text()
     assert log.count("device: cpu") == 1 and log.count("epoch 1 done") == 2
-    assert not [e for e in rounds.events(job) if "epoch" in e["message"]], "they stay there"
+    wait_until(lambda: [e for e in rounds.events(job) if "a word for all" in e["message"]], what="what is shared")
+    assert not [e for e in rounds.events(job) if "epoch" in e["message"]], "prints stay there, whatever is shared"
 
 
 def test_a_script_that_does_not_correct_its_steps_is_refused(rounds, tmp_path):

@@ -96,6 +96,14 @@ def test_a_failure_is_a_kind_and_a_place_and_its_words_are_apart(script, line, t
     assert ("script.py, line 3)" in message) == ("rounds.fail(" not in line and line != "pass" or "dinner" in line), message
 
 
+def test_a_daemon_of_version_1_is_given_no_prints(script):
+    """Where it may share what a script logs, it would share them."""
+    host = script("print('early')\nimport rounds\nfor task in rounds.tasks():\n    print('Mrs X')\n    rounds.send(task.weights)\n", protocol=1)
+    assert host.answer(model=MODEL)["type"] == "result" and host.logs() == []
+    host.close()
+    assert host.errors().split() == ["early", "Mrs", "X"]
+
+
 def test_a_daemon_of_version_1_is_not_given_what_an_exception_says(script):
     host = script("import rounds\nfor task in rounds.tasks():\n    raise ValueError('cell 81.5 of Mrs X')\n", protocol=1)
     assert host.answer(model=MODEL)["message"] == "ValueError (script.py, line 3); the site's log has its words"

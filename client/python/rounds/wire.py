@@ -117,9 +117,10 @@ class _Prints(io.TextIOBase):
 
 
 def log_line(wire: Wire, text: str) -> None:
+    """What was printed is for the site's log alone, whatever its administrator lets out of what the script logs."""
     line = text.rstrip("\r").rsplit("\r", 1)[-1]
     if line.strip():
-        wire.say(type="log", message=line if len(line) <= _LOG_LINE else line[:_LOG_LINE] + "...")
+        wire.say(type="log", printed=True, message=line if len(line) <= _LOG_LINE else line[:_LOG_LINE] + "...")
 
 
 _wire: Optional[Wire] = None
@@ -139,7 +140,7 @@ def take_over() -> None:
     global _wire
     if _wire is not None or not os.environ.get("ROUNDS_PROTOCOL") or os.environ.get("ROUNDS_SOCKET"):
         return
-    del os.environ["ROUNDS_PROTOCOL"]  # the processes that this one starts are no executors
+    version = int(os.environ.pop("ROUNDS_PROTOCOL"))  # the processes that this one starts are no executors
     if ranks() > 1:  # torchrun gives each a session of its own: what ends torchrun would not reach them
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     source, sink = os.dup(0), os.dup(1)
@@ -149,11 +150,12 @@ def take_over() -> None:
     os.close(null)
     early = _printed_early()
     os.dup2(2, 1)
-    prints = _Prints(_wire)
-    sys.stdout = prints
-    atexit.register(prints.end)
+    if version > 1:  # a daemon of version 1 would tell prints to the server where it may tell what the script logs
+        prints = _Prints(_wire)
+        sys.stdout = prints
+        atexit.register(prints.end)
     for line in early:
-        log_line(_wire, line)
+        log_line(_wire, line) if version > 1 else print(line)
     os.register_at_fork(after_in_child=_leave)
 
 
