@@ -281,12 +281,28 @@ int job_abort(struct cli *cli, struct rounds_error *error)
 
 int job_delete(struct cli *cli, struct rounds_error *error)
 {
-	char id[40];
+	json_auto_t *answer = NULL;
+	char id[40], path[120];
+	size_t i;
+	json_t *remains;
 
 	if (cli_job_id(cli, cli_word(cli, 0), id, error) ||
 		cli_confirm(cli, error, "Delete the job %s, with its models and events?", id))
 		return -1;
-	return command(cli, "DELETE", "", NULL, error);
+	snprintf(path, sizeof(path), "/api/v1/jobs/%s", id);
+	if (connection_call(cli->connection, "DELETE", path, NULL, 60, &answer, error))
+		return -1;
+	if (cli->json) {
+		print_json(answer);
+		return EXIT_DONE;
+	}
+	puts(json_bool_or(answer, "gone", true)
+			? "Deleted: its rows are overwritten, and weights that no other job uses are gone."
+			: "Deleted. Its rows and weights leave the disk within the next minutes: a backup is being made.");
+	puts("What remains:");
+	json_array_foreach (json_object_get(answer, "remains"), i, remains)
+		printf("  - %s\n", json_string_value(remains));
+	return EXIT_DONE;
 }
 
 /* The digest that the options mean: of a round, the best or the last. */

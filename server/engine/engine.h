@@ -70,7 +70,7 @@ must_check int engine_submit(struct engine *engine, const struct submission *sub
  */
 must_check int engine_check_job(
 	struct engine *engine, const json_t *spec, json_t **report, struct rounds_error *error);
-enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT, COMMAND_DELETE };
+enum job_command { COMMAND_PAUSE, COMMAND_RESUME, COMMAND_ABORT };
 must_check int engine_command(struct engine *engine, const char *job, enum job_command command, const char *caller,
 	struct rounds_error *error);
 /*
@@ -81,6 +81,11 @@ must_check int engine_waiting(struct engine *engine, const char *job, json_t **w
 /* Goes on without the site in this round; ERROR_CONFLICT if the job does not wait for it. */
 must_check int engine_skip(
 	struct engine *engine, const char *job, const char *site, const char *caller, struct rounds_error *error);
+/*
+ * Deletes a job that has ended, and its data: rows are overwritten, the database's log is emptied, weights that nothing else
+ * uses are unlinked. *is_gone is false where a backup under way or a long reader keeps some of that for now: the sweep goes on.
+ */
+must_check int engine_delete(struct engine *engine, const char *job, bool *is_gone, struct rounds_error *error);
 /* Asks for a proof of the lineage; *id is filled. Its report appears in the store. */
 must_check int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error);
 

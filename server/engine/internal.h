@@ -19,6 +19,7 @@ struct engine {
 	pthread_mutex_t lock; /* of the flags below */
 	pthread_cond_t tick, aggregate;
 	bool stopping, draining, kicked, work_to_aggregate;
+	bool scrub_due; /* rows were deleted whose text still stands in the database's log */
 	struct engine_counters counters;
 	/* waiting.c, the ticker's alone: {job: {site: true}} that it has said are silent, and when it looks again */
 	json_t *silent;
@@ -125,6 +126,8 @@ must_check int retain(struct store_tx *tx, const json_t *job, int64_t round, str
 must_check int blob_add_in(struct store_tx *tx, const struct digest *digest, uint64_t size, const char *owner,
 	struct rounds_error *error);
 must_check int sweep(struct engine *engine, struct rounds_error *error);
+/* A job was deleted: all that it alone had goes now. False if some of it must wait; then the next sweeps see to it. */
+bool sweep_now(struct engine *engine);
 /* Removes files of blobs that appeared just before the last run was cut: no index names them. */
 must_check int blobs_recover(struct engine *engine, struct rounds_error *error);
 

@@ -161,18 +161,6 @@ struct order {
 	enum job_command command;
 };
 
-static int delete_job(struct engine *engine, struct store_tx *tx, const json_t *job, struct rounds_error *error)
-{
-	const char *state = json_text_or(job, "state", "");
-
-	if (!state_is_final(&job_machine, state))
-		return error_set(error, ERROR_CONFLICT, "the job is %s; abort it before you delete it", state);
-	return job_delete(tx, json_text_or(job, "id", ""), error) ||
-			       wake_job(engine, tx, json_text_or(job, "id", ""), error)
-		       ? -1
-		       : 0;
-}
-
 static int command(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct order *order = argument;
@@ -189,8 +177,6 @@ static int command(struct store_tx *tx, void *argument, struct rounds_error *err
 		return job_resume_in(order->engine, tx, job, reason, error);
 	case COMMAND_ABORT:
 		return job_end(order->engine, tx, job, JOB_ABORTED, reason, error);
-	case COMMAND_DELETE:
-		return delete_job(order->engine, tx, job, error);
 	}
 	return error_set(error, ERROR_INTERNAL, "unknown command");
 }
@@ -201,6 +187,30 @@ int engine_command(
 	struct order order = { engine, id, caller, what };
 
 	return store_write(engine->options.store, command, &order, error);
+}
+
+static int delete_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct order *order = argument;
+	json_auto_t *job = NULL;
+	const char *state;
+
+	if (job_find(tx, order->id, &job, error))
+		return -1;
+	state = json_text_or(job, "state", "");
+	if (!state_is_final(&job_machine, state))
+		return error_set(error, ERROR_CONFLICT, "the job is %s; abort it before you delete it", state);
+	return job_delete(tx, order->id, error) || wake_job(order->engine, tx, order->id, error) ? -1 : 0;
+}
+
+int engine_delete(struct engine *engine, const char *job, bool *is_gone, struct rounds_error *error)
+{
+	struct order order = { .engine = engine, .id = job };
+
+	if (store_write(engine->options.store, delete_in, &order, error))
+		return -1;
+	*is_gone = sweep_now(engine);
+	return 0;
 }
 
 static int ask_verification(struct store_tx *tx, void *argument, struct rounds_error *error)

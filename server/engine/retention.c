@@ -8,9 +8,14 @@
 #include "server/store/blob_index.h"
 #include "server/store/rounds.h"
 
+#include <time.h>
+
 /* A blob that nothing has used yet stays so long: an update that is about to be reported, a model that is about to be named. */
 #define UNUSED_US        (10 * 60 * SECOND_US)
 #define UNUSED_PEOPLE_US (24 * 3600 * SECOND_US)
+
+/* Of a deletion, some milliseconds apart, while another thread sweeps. */
+enum { SWEEP_TRIES = 50 };
 
 int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_error *error)
 {
@@ -69,22 +74,96 @@ static int remove_in(struct store_tx *tx, void *argument, struct rounds_error *e
 	return 0;
 }
 
-static int sweep_blobs(struct engine *engine, struct rounds_error *error)
+static int count_doomed_in(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	json_auto_t *doomed = NULL;
+
+	if (blob_index_doomed(tx, &doomed, error))
+		return -1;
+	*(size_t *)argument = json_array_size(doomed);
+	return 0;
+}
+
+/* ERROR_CONFLICT while a backup is made, or another thread sweeps. */
+static int sweep_blobs(struct engine *engine, size_t *left, struct rounds_error *error)
 {
 	struct store *store = engine->options.store;
 	scoped(file_close) int lock = -1;
 	int failed;
 
 	if (blobs_removal_begin(engine->options.blobs, &lock, error))
-		return error->kind == ERROR_CONFLICT ? 0 : -1; /* a backup is being made: next time */
-	failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error);
+		return -1;
+	failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error) ||
+		 store_read(store, count_doomed_in, left, error);
 	blobs_empty(engine->options.blobs);
 	return failed ? -1 : 0;
 }
 
+static void set_scrub_due(struct engine *engine, bool due)
+{
+	pthread_mutex_lock(&engine->lock);
+	engine->scrub_due = due;
+	pthread_mutex_unlock(&engine->lock);
+}
+
+static bool is_scrub_due(struct engine *engine)
+{
+	bool due;
+
+	pthread_mutex_lock(&engine->lock);
+	due = engine->scrub_due;
+	pthread_mutex_unlock(&engine->lock);
+	return due;
+}
+
+/* Weights first: forgetting them deletes rows, too. Not while a backup reads the database. */
+static int scrub(struct engine *engine, struct rounds_error *error)
+{
+	scoped(file_close) int lock = -1;
+
+	if (blobs_removal_begin(engine->options.blobs, &lock, error) || store_scrub(engine->options.store, error))
+		return -1;
+	set_scrub_due(engine, false);
+	return 0;
+}
+
+static bool is_for_later(const struct rounds_error *error)
+{
+	return error->kind == ERROR_CONFLICT || error->kind == ERROR_UNAVAILABLE;
+}
+
 int sweep(struct engine *engine, struct rounds_error *error)
 {
-	return sweep_blobs(engine, error) || uploads_expire(engine, error) ? -1 : 0;
+	size_t left;
+
+	if (sweep_blobs(engine, &left, error) && !is_for_later(error))
+		return -1;
+	if (is_scrub_due(engine) && scrub(engine, error) && !is_for_later(error))
+		return -1;
+	return uploads_expire(engine, error);
+}
+
+bool sweep_now(struct engine *engine)
+{
+	struct rounds_error error = { 0 };
+	size_t left = 1, before = SIZE_MAX;
+
+	set_scrub_due(engine, true);
+	for (int tries = 0; left > 0 && tries < SWEEP_TRIES;) {
+		bool failed = sweep_blobs(engine, &left, &error) != 0;
+
+		if (!failed && left < before) {
+			before = left;
+			continue; /* some hundreds at a time */
+		}
+		tries++;
+		nanosleep(&(struct timespec){ .tv_nsec = 20 * 1000 * 1000 }, NULL);
+	}
+	if (left > 0 || scrub(engine, &error)) {
+		log_info("what was deleted goes from the disk a little later", "reason", error.message, NULL);
+		return false;
+	}
+	return true;
 }
 
 struct reviewing {

@@ -182,14 +182,22 @@ static enum outcome order(struct request *request, struct app *app, enum job_com
 
 	if (engine_command(app->engine, query.job, command, request_caller(request)->name, &error))
 		return reply_error(request, &error);
-	if (command == COMMAND_DELETE)
-		return reply_empty(request, 204);
 	return job_show(request, app);
 }
 
 enum outcome job_delete_one(struct request *request, void *context)
 {
-	return order(request, context, COMMAND_DELETE);
+	struct app *app = context;
+	struct rounds_error error = { 0 };
+	bool is_gone;
+
+	if (engine_delete(app->engine, request_parameter(request, "job"), &is_gone, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200,
+		json_pack("{s:b, s:[s,s,s]}", "gone", is_gone, "remains",
+			"backups of this server that were made before; delete them, or let them expire",
+			"models that sites and people have downloaded",
+			"in the audit log: that the job was, and who did what with it, without its data"));
 }
 
 enum outcome job_pause(struct request *request, void *context)

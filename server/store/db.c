@@ -265,7 +265,7 @@ int db_connect(const char *path, struct store_tx *tx, struct rounds_error *error
 	if (!open_handle(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, tx, error) &&
 		!db_execute(tx,
 			"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-			"PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216",
+			"PRAGMA secure_delete=ON; PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=16777216",
 			error))
 		return 0;
 	db_disconnect(tx);
@@ -292,4 +292,22 @@ int db_copy(const char *path, const char *to, struct rounds_error *error)
 
 	db_disconnect(&tx);
 	return failed ? error_prefix(error, "cannot copy %s", path) : 0;
+}
+
+int db_scrub(const char *path, struct rounds_error *error)
+{
+	/* While the log is emptied nothing else is written: so long it waits for readers. */
+	enum { WAIT_MS = 2000 };
+	struct store_tx tx = { 0 };
+	int64_t busy = 1;
+	int failed;
+
+	if (db_connect(path, &tx, error))
+		return -1;
+	sqlite3_busy_timeout(tx.connection->handle, WAIT_MS);
+	failed = db_integer(&tx, error, 1, &busy, "PRAGMA wal_checkpoint(TRUNCATE)", "");
+	db_disconnect(&tx);
+	if (failed)
+		return -1;
+	return busy ? error_set(error, ERROR_UNAVAILABLE, "the database is being read: its log is kept for now") : 0;
 }

@@ -30,6 +30,9 @@ bool db_in_transaction(const struct store_tx *tx);
 /* A consistent copy of the whole database into a new file, while others use it. */
 must_check int db_copy(const char *path, const char *to, struct rounds_error *error);
 
+/* Empties the database's log, so that nothing that was deleted stands in it; ERROR_UNAVAILABLE while something reads for long. */
+must_check int db_scrub(const char *path, struct rounds_error *error);
+
 /*
  * Formats, a letter per parameter: `s` const char * (NULL is NULL), `i` int64_t, `d` double (not finite is NULL),
  * `j` const json_t * stored as canonical text (NULL is NULL).

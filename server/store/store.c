@@ -290,6 +290,11 @@ int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_
 	return result;
 }
 
+int store_scrub(struct store *store, struct rounds_error *error)
+{
+	return db_scrub(store->path, error);
+}
+
 void store_counters(struct store *store, struct store_counters *counters)
 {
 	pthread_mutex_lock(&store->lock);

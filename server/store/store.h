@@ -60,6 +60,12 @@ struct store_subject {
 void store_about(struct store_tx *tx, const char *kind, const char *id, const char *name);
 const struct store_subject *store_subject(const struct store_tx *tx);
 
+/*
+ * What was deleted is overwritten in the database's file at once, and stands in its log until that is emptied: this empties it.
+ * ERROR_UNAVAILABLE while something reads for long.
+ */
+must_check int store_scrub(struct store *store, struct rounds_error *error);
+
 /* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
 must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
 	const char *key, struct rounds_error *error);

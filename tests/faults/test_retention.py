@@ -4,12 +4,14 @@ The steps are a millisecond apart: the states that a kill would leave are made b
 next start must put them right. That no interleaving loses anything is `unit/server/test_retention.c`.
 """
 import contextlib
+import fcntl
 import sqlite3
 
+import numpy as np
 import pytest
 
-from harness.deployment import wait_until
-from harness.weights import digest_of
+from harness.deployment import SiteClient, wait_until
+from harness.weights import digest_of, save
 
 
 @contextlib.contextmanager
@@ -79,3 +81,43 @@ def test_a_doomed_model_begins_no_job(rounds):
     refused = rounds.api.raw("POST", "/api/v1/jobs", json={"name": "t", "dataset": "none", "executor": "puppet", "initial_model": digest})
     assert refused.status_code in (400, 422) and "initial_model" in refused.text
 
+
+def finished_job(rounds, marker, model):
+    site = SiteClient(rounds, "a")
+    site.claim(wait=0)
+    job = rounds.submit(sites=["a"], initial_model=rounds.api.upload(model), trainer={"say": marker},
+                        params={"rounds": 1, "evaluate_last": False})
+    update = site.upload(model[:-1] + b"\1")
+    site.result(site.claim(), update, metrics={marker + ".metric": 1})
+    rounds.wait_for(job, "completed")
+    return job, update
+
+
+def on_disk(rounds, marker):
+    return [path.name for path in rounds.data.rglob("*") if path.is_file() and marker.encode() in path.read_bytes()]
+
+
+def test_a_deleted_job_is_gone_from_disk_and_log(rounds):
+    """Row 54: rows are overwritten, the database's log is emptied, weights unlinked; what remains is named."""
+    model = save({"w": np.zeros(5, np.float32)})
+    job, update = finished_job(rounds, "marker-of-this-job", model)
+    other, shared = finished_job(rounds, "marker-of-another", model)
+    assert shared == update and on_disk(rounds, "marker-of-this-job")
+    rounds.login()
+    said = rounds.rounds("job", "delete", job, "--yes").stdout
+    assert "What remains:" in said and "backups" in said and "audit log" in said
+    assert not on_disk(rounds, "marker-of-this-job")
+    assert rounds.api.download(update), "the other job uses it, too"
+    answer = rounds.api.raw("DELETE", f"/api/v1/jobs/{other}").json()
+    assert answer["gone"] and len(answer["remains"]) == 3
+    assert not on_disk(rounds, "marker-of-another")
+    assert not [path for path in (rounds.data / "blobs").glob("*/*")] and not list((rounds.data / "removed").iterdir())
+
+
+def test_what_a_backup_holds_goes_after_it(rounds):
+    job, update = finished_job(rounds, "marker-of-this-job", save({"w": np.zeros(5, np.float32)}))
+    with open(rounds.data / "removal.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert rounds.api.raw("DELETE", f"/api/v1/jobs/{job}").json()["gone"] is False
+        assert file_of(rounds, update).exists()
+    wait_until(lambda: not file_of(rounds, update).exists() and not on_disk(rounds, "marker-of-this-job"), 60, "the next sweep")
