@@ -333,6 +333,11 @@ const struct tensor *tensors_find(const struct tensors *tensors, const char *nam
 	return found ? *found : NULL;
 }
 
+const char *tensors_metadata(const struct tensors *tensors, const char *key)
+{
+	return json_text_or(tensors->metadata, key, NULL);
+}
+
 json_t *tensors_describe(const struct tensors *tensors)
 {
 	json_t *list = json_array();

@@ -55,6 +55,11 @@ DEFINE_CLEANUP(struct tensors *, tensors_free);
 /* NULL if there is none. */
 const struct tensor *tensors_find(const struct tensors *tensors, const char *name);
 
+/* What the file says of itself under this key, or NULL; borrowed. */
+const char *tensors_metadata(const struct tensors *tensors, const char *key);
+/* The key of what a model says of the table that it is trained on: a JSON object as text (client/trainers/schema.h). */
+#define SCHEMA_KEY "rounds.schema"
+
 /* [{"name", "dtype", "shape", "bytes"}, ...]: a new reference. */
 json_t *tensors_describe(const struct tensors *tensors);
 

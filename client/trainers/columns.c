@@ -45,6 +45,18 @@ static int refuse_missing(const struct record *header, const char *what, const c
 		name, hint(header, name));
 }
 
+static bool lists_texts(const json_t *values)
+{
+	size_t i, j;
+	json_t *value;
+
+	json_array_foreach (values, i, value)
+		for (j = 0; j <= i; j++)
+			if (!json_is_string(value) || (j < i && json_equal(value, json_array_get(values, j))))
+				return false;
+	return json_array_size(values) > 0;
+}
+
 /* Whatever site.json says of columns, it says of columns that are there. */
 static int check_description(const json_t *description, const struct record *header, struct rounds_error *error)
 {
@@ -63,9 +75,14 @@ static int check_description(const json_t *description, const struct record *hea
 	json_array_foreach (json_object_get(description, "ignore"), i, values)
 		if (find(header, json_string_value(values)) == header->count)
 			return refuse_missing(header, "`ignore`", json_string_value(values), error);
-	json_object_foreach (json_object_get(description, "categories"), name, values)
+	json_object_foreach (json_object_get(description, "categories"), name, values) {
 		if (find(header, name) == header->count)
 			return refuse_missing(header, "`categories`", name, error);
+		if (!lists_texts(values))
+			return failure_error(error, FAILURE_COLUMN, "path", 0, 0,
+				"the dataset's `categories` must list the values of \"%.100s\", different texts",
+				name);
+	}
 	return 0;
 }
 

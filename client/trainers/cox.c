@@ -259,7 +259,7 @@ static void close_survival(struct survival *work)
 int cox_do(const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error)
 {
 	json_auto_t *asked = NULL, *faults = json_array();
-	struct survival work = { .data = dataset, .grid.data = dataset };
+	struct survival work = { .data = dataset, .grid.data = dataset, .sums.schema = dataset->schema };
 	size_t used = 0;
 	int failed;
 

@@ -20,7 +20,9 @@ int dataset_load(const json_t *description, struct dataset **out, struct rounds_
 
 	if (!dataset || !(dataset->names = json_array()))
 		return error_no_memory(error);
-	dataset->classes = json_array_size(json_object_get(description, "classes"));
+	dataset->label = json_text_or(description, "label", NULL);
+	dataset->class_names = json_incref(json_object_get(description, "classes"));
+	dataset->classes = json_array_size(dataset->class_names);
 	if (ends_with(path, ".npy") ? npy_load(description, dataset, error) : csv_load(description, dataset, error))
 		return -1;
 	if (dataset->rows == 0)
@@ -54,6 +56,8 @@ void dataset_free(struct dataset *dataset)
 	free(dataset->origins);
 	json_decref(dataset->names);
 	json_decref(dataset->format);
+	json_decref(dataset->class_names);
+	free(dataset->schema);
 	columns_free(dataset->header, dataset->header_count);
 	free(dataset);
 }

@@ -36,10 +36,13 @@ struct dataset {
 	size_t rows, columns;
 	float *features; /* rows x columns, row by row */
 	json_t *names; /* of the columns: the header's, NAME=VALUE for the values of a category, x0, x1... of a matrix */
-	float *labels;                 /* rows: a number, or the index of a class */
-	size_t *origins;               /* rows: where each stands in the file, as failures count */
-	size_t skipped;                /* rows without a label */
-	size_t classes;                /* named in the dataset's description; 0: none */
+	float *labels;       /* rows: a number, or the index of a class */
+	size_t *origins;     /* rows: where each stands in the file, as failures count */
+	size_t skipped;      /* rows without a label */
+	const char *label;   /* the column's name; borrowed, NULL of a matrix */
+	json_t *class_names; /* in the order of the indices; NULL: labels are numbers */
+	char *schema;   /* in whose order columns and classes are (schema.h), as it goes into models; NULL: none */
+	size_t classes; /* named in the dataset's description; 0: none */
 	struct dataset_column *header; /* of a CSV file; NULL of a matrix */
 	size_t header_count;
 	json_t *format; /* of a CSV file, for people: {"encoding", "delimiter", "packed"} */

@@ -173,7 +173,9 @@ static int do_kind(struct clustering *work, const json_t *task, double *inertia,
 int kmeans_do(const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error)
 {
 	json_auto_t *asked = NULL, *faults = json_array();
-	struct clustering work = { .data = dataset, .width = dataset->columns };
+	struct clustering work = {
+		.data = dataset, .sums = { .schema = dataset->schema }, .width = dataset->columns
+	};
 	double inertia = (double)NAN;
 	int failed;
 

@@ -5,6 +5,7 @@
 #include "client/trainers/cox.h"
 #include "client/trainers/describe.h"
 #include "client/trainers/kmeans.h"
+#include "client/trainers/schema.h"
 #include "client/trainers/statistics.h"
 #include "client/trainers/training.h"
 #include "common/clock.h"
@@ -19,11 +20,20 @@
 
 enum { PROTOCOL = 2, OLDEST_PROTOCOL = 1 };
 
-/* The table of the last task, which the next task of the same job most likely wants again. */
+/* The table of the last task, in the order of its model, which the next task of the same job most likely wants again. */
 struct kept {
-	json_t *description;
+	json_t *description, *schema, *ignored;
 	struct dataset *dataset;
 };
+
+static void forget(struct kept *kept)
+{
+	dataset_free(kept->dataset);
+	json_decref(kept->description);
+	json_decref(kept->schema);
+	json_decref(kept->ignored);
+	*kept = (struct kept){ 0 };
+}
 
 static void say(json_t *line)
 {
@@ -68,19 +78,44 @@ static void say_progress(double fraction, double loss)
 		"metrics", "train_loss", json_number_or_null(loss)));
 }
 
-static int get_dataset(const json_t *description, struct kept *kept, struct rounds_error *error)
+static bool is_kept(const struct kept *kept, const json_t *description, const json_t *schema, const json_t *ignored)
 {
-	if (kept->dataset && json_equal(kept->description, description))
-		return 0;
-	dataset_free(kept->dataset);
-	json_decref(kept->description);
-	*kept = (struct kept){ 0 };
-	if (dataset_load(description, &kept->dataset, error))
-		return -1;
-	kept->description = json_incref((json_t *)(uintptr_t)description);
-	if (kept->dataset->skipped)
+	return kept->dataset && json_equal(kept->description, description) && json_equal(kept->ignored, ignored) &&
+	       (kept->schema == schema || json_equal(kept->schema, schema));
+}
+
+static void say_of_dataset(const struct dataset *dataset, bool has_model)
+{
+	if (dataset->skipped)
 		say(json_pack("{s:s, s:o}", "type", "log", "message",
-			json_sprintf("%zu rows without a label are left out", kept->dataset->skipped)));
+			json_sprintf("%zu rows without a label are left out", dataset->skipped)));
+	if (has_model && dataset->header && !dataset->schema)
+		say(json_pack("{s:s, s:s}", "type", "log", "message",
+			"the model does not say which columns it was made from: those of the table are taken in their order"));
+}
+
+/* The table in the order that the task's model says, or, where the task makes one, that the model will say. */
+static int get_dataset(const json_t *task, const json_t *params, struct kept *kept, struct rounds_error *error)
+{
+	json_t *description = json_object_get(task, "dataset"), *ignored = json_object_get(params, "ignore");
+	const char *model = json_text_or(task, "model", NULL);
+	json_auto_t *schema = NULL;
+
+	if (model && schema_of_model(model, &schema, error))
+		return -1;
+	if (model && is_kept(kept, description, schema, ignored))
+		return 0;
+	forget(kept);
+	kept->description = json_incref(description);
+	kept->ignored = json_incref(ignored);
+	if (dataset_load(description, &kept->dataset, error) ||
+		(!model && schema_of_dataset(kept->dataset, task, params, &schema, error)) ||
+		schema_align(schema, params, kept->dataset, error)) {
+		forget(kept);
+		return -1;
+	}
+	kept->schema = json_incref(schema);
+	say_of_dataset(kept->dataset, model != NULL);
 	return 0;
 }
 
@@ -99,7 +134,7 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 		return fields_error(faults, error);
 	if (!json_is_object(json_object_get(task, "dataset")))
 		return failure_error(error, FAILURE_DATASET, "", 0, 0, "the task names no dataset");
-	if (get_dataset(json_object_get(task, "dataset"), kept, error))
+	if (get_dataset(task, params, kept, error))
 		return -1;
 	if (statistics_asked(task))
 		return statistics_do(task, kept->dataset, result, error);
@@ -192,7 +227,6 @@ int main(int argc, char **argv)
 	while ((size = getline(&line, &room, stdin)) > 0)
 		serve_line(line, (size_t)size, &kept);
 	free(line);
-	dataset_free(kept.dataset);
-	json_decref(kept.description);
+	forget(&kept);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "client/trainers/survival.h"
 #include "common/failure.h"
 #include "common/file.h"
+#include "common/json.h"
 #include "common/random.h"
 #include "common/tensors.h"
 
@@ -186,6 +187,7 @@ int network_write(const struct network *network, const char *path, enum holds ho
 	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct names names;
 	struct tensor_plan held[ARRAY_SIZE(names.plans)];
+	json_auto_t *metadata = NULL;
 	const float *next = network->values;
 	uint8_t *header = NULL;
 	size_t size, count = 0;
@@ -197,7 +199,8 @@ int network_write(const struct network *network, const char *path, enum holds ho
 	for (size_t i = 0; i < names.count; i++)
 		if (is_held(network, names.plans[i].name, holds))
 			held[count++] = names.plans[i];
-	if (tensors_header(held, count, NULL, &header, &size, error))
+	metadata = network->schema ? json_pack("{s:s}", SCHEMA_KEY, network->schema) : NULL;
+	if (tensors_header(held, count, metadata, &header, &size, error))
 		return -1;
 	failed = file_write_all(fd, header, size, error);
 	free(header);

@@ -27,6 +27,7 @@ struct network {
 	enum activation activation;
 	bool standardize;
 	size_t time;         /* which value of a row is its time and no feature; NO_TIME: none is */
+	const char *schema;  /* what the files say of the columns (schema.h); NULL: nothing */
 	const json_t *share; /* patterns of the tensors that travel; NULL: all do */
 	size_t count;        /* of all values */
 	float *values;       /* [mean scale] then, layer by layer, weight and bias */

@@ -52,15 +52,16 @@ double *sums_add(struct sums *sums, uint64_t rows, uint64_t columns, const char 
 int sums_write(const struct sums *sums, const char *path, struct rounds_error *error)
 {
 	scoped(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	json_auto_t *metadata = json_pack(
+		"{s:s*, s:s*}", SCHEMA_KEY, sums->schema, "rounds.covariates", sums->covariates);
 	uint8_t *header;
 	size_t size;
 	int failed;
 
-	json_auto_t *metadata = sums->covariates ? json_pack("{s:s}", "rounds.covariates", sums->covariates) : NULL;
-
 	if (fd < 0)
 		return error_errno(error, "cannot create %s", path);
-	if (tensors_header(sums->plan, sums->count, metadata, &header, &size, error))
+	if (tensors_header(
+		    sums->plan, sums->count, json_object_size(metadata) ? metadata : NULL, &header, &size, error))
 		return -1;
 	failed = file_write_all(fd, header, size, error);
 	free(header);

@@ -9,7 +9,8 @@ struct sums {
 	struct tensor_plan *plan;
 	double **values;
 	size_t count, room;
-	char *covariates; /* what the file says in its metadata as "rounds.covariates"; NULL: nothing */
+	char *covariates;   /* what the file says in its metadata as "rounds.covariates"; NULL: nothing */
+	const char *schema; /* what the file says of the columns (schema.h); NULL: nothing */
 };
 
 /* Zeros, rows x columns (0: one less rank), which live as long as the sums; NULL without memory. */

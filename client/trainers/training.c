@@ -47,6 +47,16 @@ const struct field training_params[] = {
 		.max = 1e6 },
 	{ "validation", FIELD_NUMBER, "Share of the rows kept for validation", .fallback = "0.2", .min = 0,
 		.max = 1 },
+	{ "ignore", FIELD_TEXTS, "Columns that are no features in this job", .fallback = "[]", .min = 0,
+		.max = 10000 },
+	{ "categories", FIELD_OBJECT,
+		"All values of columns of text, in order, so that a site may lack some: {\"sex\": [\"f\", \"m\"]}. They travel with "
+		"the model, where else only their digest does",
+		.fallback = "{}" },
+	{ "classes", FIELD_TEXTS,
+		"All classes of the label, in order, whatever order sites have them in. They travel with the model, where else "
+		"only their digest does",
+		.fallback = "[]", .min = 0, .max = 10000 },
 	{ NULL },
 };
 
@@ -100,6 +110,7 @@ static int read_shape(const struct training *training, struct network *shape, st
 	*shape = (struct network){ .layers = hidden + 1,
 		.time = NO_TIME,
 		.standardize = json_bool_or(params, "standardize", true),
+		.schema = training->data->schema,
 		.share = json_object_get(training->task, "share") };
 	shape->loss = softmax ? LOSS_SOFTMAX : logistic ? LOSS_LOGISTIC : cox ? LOSS_COX : LOSS_SQUARED;
 	shape->activation = strcmp(json_text_or(params, "activation", ""), "tanh") ? ACTIVATION_RELU

@@ -331,6 +331,38 @@ static void sum_outliers(struct aggregation *work)
 	}
 }
 
+static bool says(const struct tensors *tensors, const json_t *metadata)
+{
+	return tensors->metadata ? json_equal(tensors->metadata, metadata) : json_object_size(metadata) == 0;
+}
+
+/* The output's tensors lie as the first input's; what it says of itself is the model's to say, not a site's. */
+static int write_header(struct aggregation *work, struct rounds_error *error)
+{
+	const struct tensors *first = work->files[0].tensors;
+	const json_t *metadata = work->order->metadata;
+	scoped(free) void *room = calloc(first->count + 1, sizeof(struct tensor_plan));
+	struct tensor_plan *plan = room;
+	uint8_t *header = NULL;
+	size_t size;
+	int failed;
+
+	work->header = first->header_size;
+	if (!metadata || says(first, metadata))
+		return sink_put(work->sink, work->files[0].view.bytes, (size_t)work->header, 0, error);
+	if (!plan)
+		return error_no_memory(error);
+	for (size_t i = 0; i < first->count; i++)
+		plan[i] = (struct tensor_plan){ first->list[i].name, first->list[i].dtype, first->list[i].rank,
+			first->list[i].shape };
+	if (tensors_header(plan, first->count, json_object_size(metadata) ? metadata : NULL, &header, &size, error))
+		return -1;
+	work->header = size;
+	failed = sink_put(work->sink, header, size, 0, error);
+	free(header);
+	return failed;
+}
+
 static int make(struct aggregation *work, struct rounds_error *error)
 {
 	if (open_inputs(work, error) || count_blocks(work, error) || prepare(work, error))
@@ -340,8 +372,7 @@ static int make(struct aggregation *work, struct rounds_error *error)
 		if (!work->sums)
 			return error_no_memory(error);
 	}
-	work->header = work->files[0].tensors->header_size;
-	if (work->sink && sink_put(work->sink, work->files[0].view.bytes, (size_t)work->header, 0, error))
+	if (work->sink && write_header(work, error))
 		return -1;
 	if (run_threads(work))
 		return -1;

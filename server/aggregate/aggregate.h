@@ -30,6 +30,7 @@ struct outlier {
 struct aggregate_order {
 	const struct aggregator *aggregator;
 	const json_t *params;     /* of the aggregator, see aggregator_params; NULL: the defaults */
+	const json_t *metadata;   /* of the output; NULL: the first input's header stays as it is */
 	const struct view *model; /* that the inputs were trained from; NULL: none, as if it were zero */
 	const struct aggregate_input *inputs;
 	size_t count;

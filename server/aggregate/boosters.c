@@ -146,7 +146,8 @@ static void count_trees(json_t *merged)
 	}
 }
 
-static int write_booster(const json_t *booster, const struct sink *output, struct rounds_error *error)
+static int write_booster(
+	const json_t *booster, const json_t *metadata, const struct sink *output, struct rounds_error *error)
 {
 	/* Nine digits give every float back. */
 	scoped(text_free) char *text = json_dumps(booster, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -158,14 +159,14 @@ static int write_booster(const json_t *booster, const struct sink *output, struc
 
 	if (!text)
 		return error_no_memory(error);
-	failed = tensors_header(&plan, 1, NULL, &header, &size, error) || sink_put(output, header, size, 0, error) ||
-		 sink_put(output, text, strlen(text), size, error);
+	failed = tensors_header(&plan, 1, json_object_size(metadata) ? metadata : NULL, &header, &size, error) ||
+		 sink_put(output, header, size, 0, error) || sink_put(output, text, strlen(text), size, error);
 	free(header);
 	return failed ? -1 : 0;
 }
 
 static int merge(const struct view *model_view, const struct view *const *updates, size_t count,
-	const struct sink *output, struct rounds_error *error)
+	const json_t *metadata, const struct sink *output, struct rounds_error *error)
 {
 	json_auto_t *merged = NULL, *model = NULL;
 	size_t from;
@@ -187,10 +188,10 @@ static int merge(const struct view *model_view, const struct view *const *update
 	if (!merged)
 		return error_no_memory(error);
 	count_trees(merged);
-	return write_booster(merged, output, error);
+	return write_booster(merged, metadata, output, error);
 }
 
-int boosters_merge(const struct view *model, const struct view *const *updates, size_t count,
+int boosters_merge(const struct view *model, const struct view *const *updates, size_t count, const json_t *metadata,
 	const struct sink *output, struct rounds_error *error)
 {
 	int failed;
@@ -198,7 +199,7 @@ int boosters_merge(const struct view *model, const struct view *const *updates, 
 	if (count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to merge");
 	pthread_mutex_lock(&turn);
-	failed = merge(model, updates, count, output, error);
+	failed = merge(model, updates, count, metadata, output, error);
 	pthread_mutex_unlock(&turn);
 	return failed;
 }

@@ -9,12 +9,14 @@
 
 #include "common/view.h"
 
+#include <jansson.h>
 #include <stddef.h>
 
 /* Whether a file holds a booster that begins with all trees of the model (NULL: of none). ERROR_UNPROCESSABLE says why not. */
 must_check int boosters_check(const struct view *update, const struct view *model, struct rounds_error *error);
 
+/* `metadata` is what the output says of itself; NULL: nothing. */
 must_check int boosters_merge(const struct view *model, const struct view *const *updates, size_t count,
-	const struct sink *output, struct rounds_error *error);
+	const json_t *metadata, const struct sink *output, struct rounds_error *error);
 
 #endif

@@ -1,5 +1,6 @@
 #include "server/aggregate/update_check.h"
 
+#include "common/json.h"
 #include "common/tensors.h"
 #include "common/text.h"
 
@@ -67,6 +68,23 @@ static int check_header(const struct view *update, const struct view *model, str
 	return error_set(error, ERROR_UNPROCESSABLE,
 		"the update's header has %llu bytes, far more than the model's tensors need",
 		(unsigned long long)length);
+}
+
+/* An update says of its table what the model says, or nothing: else its site took columns for others. */
+static int check_schema(const struct tensors *update, const struct tensors *model, struct rounds_error *error)
+{
+	const char *said = tensors_metadata(update, SCHEMA_KEY), *wanted = tensors_metadata(model, SCHEMA_KEY);
+	json_auto_t *ours = NULL, *theirs = NULL;
+
+	if (!said || (wanted && !strcmp(said, wanted)))
+		return 0;
+	if (wanted && !json_parse(said, strlen(said), &ours, error) &&
+		!json_parse(wanted, strlen(wanted), &theirs, error) && json_equal(ours, theirs))
+		return 0;
+	error_set(error, ERROR_UNPROCESSABLE,
+		"the update's schema is not the model's: the site must train on the model's columns, categories and classes");
+	snprintf(error->field, sizeof(error->field), "%s", SCHEMA_KEY);
+	return -1;
 }
 
 /* The plain loop that compilers turn into vectors; a sum that is not finite says that some element is not. */
@@ -154,7 +172,8 @@ int update_check(const struct view *update_view, const struct view *model_view, 
 
 	if ((model_view && tensor_file_of(model_view, &model, error)) ||
 		check_header(update_view, model_view, error) || tensor_file_of(update_view, &update, error) ||
-		(model_view && check_names(update.tensors, model.tensors, error)))
+		(model_view && (check_names(update.tensors, model.tensors, error) ||
+				       check_schema(update.tensors, model.tensors, error))))
 		return -1;
 	for (size_t i = 0; i < update.tensors->count; i++)
 		if (check_values(&update, &update.tensors->list[i], model_view ? &model : NULL, &sum, error))

@@ -1,4 +1,4 @@
-/* Whether an update may count: it has the model's tensors, all finite, and lies near enough to the model. */
+/* Whether an update may count: it has the model's tensors, all finite, its schema or none, and lies near enough to it. */
 #ifndef ROUNDS_SERVER_AGGREGATE_UPDATE_CHECK_H
 #define ROUNDS_SERVER_AGGREGATE_UPDATE_CHECK_H
 

@@ -1,7 +1,11 @@
 /*
  * A round's manifest says what its model was made of and how, so that it can be made again:
  *
- *     {"version", "round", "method", "params", "step", "model_in", "control_in", "model", "control", "inputs", "previous"}
+ *     {"version", "round", "method", "params", "step", "model_in", "control_in", "model", "control", "inputs", "previous",
+ *      "metadata"}
+ *
+ * `metadata` says whose the model's __metadata__ is: that of "model_in", or "none". Manifests of earlier versions have none such:
+ * it was the first input's.
  *
  * Inputs are {"site", "update", "weight", "claimed_weight"} in order of site, with "base" where each was trained from a model
  * of its own; `previous` is the digest of the manifest before.
@@ -81,7 +85,8 @@ json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previo
 	const json_t *how = json_object_get(round, "how"), *step = json_object_get(how, "step");
 	const json_t *before = json_object_get(previous, "manifest");
 
-	return json_pack("{s:i, s:O, s:O, s:O*, s:O*, s:O*, s:O?, s:O*, s:O, s:O?}", "version", 1, "round",
+	return json_pack("{s:i, s:s, s:O, s:O, s:O*, s:O*, s:O*, s:O?, s:O*, s:O, s:O?}", "version", 1, "metadata",
+		json_text_or(round, "model_in", NULL) ? "model_in" : "none", "round",
 		json_object_get(round, "number"), "method", json_object_get(how, "method"), "params",
 		json_object_get(how, "params"), "step", step, "skipped", json_object_get(how, "skipped"), "model_in",
 		json_object_get(round, "model_in"), "control_in", step ? json_object_get(before, "control") : NULL,
@@ -253,9 +258,31 @@ static int step_on(struct engine *engine, const json_t *manifest, const struct v
 	return server_step(step, &files, error);
 }
 
+/* What the model to be made says of itself; *metadata stays NULL where the manifest does not say. */
+static int inherit(struct engine *engine, const json_t *manifest, const struct view *model, json_t **metadata,
+	struct rounds_error *error)
+{
+	const char *from = json_text_or(manifest, "metadata", NULL);
+	scoped(view_release) struct view made = { 0 };
+	scoped(tensor_file_close) struct tensor_file file = { 0 };
+
+	if (!from)
+		return 0;
+	if (strcmp(from, "model_in") != 0)
+		return (*metadata = json_object()) ? 0 : error_no_memory(error);
+	/* Where the model that came in has gone, the one that was made says the same. */
+	if ((!model->bytes && hold(engine, manifest, "model", true, &made, error)) ||
+		tensor_file_of(model->bytes ? model : &made, &file, error))
+		return -1;
+	*metadata = json_deep_copy(file.tensors->metadata);
+	if (!*metadata)
+		*metadata = json_object();
+	return *metadata ? 0 : error_no_memory(error);
+}
+
 /* Boosters are merged, not averaged: the updates in order of site behind the model's own trees. */
-static int merge(struct engine *engine, const struct view *model, const struct aggregate_input *inputs, size_t count,
-	struct recomputed *made, struct rounds_error *error)
+static int merge(struct engine *engine, const json_t *metadata, const struct view *model,
+	const struct aggregate_input *inputs, size_t count, struct recomputed *made, struct rounds_error *error)
 {
 	const struct view **updates = calloc(count + 1, sizeof(struct view *));
 	int failed = updates ? draft_new(engine->options.blobs, &made->model, error) : error_no_memory(error);
@@ -263,19 +290,20 @@ static int merge(struct engine *engine, const struct view *model, const struct a
 	for (size_t i = 0; updates && i < count; i++)
 		updates[i] = &inputs[i].view;
 	if (!failed)
-		failed = boosters_merge(model, updates, count, draft_sink(made->model), error);
+		failed = boosters_merge(model, updates, count, metadata, draft_sink(made->model), error);
 	free(updates);
 	free(made->outliers);
 	made->outliers = NULL;
 	return failed;
 }
 
-static int average(struct engine *engine, const json_t *manifest, const struct view *model,
+static int average(struct engine *engine, const json_t *manifest, const json_t *metadata, const struct view *model,
 	struct aggregate_input *inputs, size_t count, struct recomputed *made, struct rounds_error *error)
 {
 	struct aggregate_order order = {
 		.aggregator = aggregator_find(json_text_or(manifest, "method", "")),
 		.params = json_object_get(manifest, "params"),
+		.metadata = metadata,
 		.inputs = inputs,
 		.count = count,
 		.threads = engine->options.threads,
@@ -305,6 +333,7 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 {
 	bool needs_model = manifest_needs_model(manifest);
 	scoped(view_release) struct view model = { 0 };
+	json_auto_t *metadata = NULL;
 	struct rounds_error fault;
 	size_t count;
 
@@ -313,10 +342,11 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 		*error = fault;
 		return -1;
 	}
-	if (hold_inputs(engine, manifest, inputs, &count, error))
+	if (inherit(engine, manifest, &model, &metadata, error) ||
+		hold_inputs(engine, manifest, inputs, &count, error))
 		return -1;
-	return has_boosters(manifest) ? merge(engine, &model, inputs, count, made, error)
-				      : average(engine, manifest, &model, inputs, count, made, error);
+	return has_boosters(manifest) ? merge(engine, metadata, &model, inputs, count, made, error)
+				      : average(engine, manifest, metadata, &model, inputs, count, made, error);
 }
 
 bool manifest_needs_model(const json_t *manifest)

@@ -39,7 +39,9 @@ static bool inputs_are_kept(struct engine *engine, const json_t *manifest)
 		if (!is_kept(engine, input, "update") ||
 			(json_object_get(input, "base") && !is_kept(engine, input, "base")))
 			return false;
-	if (manifest_needs_model(manifest) && !is_kept(engine, manifest, "model_in"))
+	if (!is_kept(engine, manifest, "model_in") &&
+		(manifest_needs_model(manifest) || (!strcmp(json_text_or(manifest, "metadata", ""), "model_in") &&
+							   !is_kept(engine, manifest, "model"))))
 		return false;
 	return !json_object_get(manifest, "control_in") || is_kept(engine, manifest, "control_in");
 }

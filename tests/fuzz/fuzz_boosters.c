@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			abort();
 		return 0;
 	}
-	if (!boosters_merge(&booster, boosters, 2, &sink, &error) &&
+	if (!boosters_merge(&booster, boosters, 2, NULL, &sink, &error) &&
 		(view_of_descriptor(out, &both, &error) || boosters_check(&both, &booster, &error)))
 		abort();
 	return 0;

@@ -1,0 +1,229 @@
+"""Sites agree on columns, categories and classes, by name, or do not train; what travels of them is what may."""
+import json
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from harness.deployment import Problem, SiteClient
+
+NAMES, SEXES, CLASSES = ["age", "bp", "sex"], ["f", "m"], ["negative", "positive"]
+PARAMS = {"model": "logistic", "epochs": 3, "batch_size": 0, "validation": 0.25}
+
+
+def patients(count=60, seed=4):
+    rng = np.random.default_rng(seed)
+    rows = [{"patient": str(i), "age": f"{rng.integers(30, 90)}", "bp": f"{rng.normal(130, 20):.1f}", "sex": str(rng.choice(SEXES))}
+            for i in range(count)]
+    for row in rows:
+        row["result"] = CLASSES[int(float(row["age"]) + rng.normal(0, 8) > 60)]
+    rows[7]["bp"] = rows[9]["sex"] = ""
+    return rows
+
+
+def site(tmp_path, name, columns=("patient", "age", "bp", "sex", "result"), rows=None, **more):
+    path = tmp_path / f"{name}.csv"
+    rows = patients() if rows is None else rows
+    path.write_text(",".join(columns) + "\n" + "".join(",".join(row.get(c, "1") for c in columns) + "\n" for row in rows))
+    return {"name": "t", "path": str(path), "label": "result", "classes": CLASSES, "categories": {"sex": SEXES}, "ignore": ["patient"], **more}
+
+
+def schema_of(path):
+    with safetensors.safe_open(path, "np") as file:
+        metadata = file.metadata()
+    return json.loads(metadata["rounds.schema"]) if metadata else None
+
+
+def make(trainer, tmp_path, data, params=PARAMS, **more):
+    answer = trainer.ask("initialize", data, params, output=tmp_path / "model", **more)
+    assert answer["type"] == "result", answer
+    return tmp_path / "model"
+
+
+def train(trainer, tmp_path, data, params=PARAMS, name="update", **more):
+    answer = trainer.ask("train", data, params, model=tmp_path / "model", output=tmp_path / name, **more)
+    return answer, (tmp_path / name).read_bytes() if answer["type"] == "result" else None
+
+
+def test_a_model_says_of_its_table_what_may_be_told(trainer, tmp_path):
+    schema = schema_of(make(trainer, tmp_path, site(tmp_path, "a")))
+    assert schema["features"] == NAMES and schema["label"] == "result"
+    said = json.dumps(schema)
+    assert schema["classes"].startswith("sha256:") and schema["categories"]["sex"].startswith("sha256:")
+    assert not any(f'"{word}"' in said for word in (*SEXES, *CLASSES, "patient"))
+    listed = {**PARAMS, "classes": CLASSES, "categories": {"sex": ["m", "f", "x"]}}
+    model = make(trainer, tmp_path, site(tmp_path, "a"), listed)
+    assert schema_of(model) == {"features": NAMES, "categories": {"sex": ["m", "f", "x"]}, "label": "result", "classes": CLASSES}
+    assert safetensors.numpy.load_file(model)["layer0.weight"].shape == (1, 5)
+
+
+ORDERS = {
+    "columns": ({"columns": ["sex", "result", "bp", "patient", "age"]}, {}),
+    "categories": ({"categories": {"sex": ["m", "f"]}}, {}),
+    "all, and classes that the job lists": ({"columns": ["result", "sex", "bp", "age", "patient"], "categories": {"sex": ["m", "f"]},
+                                            "classes": CLASSES[::-1]}, {"classes": CLASSES}),
+    "categories that the job lists": ({"categories": {"sex": ["m", "f"]}}, {"categories": {"sex": ["f", "x", "m"]}}),
+    "a column that the job ignores": ({"columns": ["note", "age", "patient", "sex", "bp", "result"]}, {"ignore": ["note"]}),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_another_order_at_a_site_gives_the_same_model_to_the_bit(trainer, tmp_path, case):
+    how, params = ORDERS[case]
+    first = site(tmp_path, "a", **({"columns": ["patient", "age", "note", "bp", "sex", "result"]} if "ignore" in params else {}))
+    make(trainer, tmp_path, first, {**PARAMS, **params})
+    straight, other = train(trainer, tmp_path, first, {**PARAMS, **params}), train(trainer, tmp_path, site(tmp_path, "b", **how), {**PARAMS, **params})
+    assert other[0]["type"] == "result", other[0]
+    assert straight[1] == other[1] and straight[0]["metrics"] == other[0]["metrics"]
+    assert schema_of(tmp_path / "update") == schema_of(tmp_path / "model")
+
+
+def test_a_site_may_lack_values_that_the_job_lists(trainer, tmp_path):
+    """Its features are 0, and missing where the cell is."""
+    params = {**PARAMS, "categories": {"sex": ["f", "m", "x"]}, "classes": [*CLASSES, "unknown"], "model": "softmax"}
+    make(trainer, tmp_path, site(tmp_path, "a"), params)
+    women = [{**row, "sex": row["sex"] and "f"} for row in patients()]
+    answer, few = train(trainer, tmp_path, site(tmp_path, "b", rows=women, categories={"sex": ["f"]}), params)
+    assert answer["type"] == "result", answer
+    _, all_named = train(trainer, tmp_path, site(tmp_path, "c", rows=women, categories={"sex": ["x", "f", "m"]}), params)
+    assert few == all_named
+
+
+DIFFERENT = {
+    "a column less": ({"columns": ["patient", "age", "sex", "result"]}, ("features", 2)),
+    "a column of another name": ({"columns": ["patient", "age", "pressure", "sex", "result"]}, ("features", 2)),
+    "a column more": ({"columns": ["patient", "age", "bp", "weight", "sex", "result"]}, ("path", 4)),
+    "a value more": ({"categories": {"sex": [*SEXES, "x"]}}, ("categories", 3)),
+    "a value that is called otherwise": ({"categories": {"sex": ["f", "male"]}, "rows": [{**r, "sex": "f"} for r in patients()]}, ("categories", 3)),
+    "numbers for text": ({"categories": {}, "rows": [{**r, "sex": "1"} for r in patients()]}, ("categories", 3)),
+    "text for numbers": ({"categories": {"sex": SEXES, "bp": ["high", "low"]}, "rows": [{**r, "bp": "low"} for r in patients()]}, ("categories", 2)),
+    "classes in another order": ({"classes": CLASSES[::-1]}, ("classes", 0)),
+    "a class more": ({"classes": [*CLASSES, "unknown"]}, ("classes", 0)),
+    "no classes": ({"classes": [], "rows": [{**r, "result": "1"} for r in patients()]}, ("classes", 0)),
+    "another label": ({"columns": ["patient", "age", "bp", "sex", "outcome"], "label": "outcome",
+                       "rows": [{**r, "outcome": r["result"]} for r in patients()]}, ("label", 0)),
+}
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_a_difference_is_refused_by_its_name(trainer, tmp_path, case):
+    how, (role, column) = DIFFERENT[case]
+    make(trainer, tmp_path, site(tmp_path, "a"))
+    for kind in ("train", "evaluate"):
+        answer = trainer.ask(kind, site(tmp_path, "b", **how), PARAMS, model=tmp_path / "model", output=tmp_path / "update")
+        assert (answer["type"], answer["kind"], answer["role"], answer.get("column", 0)) == ("error", "schema", role, column), answer
+        assert not answer["retry"] and not (tmp_path / "update").exists()
+
+
+@pytest.mark.parametrize("params, field", [({"ignore": ["weight"]}, "trainer.ignore"), ({"categories": {"gender": ["f"]}}, "trainer.categories"),
+                                           ({"categories": {"age": ["f"]}}, "trainer.categories"), ({"categories": {"sex": ["f", 1]}}, "trainer.categories"),
+                                           ({"categories": {"sex": []}}, "trainer.categories")])
+def test_what_a_job_says_of_columns_that_are_not_there(trainer, tmp_path, params, field):
+    answer = trainer.ask("initialize", site(tmp_path, "a"), {**PARAMS, **params}, output=tmp_path / "model")
+    assert (answer["type"], answer["kind"], answer["role"]) == ("error", "params", field), answer
+
+
+@pytest.mark.parametrize("listed", [{"sex": ["f"]}, {"sex": ["f", "M"]}])
+def test_what_a_job_lists_must_hold_what_the_site_has(trainer, tmp_path, listed):
+    answer = trainer.ask("initialize", site(tmp_path, "a"), {**PARAMS, "categories": listed}, output=tmp_path / "model")
+    assert (answer["kind"], answer["role"], answer["column"]) == ("schema", "categories", 3), answer
+
+
+def test_where_there_is_no_schema_it_is_noted(trainer, tmp_path):
+    """A model by hand: the table's own order, as it always was."""
+    make(trainer, tmp_path, site(tmp_path, "a"))
+    named = train(trainer, tmp_path, site(tmp_path, "a"))[1]
+    safetensors.numpy.save_file(safetensors.numpy.load_file(tmp_path / "model"), tmp_path / "model")
+    answer, bare = train(trainer, tmp_path, site(tmp_path, "a"))
+    assert answer["type"] == "result" and schema_of(tmp_path / "update") is None
+    assert safetensors.numpy.load(bare)["layer0.weight"].tobytes() == safetensors.numpy.load(named)["layer0.weight"].tobytes()
+    np.save(tmp_path / "x.npy", np.eye(8, 4, dtype=np.float32))
+    np.save(tmp_path / "y.npy", np.tile([0.0, 1.0], 4))
+    arrays = {"name": "t", "path": str(tmp_path / "x.npy"), "labels": str(tmp_path / "y.npy")}
+    assert schema_of(make(trainer, tmp_path, arrays)) is None
+    assert train(trainer, tmp_path, arrays)[0]["type"] == "result"
+
+
+@pytest.mark.parametrize("share, has", [(["layer1.*"], {"label", "classes"}), (["layer0.*", "input.*"], {"features", "categories"}),
+                                        (["*"], {"label", "classes", "features", "categories"})])
+def test_what_is_not_shared_is_exempt(trainer, tmp_path, share, has):
+    """Each site has its own way into the hidden layer: columns may differ; or its own way out: labels may."""
+    params = {**PARAMS, "model": "mlp", "hidden": 4}
+    model = make(trainer, tmp_path, site(tmp_path, "a"), params, share=share, own=str(tmp_path))
+    assert set(schema_of(model)) == has
+    narrow = site(tmp_path, "b", ["age", "result"], ignore=[], categories={})
+    answer, _ = train(trainer, tmp_path, narrow, params, share=share, own=str(tmp_path), round=0)
+    assert (answer["type"] == "result") == ("features" not in has), answer
+
+
+@pytest.mark.parametrize("algorithm, tensor", [({"kmeans": 2}, "centers"), ({"cox": "days", "bins": 10, "time_max": 100}, "beta")])
+def test_sums_are_of_the_same_columns_too(trainer, tmp_path, algorithm, tensor):
+    rng = np.random.default_rng(1)
+    rows = [{"a": f"{rng.normal():.3f}", "b": f"{rng.normal(5):.3f}", "days": str(rng.integers(1, 90)), "died": str(rng.integers(0, 2))} for _ in range(40)]
+    data = {name: site(tmp_path, name, columns, rows, label="died", classes=[], ignore=[], categories={}, min_cell=1)
+            for name, columns in (("x", ["a", "b", "days", "died"]), ("y", ["days", "died", "b", "a"]))}
+    make(trainer, tmp_path, data["x"], {}, algorithm=algorithm)
+    assert schema_of(tmp_path / "model") == {"features": ["a", "b", "days"], "categories": {}}
+    assert train(trainer, tmp_path, data["x"], {}, algorithm=algorithm)[1] == train(trainer, tmp_path, data["y"], {}, algorithm=algorithm)[1] is not None
+    short = site(tmp_path, "z", ["a", "days", "died"], rows, label="died", classes=[], ignore=[], categories={}, min_cell=1)
+    assert train(trainer, tmp_path, short, {}, algorithm=algorithm)[0]["kind"] == "schema"
+
+
+# With a server
+
+
+def finish(rounds, sites, **spec):
+    for name, data in sites.items():
+        rounds.start_site(name, datasets={"t": {k: v for k, v in data.items() if k != "name"}})
+    rounds.connected(*sites)
+    job = rounds.api.post("/jobs", {"name": "t", "dataset": "t", "sites": sorted(sites), "seed": 3, "trainer": PARAMS, **spec})["id"]
+    return rounds.wait_for(job, "completed", "failed")
+
+
+def test_sites_in_any_order_train_one_model(another, tmp_path):
+    """Columns, categories and the job's classes in another order at one hospital: the model of a federation in one order, to the bit."""
+    classes = {"trainer": {**PARAMS, "classes": CLASSES}, "params": {"rounds": 3}}
+    halves = patients(120)[:60], patients(120, 9)[60:]
+    same = {"a": site(tmp_path, "a", rows=halves[0]), "b": site(tmp_path, "b", rows=halves[1])}
+    other = {**same, "b": site(tmp_path, "c", ["sex", "bp", "result", "age", "patient"], halves[1], categories={"sex": ["m", "f"]}, classes=CLASSES[::-1])}
+    models = []
+    for name, sites in (("one", same), ("two", other)):
+        rounds = another(name)
+        job = finish(rounds, sites, **classes)
+        assert job["state"] == "completed", job
+        models.append(rounds.api.download(job["model"]))
+        (tmp_path / "model").write_bytes(models[-1])
+        assert schema_of(tmp_path / "model")["features"] == NAMES
+        rounds.login()
+        rounds.rounds("verify", job["id"])
+    assert models[0] == models[1]
+
+
+def test_a_site_that_differs_does_not_train(rounds, tmp_path):
+    job = finish(rounds, {"a": site(tmp_path, "a"), "b": site(tmp_path, "b", classes=CLASSES[::-1])}, params={"rounds": 2}, min_sites=2)
+    assert job["state"] == "failed" and "differ from the model's (classes" in job["reason"], job
+    said = json.dumps(rounds.api.get(f"/jobs/{job['id']}/events"))
+    assert not any(word in said for word in (*CLASSES, str(tmp_path)))
+
+
+def test_the_model_says_what_it_said_whatever_sites_write(rounds):
+    """Sites whose updates say nothing, the model's schema in other words, or something else besides."""
+    schema = {"features": ["a"], "categories": {}, "label": "y"}
+    start = safetensors.numpy.save({"w": np.zeros(3, np.float32)}, metadata={"rounds.schema": json.dumps(schema), "format": "pt"})
+    sites = [SiteClient(rounds, name) for name in ("a", "b", "c")]
+    for s in sites:
+        s.claim(wait=0)
+    job = rounds.submit(sites=["a", "b", "c"], initial_model=rounds.api.upload(start), params={"rounds": 1, "evaluate_last": False})
+    wrong = safetensors.numpy.save({"w": np.ones(3, np.float32)}, metadata={"rounds.schema": json.dumps({**schema, "features": ["b"]})})
+    words = [None, {"rounds.schema": json.dumps(schema, indent=2), "note": "Jane Doe"}, {"note": "Jane Doe"}]
+    tasks = [s.claim() for s in sites]
+    with pytest.raises(Problem, match="the update's schema is not the model's"):
+        sites[0].result(tasks[0], sites[0].upload(wrong))
+    job = rounds.submit(sites=["a", "b", "c"], initial_model=rounds.api.upload(start), params={"rounds": 1, "evaluate_last": False})
+    for s, said in zip(sites, words):
+        s.result(s.claim(), s.upload(safetensors.numpy.save({"w": np.ones(3, np.float32)}, metadata=said)))
+    model = rounds.api.download(rounds.wait_for(job, "completed")["model"])
+    header = json.loads(model[8:8 + int.from_bytes(model[:8], "little")])
+    assert header["__metadata__"] == {"rounds.schema": json.dumps(schema), "format": "pt"}
+    assert b"Jane" not in model and np.all(safetensors.numpy.load(model)["w"] == 1)
