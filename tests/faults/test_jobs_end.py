@@ -102,7 +102,7 @@ def test_a_job_starts_with_the_sites_that_it_needs(rounds):
     alone = rounds.submit(name="alone", min_sites=1, params={"rounds": 1})
     rounds.wait_for(alone, "completed")
     wait_until(lambda: rounds.job(pair)["reason"] and rounds.job(with_c)["reason"], what="the reasons")
-    assert "1 of at least 2 sites" in rounds.job(pair)["reason"] and "c is not ready" in rounds.job(with_c)["reason"]
+    assert "1 of at least 2 sites" in rounds.job(pair)["reason"] and "cannot do without c" in rounds.job(with_c)["reason"]
     rounds.start_site("b")
     rounds.wait_for(pair, "completed")
     assert {t["site"] for t in rounds.tasks(pair)} == {"a", "b"}

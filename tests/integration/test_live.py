@@ -383,7 +383,11 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     rounds.start_site("a")
     job = rounds.submit(params={"rounds": 3})
     rounds.wait_for(job, "completed")
-    before = rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
+
+    def history():  # what was thought of a job when it was submitted is later than version 1
+        row = {name: value for name, value in rounds.job(job).items() if name not in ("min_sites_effective", "warnings")}
+        return row, rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics")
+    before = history()
     assert rounds.server.stop() == 0
     db = sqlite3.connect(rounds.data / "rounds.db")
     (old, old_indexes), (new, new_indexes) = schema_of(version_1()), schema_of(db)
@@ -393,6 +397,6 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     db.executescript("; ".join(dict.fromkeys(later)) + "; PRAGMA user_version = 1;")
     db.close()
     rounds.start()
-    assert before == (rounds.job(job), rounds.api.get(f"/jobs/{job}/rounds"), rounds.api.get(f"/jobs/{job}/metrics"))
+    assert before == history()
     rounds.wait_for(rounds.submit(params={"rounds": 3}), "completed")
     assert rounds.api.post("/users", {"name": "ann", "role": "admin"})["setup_link"]
