@@ -284,6 +284,19 @@ def test_what_dominates_is_not_told(trainer, tmp_path):
         assert sums_over(told, places, "group", "load") is None
 
 
+def test_what_dominates_a_ward_is_not_told_by_the_other_wards(trainer, tmp_path):
+    rng = np.random.default_rng(9)
+    wards = np.repeat(["a", "b", "c"], [30, 30, 40])
+    load = np.where(wards == "a", rng.normal(5, 0.01, 100), rng.normal(50, 20, 100)).round(3)
+    load[4] = 20
+    data = {"name": "t", "path": write(tmp_path / "t.csv", {"ward": wards, "load": load, "y": rng.integers(0, 2, 100)}),
+            "label": "y", "min_cell": LEAST, "categories": {"ward": ["a", "b", "c"]}}
+    told, places = look(trainer, tmp_path, data)
+    assert not untold(told, "load", "ward=a", "ward=b", "ward=c")
+    hidden = [w for w in "abc" if sums_over(told, places, f"ward={w}", "load") is None]
+    assert "a" in hidden and len(hidden) >= 2
+
+
 def test_one_question_a_job(trainer, tmp_path):
     """Two histograms with other edges differ by the people between them."""
     data, table = ward(tmp_path, alone=tuple(range(20)))
@@ -415,6 +428,38 @@ def test_neighbouring_risk_sets_differ_by_enough_people(trainer, tmp_path, seed)
     cells = begins[np.searchsorted(begins, np.minimum(table["days"], 199), side="right") - 1]
     assert np.allclose(told["risk_x"][begins][:, 0], [table["p"][cells >= b].sum() for b in begins], atol=1e-4)
     assert events.tolist() == [(table["died"][cells == b] == 1).sum() for b in begins]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_who_leaves_a_risk_set_is_not_told_by_one_indicator(trainer, tmp_path, share):
+    """One of six who leave has it: the products of that cell would be her covariates."""
+    rng = np.random.default_rng(12)
+    n = 300
+    table = {"days": np.floor(rng.exponential(60, n)), "p": rng.normal(size=n).round(3),
+             "rare": (rng.uniform(size=n) < share).astype(int), "died": (rng.uniform(size=n) < 0.7).astype(int)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "died", "min_cell": LEAST}
+    told = risks(trainer, tmp_path, data, [0, 0])
+    begins = np.flatnonzero(told["edges"])
+    leaving = told["risk"][begins] - np.append(told["risk"][begins[1:]], 0)
+    having = told["risk_x"][begins, 1] - np.append(told["risk_x"][begins[1:], 1], 0)
+    assert len(begins) > 2
+    for counts in (having, leaving - having):
+        assert np.all((counts == 0) | (counts >= LEAST)), counts
+
+
+def test_who_leaves_a_risk_set_is_not_told_by_two_indicators(trainer, tmp_path):
+    """Three groups, two of them as columns made by hand: the third is what both leave."""
+    rng = np.random.default_rng(13)
+    n = 400
+    group = rng.choice(3, n, p=[0.46, 0.46, 0.08])
+    table = {"days": np.floor(rng.exponential(60, n)), "low": (group == 0).astype(int), "high": (group == 1).astype(int),
+             "died": (rng.uniform(size=n) < 0.7).astype(int)}
+    data = {"name": "t", "path": write(tmp_path / "t.csv", table), "label": "died", "min_cell": LEAST}
+    told = risks(trainer, tmp_path, data, [0, 0])
+    begins = np.flatnonzero(told["edges"])
+    left = told["risk"][begins] - told["risk_x"][begins].sum(1)
+    third = left - np.append(left[1:], 0)
+    assert len(begins) > 2 and np.all((third == 0) | (third >= LEAST)), third
 
 
 def test_a_rare_covariate_keeps_a_site_out(trainer, tmp_path):

@@ -1,0 +1,82 @@
+/* The rules of small cells, by hand. */
+#include "tests/unit/test.h"
+
+#include "client/trainers/audit.h"
+#include "client/trainers/small_cells.h"
+
+#include <math.h>
+
+static struct column_shape shape_of(const double *given, size_t count, size_t least)
+{
+	double values[32];
+	size_t people[32] = { 0 };
+
+	memcpy(values, given, count * sizeof(double));
+	return cells_judge(values, people, cells_tally(values, count, people), least);
+}
+
+static void columns_are_judged_by_whom_they_are_about(void **state)
+{
+	const double rare[] = { 0, 0, 0, 0, 0, 0, 1, 1 }, common[] = { 0, 0, 0, 1, 1, 1, (double)NAN };
+	const double outlier[] = { 1, 2, 3, 4, 5, 6, 7, 1e6 }, tail[] = { 0, 0, 0, 0, 1, 1, 1, 2, 3, 4 };
+	struct column_shape shape = shape_of(common, 7, 3);
+
+	assert_true(shape.told && shape.indicator);
+	assert_int_equal(shape.known, 6);
+	assert_int_equal(shape.others, 3);
+	assert_false(shape_of(rare, 8, 3).told_once);
+	assert_false(shape_of(rare, 8, 2).told); /* one of the two knows the other */
+	assert_false(shape_of(outlier, 8, 3).told_once);
+	/* A sum alone tells of three people; with the squares they could be told apart. */
+	assert_true(shape_of(tail, 10, 3).told_once);
+	assert_false(shape_of(tail, 10, 3).told);
+	assert_true(shape_of(outlier, 8, 1).told);
+}
+
+static void cells_are_merged_until_each_is_of_nobody_or_of_enough(void **state)
+{
+	const size_t totals[] = { 0, 0, 0, 3, 4, 8, 8, 9, 14 };
+	bool begins[8], allowed[8] = { true, true, true, true, false, true, true, true };
+
+	assert_true(cells_merge(totals, 1, 8, 3, NULL, begins));
+	for (size_t i = 0, first = 0; i <= 8; i++)
+		if (i == 8 || begins[i]) {
+			assert_true(cell_may_be_told(totals[i] - totals[first], 3));
+			first = i;
+		}
+	assert_true(begins[0] && begins[1] && begins[2] && begins[6]);
+	assert_true(cells_merge(totals, 1, 8, 3, allowed, begins));
+	assert_false(begins[4]);
+	assert_false(cells_merge((const size_t[]){ 0, 1, 2 }, 1, 2, 3, NULL, begins));
+	assert_true(begins[0] && !begins[1]);
+}
+
+/* Rows 0 to 9; vector 0: the first six, vector 1: the first five, vector 2: the last four. */
+static double element(const void *context, size_t row, size_t vector)
+{
+	return vector == 0 ? row < 6 : vector == 1 ? row < 5 : row >= 6;
+}
+
+static void what_two_vectors_leave_is_refused(void **state)
+{
+	const size_t rows[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 }, all[] = { 0, 1, 2 };
+	struct audit *audit = audit_new(rows, 10, 3, 3, element, NULL);
+
+	assert_non_null(audit);
+	assert_false(audit_admit(audit, all, 3));
+	assert_true(audit_admit(audit, all, 1));
+	assert_false(audit_admit(audit, all + 1, 1));
+	assert_true(audit_admit(audit, all + 2, 1)); /* what vector 0 leaves */
+	audit_free(audit);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(columns_are_judged_by_whom_they_are_about),
+		cmocka_unit_test(cells_are_merged_until_each_is_of_nobody_or_of_enough),
+		cmocka_unit_test(what_two_vectors_leave_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
