@@ -26,26 +26,33 @@ static const struct {
 	{ "draining", "is draining", "are draining" },
 };
 
+/* What is in the way of a site beside its slots; NULL: nothing. */
+static const char *obstacle_of(struct engine *engine, const json_t *site, const json_t *spec)
+{
+	bool present = engine_site_present(engine, json_text_or(site, "name", ""));
+
+	if (!present && !json_is_string(json_object_get(site, "seen")))
+		return "away"; /* it has not said yet what it offers */
+	if (!json_lists(json_object_get(site, "datasets"), json_text_or(spec, "dataset", "")))
+		return "no_dataset";
+	if (!json_lists(json_object_get(site, "executors"), json_text_or(spec, "executor", "")))
+		return "no_executor";
+	if (strcmp(json_text_or(site, "state", ""), "active") != 0)
+		return "draining";
+	return present ? NULL : "away";
+}
+
 static int judge(struct engine *engine, struct store_tx *tx, const json_t *site, const json_t *spec,
 	const char **state, struct rounds_error *error)
 {
-	const char *name = json_text_or(site, "name", "");
-	int64_t slots = 1;
+	int64_t slots;
 
-	if (!json_is_string(json_object_get(site, "seen")) && !engine_site_present(engine, name))
-		*state = "away"; /* it has not said yet what it offers */
-	else if (!json_lists(json_object_get(site, "datasets"), json_text_or(spec, "dataset", "")))
-		*state = "no_dataset";
-	else if (!json_lists(json_object_get(site, "executors"), json_text_or(spec, "executor", "")))
-		*state = "no_executor";
-	else if (strcmp(json_text_or(site, "state", ""), "active") != 0)
-		*state = "draining";
-	else if (!engine_site_present(engine, name))
-		*state = "away";
-	else if (site_free_slots(tx, name, &slots, error))
+	*state = obstacle_of(engine, site, spec);
+	if (*state)
+		return 0;
+	if (site_free_slots(tx, json_text_or(site, "name", ""), &slots, error))
 		return -1;
-	else
-		*state = slots > 0 ? "ready" : "busy";
+	*state = slots > 0 ? "ready" : "busy";
 	return 0;
 }
 
