@@ -128,7 +128,8 @@ enum outcome blob_tensors(struct request *request, void *context)
 	scoped(view_release) struct view view = { 0 };
 	struct tensor_file file;
 	int64_t bins = 0;
-	json_t *list;
+	json_t *list, *answer, *said = NULL;
+	const char *schema;
 
 	if (request_query_integer(request, "histogram", 1, SUMMARY_BINS_LIMIT, &bins, &error) ||
 		hold_blob(request, app, &view, &error) || tensor_file_of(&view, &file, &error))
@@ -143,6 +144,9 @@ enum outcome blob_tensors(struct request *request, void *context)
 	for (size_t i = 0; bins > 0 && i < file.tensors->count; i++)
 		json_object_set_new(json_array_get(list, i), "summary",
 			tensor_summary(&file, &file.tensors->list[i], (size_t)bins));
+	schema = tensors_metadata(file.tensors, SCHEMA_KEY);
+	answer = json_pack("{s:o, s:o}", "items", list, "schema",
+		schema && !json_parse(schema, strlen(schema), &said, &error) ? said : json_null());
 	tensor_file_close(file);
-	return reply_json(request, 200, json_pack("{s:o}", "items", list));
+	return reply_json(request, 200, answer);
 }

@@ -226,4 +226,6 @@ def test_the_model_says_what_it_said_whatever_sites_write(rounds):
     model = rounds.api.download(rounds.wait_for(job, "completed")["model"])
     header = json.loads(model[8:8 + int.from_bytes(model[:8], "little")])
     assert header["__metadata__"] == {"rounds.schema": json.dumps(schema), "format": "pt"}
+    shown = rounds.api.get(f"/blobs/{rounds.job(job)['model']}/tensors")
+    assert shown["schema"] == schema
     assert b"Jane" not in model and np.all(safetensors.numpy.load(model)["w"] == 1)
