@@ -152,11 +152,11 @@ def test_a_hangup_ends_no_site_and_changes_its_log(rounds):
 def test_lines_as_json_as_it_is_documented(stopped):
     for options in (["--log-json"], ["--log-json", "true"], ["--log-json=true"]):
         stopped.start(*options)
-        lines = stopped.server.text().splitlines()
-        assert json.loads(lines[-1])["msg"] == "listening"
+        wait_until(lambda: '"listening"' in stopped.server.text(), what="the line")
+        assert all(json.loads(line)["msg"] for line in stopped.server.text().splitlines())
         stopped.server.stop()
     stopped.start("--log-json", "false")
-    assert "msg=listening" in stopped.server.text()
+    wait_until(lambda: "msg=listening" in stopped.server.text(), what="the line")
 
 
 def test_a_lost_administrator_gets_a_new_way_in(rounds):
