@@ -55,14 +55,14 @@ struct server {
 static void wake(void *context, const char *key)
 {
 	struct app *app = context;
+	enum topic topic;
+	const char *id = notice_read(key, &topic);
 
-	if (app->webhooks && !strncmp(key, "job:", 4))
+	if (app->webhooks && topic == TOPIC_JOB)
 		webhooks_touch(app->webhooks);
-	if (app->feed && !strncmp(key, "job:", 4))
-		feed_touch(app->feed, key + 4);
-	if (app->feed && !strncmp(key, "progress:", 9))
-		feed_touch(app->feed, key + 9);
-	else
+	if (app->feed && (topic == TOPIC_JOB || topic == TOPIC_PROGRESS))
+		feed_touch(app->feed, id);
+	if (topic != TOPIC_PROGRESS)
 		http_wake(app->http, key);
 }
 

@@ -35,28 +35,28 @@ int note_event(struct engine *engine, struct store_tx *tx, const char *job, cons
 	return event_add(tx, job, event, error) || wake_job(engine, tx, job, error) ? -1 : 0;
 }
 
+static int tell(
+	struct engine *engine, struct store_tx *tx, enum topic topic, const char *id, struct rounds_error *error)
+{
+	char key[NOTICE_SIZE];
+
+	notice_key(topic, id, key);
+	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
+}
+
 int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error)
 {
-	char key[80];
-
-	snprintf(key, sizeof(key), "site:%s", site);
-	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
+	return tell(engine, tx, TOPIC_SITE, site, error);
 }
 
 int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error)
 {
-	char key[80];
-
-	snprintf(key, sizeof(key), "job:%s", job);
-	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
+	return tell(engine, tx, TOPIC_JOB, job, error);
 }
 
 int tell_progress(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error)
 {
-	char key[80];
-
-	snprintf(key, sizeof(key), "progress:%s", job);
-	return store_after_commit(tx, engine->options.wake, engine->options.context, key, error);
+	return tell(engine, tx, TOPIC_PROGRESS, job, error);
 }
 
 static void kick(void *engine, const char *key)

@@ -50,11 +50,11 @@ static bool same_facts(const json_t *known, const json_t *facts)
 	return true;
 }
 
-static void wake_polls(struct engine *engine, const char *site)
+void wake_polls(struct engine *engine, const char *site)
 {
-	char key[80];
+	char key[NOTICE_SIZE];
 
-	snprintf(key, sizeof(key), "site:%s", site);
+	notice_key(TOPIC_SITE, site, key);
 	engine->options.wake(engine->options.context, key);
 }
 

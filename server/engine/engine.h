@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 #include "server/blobs/blobs.h"
+#include "server/engine/notice.h"
 #include "server/store/blob_index.h"
 #include "server/store/store.h"
 
@@ -24,10 +25,7 @@ struct engine;
 struct engine_options {
 	struct store *store;
 	struct blobs *blobs;
-	/*
-	 * Tells whoever waits that something changed: "site:NAME" has work, "job:ID" has moved, "progress:ID": one of its
-	 * sites has. Must not block.
-	 */
+	/* Tells whoever waits that something changed, by a key of notice.h. Must not block. */
 	void (*wake)(void *context, const char *key);
 	void *context;
 	unsigned threads; /* of an aggregation */

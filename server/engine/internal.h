@@ -36,6 +36,8 @@ must_check int note(struct engine *engine, struct store_tx *tx, const char *job,
 	const char *site, const char *message, struct rounds_error *error);
 must_check int note_event(struct engine *engine, struct store_tx *tx, const char *job, const struct new_event *event,
 	struct rounds_error *error);
+/* Those who wait for the site's work look again now, without a transaction. */
+void wake_polls(struct engine *engine, const char *site);
 must_check int wake_site(struct engine *engine, struct store_tx *tx, const char *site, struct rounds_error *error);
 must_check int wake_job(struct engine *engine, struct store_tx *tx, const char *job, struct rounds_error *error);
 /* A site has told how far it is: no event, but worth showing. */

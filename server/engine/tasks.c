@@ -205,10 +205,7 @@ int engine_release(struct engine *engine, const char *site, const char *task, st
 
 void engine_site_gone(struct engine *engine, const char *site)
 {
-	char key[80];
-
 	presence_forget(engine->presence, site);
-	snprintf(key, sizeof(key), "site:%s", site);
-	engine->options.wake(engine->options.context, key);
+	wake_polls(engine, site);
 	engine_kick(engine);
 }

@@ -326,7 +326,7 @@ enum outcome job_events(struct request *request, void *context)
 	struct query query = { .job = request_parameter(request, "job"), .limit = PAGE };
 	int64_t wait = 0;
 	bool in_time = false;
-	char key[80];
+	char key[NOTICE_SIZE];
 
 	if (wants_stream(request))
 		return job_stream(request, app, &query);
@@ -334,7 +334,7 @@ enum outcome job_events(struct request *request, void *context)
 		request_query_integer(request, "limit", 1, PAGE_LIMIT, &query.limit, &error) ||
 		request_query_integer(request, "wait", 0, WAIT_LIMIT, &wait, &error))
 		return reply_error(request, &error);
-	snprintf(key, sizeof(key), "job:%s", query.job);
+	notice_key(TOPIC_JOB, query.job, key);
 	if (wait > 0)
 		in_time = request_wait(request, key, wait);
 	if (store_read(app->store, read_events, &query, &error))

@@ -31,7 +31,7 @@ enum outcome task_claim(struct request *request, void *context)
 	struct claim claim = { .site = request_caller(request)->name };
 	int64_t wait = WAIT_DEFAULT;
 	bool in_time = false;
-	char key[80];
+	char key[NOTICE_SIZE];
 
 	if (request_json(request, &facts, &error) ||
 		request_query_integer(request, "wait", 0, WAIT_LIMIT, &wait, &error))
@@ -39,7 +39,7 @@ enum outcome task_claim(struct request *request, void *context)
 	claim.facts = facts;
 	if (claim_begin(request, app, &claim, &error))
 		return reply_error(request, &error);
-	snprintf(key, sizeof(key), "site:%s", claim.site);
+	notice_key(TOPIC_SITE, claim.site, key);
 	if (wait > WAIT_DEFAULT)
 		wait = WAIT_DEFAULT;
 	if (wait > 0)
