@@ -6,7 +6,8 @@
  * The dataset's label is 1 where the event was seen and 0 where it was not; the job names the column of times, whose values are
  * put on a grid of `bins` cells up to `time_max`. Where times are whole units and cells are units, nothing is lost. Rows
  * with missing values are left out. All other features are covariates, but for the first value of each category: it is what the
- * others are compared with (the reference level).
+ * others are compared with (the reference level). First is the first in the model's schema (schema.h): that which the job's
+ * trainer.categories lists first, else the first by the alphabet.
  *
  * Model, float64: beta, standard_error, hazard_ratio = exp(beta), p_value (Wald's, two-sided) for each covariate, whose names are
  * the JSON list __metadata__["rounds.covariates"]; log_likelihood; baseline_hazard and grid for each cell of time: 1 where a

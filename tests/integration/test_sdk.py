@@ -413,10 +413,10 @@ def test_cox_names_its_covariates(rounds, tmp_path):
     for name, rows in (("a", slice(0, 200)), ("b", slice(200, n))):
         with open(tmp_path / f"{name}.csv", "w") as file:
             file.write("arm,age,days,dead\n")
-            file.writelines(f"{'new' if row[0] else 'old'},{row[1]},{row[2]:.0f},{row[3]}\n"
+            file.writelines(f"{'new' if row[0] else 'control'},{row[1]},{row[2]:.0f},{row[3]}\n"
                             for row in zip(arm[rows], age[rows], days[rows], dead[rows]))
         rounds.start_site(name, datasets={"trial": {"path": str(tmp_path / f"{name}.csv"), "label": "dead",
-                                                    "categories": {"arm": ["old", "new"]}}})
+                                                    "categories": {"arm": ["new", "control"]}}})
     rounds.connected("a", "b")
     done = subprocess.run([PYTHON, "-c", """
 import json, rounds
