@@ -128,12 +128,29 @@ static int make_absolute(json_t *dataset, const char *name, const char *key, str
 	return 0;
 }
 
+/* Executors work in a directory of their own, where a relative path means something else. */
+static int root_state(json_t *settings, struct rounds_error *error)
+{
+	const char *given = json_text_or(settings, "state_dir", "");
+	scoped(text_free) char *here = NULL, *path = NULL;
+
+	if (given[0] == '/')
+		return 0;
+	here = getcwd(NULL, 0);
+	path = here ? text_new("%s/%s", here, given) : NULL;
+	if (!path)
+		return error_errno(error, "cannot tell where state_dir %.200s is", given);
+	return json_object_set_new(settings, "state_dir", json_text(path)) ? error_no_memory(error) : 0;
+}
+
 int settings_complete(json_t *settings, struct rounds_error *error)
 {
 	json_t *executors = json_object_get(settings, "executors"), *dataset;
 	json_t *trainer = json_object_get(executors, "trainer");
 	const char *name;
 
+	if (root_state(settings, error))
+		return -1;
 	if (!trainer && !json_object_set_new(executors, "trainer", json_pack("{s:b}", "keep", 1)))
 		trainer = json_object_get(executors, "trainer");
 	if (!json_object_get(trainer, "command") && !json_object_get(trainer, "socket"))
