@@ -67,7 +67,7 @@ function renderGuide(path) {
 
 function licences() {
   const found = [];
-  for (const name of ["preact", "uplot"]) {
+  for (const name of ["preact", "uplot", "lucide"]) {
     const folder = join(here, "node_modules", name);
     const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const file = readdirSync(folder).find((f) => /^licen[cs]e/i.test(f));

@@ -26,6 +26,7 @@ const Health = () => {
         <Fact name="Version">{version?.version ?? "…"}</Fact>
         <Fact name="Protocol with sites">{version?.protocol ?? "…"}</Fact>
         <Fact name="Health">{ready}</Fact>
+        <Fact name="Fingerprint of its authority"><span class="mono">{version?.fingerprint ?? "…"}</span></Fact>
         <Fact name="For Prometheus"><span class="mono">{location.origin}/metrics</span></Fact>
         <Fact name="OpenAPI"><a href="/api/v1/openapi.json">openapi.json</a>, <a href="/api/v1/job.schema.json">job.schema.json</a></Fact>
       </dl>
