@@ -165,6 +165,13 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 
 	plan_timer_off(plan, "deadline");
 	plan_cancel(plan, round_of(state), "the evaluation has closed");
+	if (answered(state) == 0 && rules_of(job)->only_evaluates) {
+		plan_fail(plan, "no site could measure the model");
+		return;
+	}
+	/* What was trained stays what it is. */
+	if (answered(state) == 0)
+		plan_note(plan, round_of(state), "no site could measure the last model; nobody knows how good it is");
 	measuring_means(job, json_object_get(state, "results"), round_of(state), plan, means);
 	measuring_judge(job, state, round_of(state), model_of(state), means, plan);
 	complete(state, plan);

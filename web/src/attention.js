@@ -64,6 +64,7 @@ function ofSite(site, now) {
 
 function ofServer(health) {
   const found = [];
+  if (health.copy) found.push({ key: "copy", level: "bad", link: "#/about/guide/deploy%2FREADME.md", text: "This server stands on a copy of another’s data", why: "it leases no task and tells no webhook", next: "Start it with --original-is-gone once the other server is gone for good." });
   if (health.space === "full") found.push({ key: "space", level: "bad", link: "#/about", text: "The server’s disk is full", why: `${health.free_text} left`, next: "Uploads are refused and jobs pause until there is room. Delete old jobs, or make the disk larger." });
   if (health.space === "low") found.push({ key: "space", level: "warn", link: "#/about", text: "The server’s disk is nearly full", why: `${health.free_text} left`, next: "Delete old jobs, keep fewer rounds, or make the disk larger." });
   if (health.certificate === "ended" || health.certificate === "ends_soon")

@@ -180,6 +180,67 @@ static void failures_are_tolerated_while_a_quorum_is_possible(void **state)
 	end(&s);
 }
 
+static struct event skipped(const char *site, int64_t round)
+{
+	struct event event = failed(site, round);
+
+	event.is_skipped = true;
+	event.reason = "skipped by ann";
+	return event;
+}
+
+/* The quorum was all of them: without the skipped one it is all that are left. */
+static void a_round_goes_on_without_whom_a_person_skips(void **state)
+{
+	struct story s = begin("fedavg", "{'failure_policy': 'fail'}", "M0", two);
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, result("a", 1, "Ua", 1, NULL));
+	tell(&s, skipped("b", 1));
+	s.next += 3; /* it closes */
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', 'skipped': ['b']}");
+	end(&s);
+
+	s = begin("fedavg", "{}", "M0", two);
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, skipped("a", 1));
+	tell(&s, skipped("b", 1));
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'round 1 has no site left: b was skipped by ann'}");
+	end(&s);
+}
+
+/* What was trained stays; a job that only measures has nothing then. */
+static void nobody_measures_the_model(void **state)
+{
+	struct story s = begin("fedavg", "{'rounds': 1}", "M0", two);
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, result("a", 1, "Ua", 1, NULL));
+	tell(&s, result("b", 1, "Ub", 1, NULL));
+	s.next += 4;
+	tell(&s, aggregated(1, "M1"));
+	s.next += 3;
+	tell(&s, failed("a", 1));
+	tell(&s, failed("b", 1));
+	s.next += 2;
+	expect(&s,
+		"{'do': 'note', 'round': 1, 'text': 'no site could measure the last model; nobody knows how good it is'}");
+	expect(&s, "{'do': 'complete'}");
+	end(&s);
+
+	s = begin("evaluate", "{}", "M0", two);
+	tell(&s, started());
+	s.next += 3;
+	tell(&s, failed("a", 0));
+	tell(&s, failed("b", 0));
+	s.next += 2;
+	expect(&s, "{'do': 'fail', 'round': -1, 'text': 'no site could measure the model'}");
+	end(&s);
+}
+
 static void parameters_that_do_not_go_together(void **state)
 {
 	json_auto_t *params = from_single_quotes("{'early_stop_rounds': 2, 'key_metric': ''}"),
@@ -220,6 +281,8 @@ int main(void)
 		cmocka_unit_test(a_site_without_samples_counts_for_the_quorum_and_in_no_mean),
 		cmocka_unit_test(a_deadline_without_a_quorum_fails_the_job),
 		cmocka_unit_test(failures_are_tolerated_while_a_quorum_is_possible),
+		cmocka_unit_test(a_round_goes_on_without_whom_a_person_skips),
+		cmocka_unit_test(nobody_measures_the_model),
 		cmocka_unit_test(parameters_that_do_not_go_together),
 		cmocka_unit_test(a_choice_follows_from_seed_and_round),
 	};

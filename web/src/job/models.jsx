@@ -5,7 +5,19 @@ import { Histogram } from "../charts/bars.jsx";
 import { bytes, number, shortDigest } from "../format.js";
 import { useResource, useThrottle } from "../hooks.js";
 import { useLive } from "../live.js";
-import { Card, Copy, Loading, ProblemBox, Table } from "../ui.jsx";
+import { Card, Copy, Fact, Loading, ProblemBox, Table } from "../ui.jsx";
+
+const listed = (value) => (Array.isArray(value) ? value.join(", ") : value ? "agreed, not told" : "–");
+
+// What the sites have agreed on before they trained; a site that differs fails with the column's name in the events.
+const Schema = ({ schema }) => (
+  <dl class="facts">
+    <Fact name="Columns, in order">{listed(schema.features)}</Fact>
+    {Object.entries(schema.categories || {}).map(([column, values]) => <Fact key={column} name={`Categories of ${column}`}>{listed(values)}</Fact>)}
+    <Fact name="Label">{schema.label || "–"}</Fact>
+    <Fact name="Classes">{listed(schema.classes)}</Fact>
+  </dl>
+);
 
 const Tensors = ({ digest }) => {
   const { data, problem } = useResource(`/blobs/${digest}/tensors?histogram=30`);
@@ -19,7 +31,12 @@ const Tensors = ({ digest }) => {
     { title: "Deviation", class: "number", value: (t) => number(t.summary.sd) },
     { title: "Values", value: (t) => (t.summary.min === null ? "–" : <Histogram counts={t.summary.histogram} low={t.summary.min} high={t.summary.max} label={`Histogram of ${t.name}: from ${number(t.summary.min)} to ${number(t.summary.max)}`} height={36} width={140} />) },
   ];
-  return <Table label="Tensors" columns={columns} rows={data.items} keyOf={(t) => t.name} empty="The file holds no tensor." />;
+  return (
+    <>
+      {data.schema ? <Schema schema={data.schema} /> : <p class="help">It says nothing of the columns that it was trained on.</p>}
+      <Table label="Tensors" columns={columns} rows={data.items} keyOf={(t) => t.name} empty="The file holds no tensor." />
+    </>
+  );
 };
 
 const NAMES = { initial: "begun with", model: "round", best: "best, round" };

@@ -85,7 +85,7 @@ const Controls = ({ job, reload }) => {
       )}
       {asked === "delete" && (
         <Confirm title="Delete this job?" verb="Delete it for good" onClose={() => ask("")} act={() => call("DELETE", `/jobs/${job.id}`).then(() => { location.hash = "#/jobs"; })}>
-          <p>Its history, metrics and models are gone for good.</p>
+          <p>Its history, metrics and models are gone from the server’s disk for good. Backups that were made before keep theirs, and the audit log keeps who did what.</p>
         </Confirm>
       )}
     </>
