@@ -74,7 +74,8 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 		roster_of(submitting->engine, tx, submitting->spec, sites, &roster, error))
 		return -1;
 	job.min_sites = (int64_t)roster_least(submitting->spec, roster);
-	job.warnings = warnings = job_warnings(submitting->spec, sites, roster);
+	warnings = job_warnings(submitting->spec, sites, roster);
+	job.warnings = warnings;
 	if (check_initial_model(submitting, tx, error) || job_insert(tx, &job, error) ||
 		job_move(tx, id, "submitted", JOB_QUEUED, &change, error))
 		return -1;

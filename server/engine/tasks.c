@@ -161,7 +161,8 @@ static int fail(struct store_tx *tx, void *argument, struct rounds_error *error)
 		return -1;
 	if (!strcmp(report_state(report), "pending"))
 		return 0; /* its lease ran out before: that has been counted */
-	fault.failure = failure = read_failure(report->body, reason, sizeof(reason), &retry);
+	failure = read_failure(report->body, reason, sizeof(reason), &retry);
+	fault.failure = failure;
 	fault.for_good = !retry;
 	return task_failed_in(report->engine, tx, report->task, &fault, error);
 }
