@@ -86,17 +86,6 @@ static int check_description(const json_t *description, const struct record *hea
 	return 0;
 }
 
-static void name_features(struct dataset *dataset, const struct dataset_column *column)
-{
-	size_t i;
-	json_t *value;
-
-	if (column->role == COLUMN_NUMBER)
-		json_array_append_new(dataset->names, json_string(column->name));
-	json_array_foreach (column->values, i, value)
-		json_array_append_new(dataset->names, json_sprintf("%s=%s", column->name, json_string_value(value)));
-}
-
 static enum column_role role_of(const json_t *description, const struct record *header, size_t at)
 {
 	const char *name = header->fields[at];
@@ -131,7 +120,7 @@ static int take_name(const json_t *description, const struct record *header, siz
 			first + 1);
 	if (column->role == COLUMN_CATEGORY)
 		column->values = json_object_get(json_object_get(description, "categories"), name);
-	name_features(dataset, column);
+	dataset->columns += column->role == COLUMN_NUMBER ? 1 : json_array_size(column->values);
 	return 0;
 }
 

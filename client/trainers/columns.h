@@ -6,7 +6,7 @@
 #include "client/trainers/dataset.h"
 
 /*
- * Fills header, header_count and names. Errors: no column of the label's name; a name that is there twice (unless it is
+ * Fills header, header_count and columns. Errors: no column of the label's name; a name that is there twice (unless it is
  * ignored), or not at all; an `ignore` or `categories` that no column has, since a patient's number whose name is misspelt there
  * would become a feature.
  */

@@ -9,8 +9,8 @@
  * others are compared with (the reference level). First is the first in the model's schema (schema.h): that which the job's
  * trainer.categories lists first, else the first by the alphabet.
  *
- * Model, float64: beta, standard_error, hazard_ratio = exp(beta), p_value (Wald's, two-sided) for each covariate, whose names are
- * the JSON list __metadata__["rounds.covariates"]; log_likelihood; baseline_hazard and grid for each cell of time: 1 where a
+ * Model, float64: beta, standard_error, hazard_ratio = exp(beta), p_value (Wald's, two-sided) for each covariate, whose names (names.h)
+ * are the JSON list __metadata__["rounds.covariates"]; log_likelihood; baseline_hazard and grid for each cell of time: 1 where a
  * cell begins on the grid that the estimate is of.
  *
  * Sums, for each cell of time: risk, risk_x and risk_xx of those at risk when it begins, events in it; edges, 1 where a cell

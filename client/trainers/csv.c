@@ -207,7 +207,6 @@ static int read_records(struct reading *reading, struct records *records, struct
 		return -1;
 	dataset->format = json_pack("{s:s, s:s, s:b}", "encoding", records_encoding(records), "delimiter", delimiter,
 		"packed", records_packed(records));
-	dataset->columns = json_array_size(dataset->names);
 	reading->row = calloc(dataset->columns + 1, sizeof(float));
 	if (!reading->row)
 		return error_no_memory(error);

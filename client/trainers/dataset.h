@@ -35,7 +35,7 @@ struct dataset_column {
 struct dataset {
 	size_t rows, columns;
 	float *features; /* rows x columns, row by row */
-	json_t *names; /* of the columns: the header's, NAME=VALUE for the values of a category, x0, x1... of a matrix */
+	json_t *names; /* of the features, as they may leave the site (names.h), once schema_align gave them; x0, x1... of a matrix */
 	float *labels;       /* rows: a number, or the index of a class */
 	size_t *origins;     /* rows: where each stands in the file, as failures count */
 	size_t skipped;      /* rows without a label */

@@ -22,7 +22,7 @@ enum { PROTOCOL = 2, OLDEST_PROTOCOL = 1 };
 
 /* The table of the last task, in the order of its model, which the next task of the same job most likely wants again. */
 struct kept {
-	json_t *description, *schema, *ignored;
+	json_t *description, *schema, *said; /* said: what the job says of columns */
 	struct dataset *dataset;
 };
 
@@ -31,7 +31,7 @@ static void forget(struct kept *kept)
 	dataset_free(kept->dataset);
 	json_decref(kept->description);
 	json_decref(kept->schema);
-	json_decref(kept->ignored);
+	json_decref(kept->said);
 	*kept = (struct kept){ 0 };
 }
 
@@ -78,9 +78,9 @@ static void say_progress(double fraction, double loss)
 		"metrics", "train_loss", json_number_or_null(loss)));
 }
 
-static bool is_kept(const struct kept *kept, const json_t *description, const json_t *schema, const json_t *ignored)
+static bool is_kept(const struct kept *kept, const json_t *description, const json_t *schema, const json_t *said)
 {
-	return kept->dataset && json_equal(kept->description, description) && json_equal(kept->ignored, ignored) &&
+	return kept->dataset && json_equal(kept->description, description) && json_equal(kept->said, said) &&
 	       (kept->schema == schema || json_equal(kept->schema, schema));
 }
 
@@ -97,17 +97,19 @@ static void say_of_dataset(const struct dataset *dataset, bool has_model)
 /* The table in the order that the task's model says, or, where the task makes one, that the model will say. */
 static int get_dataset(const json_t *task, const json_t *params, struct kept *kept, struct rounds_error *error)
 {
-	json_t *description = json_object_get(task, "dataset"), *ignored = json_object_get(params, "ignore");
+	json_t *description = json_object_get(task, "dataset");
+	json_auto_t *said = json_pack("{s:O?, s:O?}", "ignore", json_object_get(params, "ignore"), "categories",
+		json_object_get(params, "categories"));
 	const char *model = json_text_or(task, "model", NULL);
 	json_auto_t *schema = NULL;
 
 	if (model && schema_of_model(model, &schema, error))
 		return -1;
-	if (model && is_kept(kept, description, schema, ignored))
+	if (model && is_kept(kept, description, schema, said))
 		return 0;
 	forget(kept);
 	kept->description = json_incref(description);
-	kept->ignored = json_incref(ignored);
+	kept->said = json_incref(said);
 	if (dataset_load(description, &kept->dataset, error) ||
 		(!model && schema_of_dataset(kept->dataset, task, params, &schema, error)) ||
 		schema_align(schema, params, kept->dataset, error)) {

@@ -1,5 +1,6 @@
 #include "client/trainers/schema.h"
 
+#include "client/trainers/names.h"
 #include "common/digest.h"
 #include "common/failure.h"
 #include "common/json.h"
@@ -318,8 +319,8 @@ static size_t place_of(const json_t *values, const char *value)
 	return at;
 }
 
-/* The features in their new order; NULL without memory. Names go into `names`. */
-static struct move *plan_moves(const struct targets *targets, json_t *names, size_t *width)
+/* The features in their new order; NULL without memory. */
+static struct move *plan_moves(const struct targets *targets, size_t *width)
 {
 	struct move *moves = NULL;
 	size_t room = 0, i;
@@ -332,36 +333,43 @@ static struct move *plan_moves(const struct targets *targets, json_t *names, siz
 	for (size_t at = 0; moves && at < targets->count; at++) {
 		const struct target *target = &targets->list[at];
 
-		if (!target->values) {
+		if (!target->values)
 			moves[(*width)++] = (struct move){ .from = target->first };
-			json_array_append_new(names, json_string(target->column->name));
-		}
 		json_array_foreach (target->values, i, value) {
 			size_t own = place_of(target->column->values, json_string_value(value));
 			bool is_new = own == json_array_size(target->column->values);
 
 			moves[(*width)++] = (struct move){ target->first + (is_new ? 0 : own), is_new };
-			json_array_append_new(
-				names, json_sprintf("%s=%s", target->column->name, json_string_value(value)));
 		}
 	}
 	return moves;
 }
 
+static bool stay(const struct move *moves, size_t width, const struct dataset *dataset)
+{
+	size_t at = 0;
+
+	while (at < width && moves[at].from == at && !moves[at].is_new)
+		at++;
+	return at == width && width == dataset->columns;
+}
+
 static int move_features(const struct targets *targets, struct dataset *dataset, struct rounds_error *error)
 {
-	json_auto_t *names = json_array();
 	size_t width;
-	scoped(free) void *room = plan_moves(targets, names, &width);
+	scoped(free) void *room = plan_moves(targets, &width);
 	const struct move *moves = room;
-	float *features = moves ? calloc(dataset->rows * width + 1, sizeof(float)) : NULL;
+	float *features;
 
+	if (!moves)
+		return error_no_memory(error);
+	if (width == 0)
+		return failure_error(error, FAILURE_DATASET, "path", 0, 0, "the job leaves the table no features");
+	if (stay(moves, width, dataset))
+		return 0;
+	features = calloc(dataset->rows * width + 1, sizeof(float));
 	if (!features)
 		return error_no_memory(error);
-	if (width == 0) {
-		free(features);
-		return failure_error(error, FAILURE_DATASET, "path", 0, 0, "the job leaves the table no features");
-	}
 	for (size_t row = 0; row < dataset->rows; row++) {
 		const float *from = dataset->features + row * dataset->columns;
 
@@ -373,8 +381,21 @@ static int move_features(const struct targets *targets, struct dataset *dataset,
 	free(dataset->features);
 	dataset->features = features;
 	dataset->columns = width;
-	json_decref(dataset->names);
-	dataset->names = json_incref(names);
+	return 0;
+}
+
+static int name_features(
+	const struct targets *targets, const json_t *params, struct dataset *dataset, struct rounds_error *error)
+{
+	for (size_t at = 0; at < targets->count; at++) {
+		const struct target *target = &targets->list[at];
+		const char *name = target->column->name;
+		const json_t *listed = json_object_get(json_object_get(params, "categories"), name);
+
+		if (target->values ? names_add_values(dataset->names, name, target->values, listed, error)
+				   : names_add_column(dataset->names, name, error))
+			return -1;
+	}
 	return 0;
 }
 
@@ -384,13 +405,14 @@ static int align_features(
 	scoped(targets_free) struct targets own = { 0 }, chosen = { 0 };
 	json_auto_t *places = json_object();
 	bool says = json_object_get(schema, "features") != NULL;
+	const struct targets *targets = says ? &chosen : &own;
 
-	if (!dataset->header || (!says && json_array_size(json_object_get(params, "ignore")) == 0))
+	if (!dataset->header)
 		return 0;
 	if (list_own(dataset, params, &own, places, error) ||
 		(says && choose(schema, dataset, &own, places, &chosen, error)))
 		return -1;
-	return move_features(says ? &chosen : &own, dataset, error);
+	return move_features(targets, dataset, error) || name_features(targets, params, dataset, error) ? -1 : 0;
 }
 
 static int align_label(const json_t *schema, struct dataset *dataset, struct rounds_error *error)

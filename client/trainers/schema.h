@@ -11,7 +11,7 @@
  * check the guess.
  *
  * Features are left out where the layer that takes them is not shared (the job's `share`), label and classes where the one that
- * gives them is not. Arrays have no names, so there is no schema; nor in statistics, whose tensors have names of their own.
+ * gives them is not. Arrays have no names, so there is no schema; nor in statistics, whose tensors have names of their own (names.h).
  */
 #ifndef ROUNDS_CLIENT_TRAINERS_SCHEMA_H
 #define ROUNDS_CLIENT_TRAINERS_SCHEMA_H
@@ -26,8 +26,8 @@ must_check int schema_of_dataset(const struct dataset *dataset, const json_t *ta
 	json_t **schema, struct rounds_error *error);
 
 /*
- * Brings columns, values of categories and classes into the schema's order, by name, and drops what the job ignores; `schema`
- * NULL: into the order of the table. A site may lack values that the schema lists. All else that differs is FAILURE_SCHEMA,
+ * Brings columns, values of categories and classes into the schema's order, by name, drops what the job ignores, and gives the
+ * features the names that may leave the site (names.h); `schema` NULL: in the order of the table. A site may lack values that the schema lists. All else that differs is FAILURE_SCHEMA,
  * with the role "features", "categories" (column: which of the schema's features), "path" (column: which of the table's),
  * "label" or "classes". Once for each dataset.
  */

@@ -2,6 +2,7 @@
 
 #include "client/trainers/guarded_table.h"
 #include "client/trainers/kaplan_meier.h"
+#include "client/trainers/names.h"
 #include "client/trainers/sums.h"
 #include "common/failure.h"
 #include "common/fields.h"
@@ -47,23 +48,22 @@ bool statistics_asked(const json_t *task)
 	return json_object_get(json_object_get(task, "algorithm"), "statistics") != NULL;
 }
 
-static int name_columns(struct analysis *work, const json_t *description, struct rounds_error *error)
+static int name_columns(struct analysis *work, const json_t *task, struct rounds_error *error)
 {
+	const json_t *description = json_object_get(task, "dataset"), *params = json_object_get(task, "params");
 	const char *label = json_text_or(description, "label", "label");
 	const json_t *classes = json_object_get(description, "classes");
-	size_t i;
-	json_t *class;
 
 	work->names = json_copy(work->data->names);
-	json_array_foreach (classes, i, class)
-		json_array_append_new(work->names, json_sprintf("%s=%s", label, json_string_value(class)));
-	if (json_array_size(classes) == 0)
-		json_array_append_new(work->names, json_string(label));
+	if (json_array_size(classes) > 0
+			? names_add_values(work->names, label, classes, json_object_get(params, "classes"), error)
+			: names_add_column(work->names, label, error))
+		return -1;
 	work->count = json_array_size(work->names);
 	work->columns = calloc(work->count + 1, sizeof(*work->columns));
 	if (!work->columns)
 		return error_no_memory(error);
-	for (i = 0; i < work->count; i++)
+	for (size_t i = 0; i < work->count; i++)
 		work->columns[i].name = json_string_value(json_array_get(work->names, i));
 	return 0;
 }
@@ -371,7 +371,7 @@ int statistics_do(const json_t *task, const struct dataset *dataset, json_t **re
 	if (dataset->rows < least)
 		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
 			"this site has fewer rows than its min_cell: it tells nothing");
-	failed = guarded_table_make(dataset, least, &work.guard, error) || name_columns(&work, description, error) ||
+	failed = guarded_table_make(dataset, least, &work.guard, error) || name_columns(&work, task, error) ||
 		 analyse(&work, task, error);
 	analysis_close(&work);
 	if (failed)

@@ -2,7 +2,7 @@
  * Federated analytics: sums over a site's rows that add up over sites, and give statistics of the whole.
  *
  * Every feature is a column, the label too (each of its classes one of 0 and 1, as the values of a category are). Tensors are
- * float64, named by what they hold:
+ * float64, named by what they hold, and by columns' names that may leave the site (names.h):
  *
  *     first pass     COLUMN/count, /missing, /sum, /squares (of the values); /sites: 1 if this site tells them
  *     second pass    those again, and with the mean and deviation of the whole, which come as the sums of the first pass:

@@ -51,11 +51,11 @@ const struct field training_params[] = {
 		.max = 10000 },
 	{ "categories", FIELD_OBJECT,
 		"All values of columns of text, in order, so that a site may lack some: {\"sex\": [\"f\", \"m\"]}. They travel with "
-		"the model, where else only their digest does",
+		"the model and in names of sums, where else only their digest does",
 		.fallback = "{}" },
 	{ "classes", FIELD_TEXTS,
-		"All classes of the label, in order, whatever order sites have them in. They travel with the model, where else "
-		"only their digest does",
+		"All classes of the label, in order, whatever order sites have them in. They travel with the model and in "
+		"names of sums, where else only their digest does",
 		.fallback = "[]", .min = 0, .max = 10000 },
 	{ NULL },
 };

@@ -1,4 +1,6 @@
 """Sites agree on columns, categories and classes, by name, or do not train; what travels of them is what may."""
+import hashlib
+import itertools
 import json
 
 import numpy as np
@@ -170,7 +172,90 @@ def test_sums_are_of_the_same_columns_too(trainer, tmp_path, algorithm, tensor):
     assert train(trainer, tmp_path, short, {}, algorithm=algorithm)[0]["kind"] == "schema"
 
 
+def digest(column, value):
+    return f"{column}=#{hashlib.sha256(column.encode() + bytes(1) + value.encode()).hexdigest()[:8]}"
+
+
+def counted(path):
+    return {name[:-len("/count")] for name in safetensors.numpy.load_file(path) if name.endswith("/count")}
+
+
+def test_a_name_holds_a_value_only_where_the_job_lists_it(trainer, tmp_path):
+    """Per column, and per value; the same table is asked again, as by another job."""
+    data, first = site(tmp_path, "a", min_cell=1), {"algorithm": {"statistics": 1}}
+    safetensors.numpy.save_file({"nothing": np.zeros(1)}, tmp_path / "model")
+    for listed, names in (({}, {digest("sex", "f"), digest("sex", "m"), *(digest("result", c) for c in CLASSES)}),
+                          ({"categories": {"sex": ["f"]}}, {"sex=f", digest("sex", "m"), *(digest("result", c) for c in CLASSES)}),
+                          ({"classes": CLASSES}, {digest("sex", "f"), digest("sex", "m"), *(f"result={c}" for c in CLASSES)}),
+                          ({"categories": {"sex": SEXES}, "classes": CLASSES}, {"sex=f", "sex=m", *(f"result={c}" for c in CLASSES)})):
+        for model in (None, tmp_path / "model"):
+            answer = trainer.ask("train", data, listed, model=model, output=tmp_path / "sums", **first)
+            assert answer["type"] == "result" and counted(tmp_path / "sums") == {"age", "bp", *names}, answer
+
+
+def alike(column):
+    """Two values whose eight digits are the same."""
+    seen = {}
+    for i in itertools.count():
+        if (name := digest(column, str(i))) in seen:
+            return [seen[name], str(i)]
+        seen[name] = str(i)
+
+
+@pytest.mark.parametrize("column, settings", [("sex", "categories"), ("result", "classes")])
+def test_two_values_of_one_name_are_refused(trainer, tmp_path, column, settings):
+    values = alike(column)
+    rows = [{**row, column: values[i % 2]} for i, row in enumerate(patients())]
+    data = site(tmp_path, "a", rows=rows, **{settings: {column: values} if settings == "categories" else values})
+    ask = {"output": tmp_path / "sums", "algorithm": {"statistics": 1}}
+    answer = trainer.ask("train", data, {}, **ask)
+    assert (answer["type"], answer["kind"]) == ("error", "category") and f"trainer.{settings}" in answer["message"]
+    listed = {settings: {column: values} if settings == "categories" else values}
+    assert trainer.ask("train", data, listed, **ask)["type"] == "result"
+    assert counted(tmp_path / "sums") >= {f"{column}={value}" for value in values}
+
+
 # With a server
+
+
+def covariates(rounds, job, path):
+    path.write_bytes(rounds.api.download(job["model"]))
+    with safetensors.safe_open(path, "np") as file:
+        return json.loads(file.metadata()["rounds.covariates"])
+
+
+def stored(rounds, text):
+    return [path.name for path in rounds.data.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_no_value_reaches_the_server_unless_the_job_lists_it(rounds, tmp_path):
+    """Statistics and Cox regression: not in weights, the database, nor the log."""
+    grades, fates = ["Grade-Alpha", "Grade-Beta", "Grade-Gamma"], ["Alive-Yet", "Dead-Since"]
+    rng = np.random.default_rng(8)
+    for name in ("a", "b"):
+        rows = [{"age": f"{rng.normal(60, 9):.1f}", "days": str(rng.integers(1, 300)), "grade": str(rng.choice(grades)), "died": str(rng.integers(0, 2)),
+                 "fate": str(rng.choice(fates))} for _ in range(120)]
+        data = site(tmp_path, name, ["age", "days", "grade", "died", "fate"], rows, min_cell=1, categories={"grade": grades})
+        rounds.start_site(name, datasets={
+            "died": {"path": data["path"], "label": "died", "min_cell": 1, "categories": {"grade": grades}, "ignore": ["fate"]},
+            "fate": {"path": data["path"], "label": "fate", "min_cell": 1, "categories": {"grade": grades}, "classes": fates}})
+    rounds.connected("a", "b")
+    look = {"workflow": "statistics", "executor": "trainer", "sites": ["a", "b"], "dataset": "fate"}
+    cox = {"workflow": "cox", "executor": "trainer", "sites": ["a", "b"], "dataset": "died",
+           "params": {"rounds": 2, "time": "days", "time_max": 300, "bins": 300}}
+    done = [rounds.wait_for(rounds.submit(**spec), "completed") for spec in (look, cox)]
+    for value in (*grades, *fates):
+        assert value not in rounds.server.text(), value
+        assert not stored(rounds, value), value
+    (tmp_path / "sums").write_bytes(rounds.api.download(done[0]["model"]))
+    assert {digest("grade", g) for g in grades} | {digest("fate", f) for f in fates} <= counted(tmp_path / "sums")
+    assert covariates(rounds, done[1], tmp_path / "cox") == ["age", *(digest("grade", g) for g in grades[1:])]
+    assert len(stored(rounds, digest("grade", grades[1]))) > 2, "updates are stored as they came, so that values would be seen"
+    listed = {"trainer": {"categories": {"grade": grades}, "classes": fates}}
+    done = [rounds.wait_for(rounds.submit(**spec, **listed), "completed") for spec in (look, cox)]
+    (tmp_path / "sums").write_bytes(rounds.api.download(done[0]["model"]))
+    assert {f"grade={g}" for g in grades} | {f"fate={f}" for f in fates} <= counted(tmp_path / "sums")
+    assert covariates(rounds, done[1], tmp_path / "cox") == ["age", *(f"grade={g}" for g in grades[1:])]
 
 
 def finish(rounds, sites, **spec):

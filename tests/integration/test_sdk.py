@@ -349,7 +349,8 @@ def test_statistics_of_all_sites_together(rounds, tmp_path, min_cell):
     rounds.connected(*NAMES)
     done = subprocess.run([PYTHON, "-c", """
 import json, rounds
-job = rounds.Client().submit(name="look", workflow="statistics", dataset="trial", params={
+listed = {"categories": {"sex": ["f", "m"]}, "classes": ["old", "new"]}
+job = rounds.Client().submit(name="look", workflow="statistics", dataset="trial", trainer=listed, params={
     "bins": 60, "sigmas": 5, "time": "years", "event": "dead", "time_max": 12}).wait()
 found, one = job.statistics(), job.statistics(site="hospital-b")
 print(json.dumps({"columns": found.columns, "describe": found.describe(), "one": one.describe(), "suppressed": found.suppressed,
@@ -420,7 +421,8 @@ def test_cox_names_its_covariates(rounds, tmp_path):
     rounds.connected("a", "b")
     done = subprocess.run([PYTHON, "-c", """
 import json, rounds
-found = rounds.Client().submit(name="trial", workflow="cox", dataset="trial", params={
+listed = {"categories": {"arm": ["control", "new"]}}
+found = rounds.Client().submit(name="trial", workflow="cox", dataset="trial", trainer=listed, params={
     "rounds": 6, "time": "days", "time_max": 1000, "bins": 1000}).wait().cox()
 print(json.dumps({**found, "time": found["time"].tolist(), "baseline_hazard": found["baseline_hazard"].tolist()}))
 """], env={**os.environ, "PYTHONPATH": str(PACKAGE), **rounds.environment}, capture_output=True, text=True)

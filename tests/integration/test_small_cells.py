@@ -157,11 +157,12 @@ def test_centers_of_groups_are_nearly_those_of_rows(trainer, tmp_path):
 
 
 def look(trainer, tmp_path, data, own=None, model=None, **asked):
-    """Both passes at one site: every number that leaves it, and {column: place}."""
+    """Both passes at one site: every number that leaves it, and {column: place}; the job knows what values there are."""
+    listed = {what: data[what] for what in ("categories", "classes") if what in data}
     if model is None:
-        first = trainer.ask("train", data, {}, output=tmp_path / "p1", algorithm={"statistics": 1, "bins": 20, "sigmas": 4.0})
+        first = trainer.ask("train", data, listed, output=tmp_path / "p1", algorithm={"statistics": 1, "bins": 20, "sigmas": 4.0})
         assert first["type"] == "result", first
-    answer = trainer.ask("train", data, {}, model=model or tmp_path / "p1", output=tmp_path / "p2",
+    answer = trainer.ask("train", data, listed, model=model or tmp_path / "p1", output=tmp_path / "p2",
                          algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0, **asked}, **({"own": str(own)} if own else {}))
     assert answer["type"] == "result", answer
     told = safetensors.numpy.load_file(tmp_path / "p2")
@@ -300,22 +301,23 @@ def test_what_dominates_a_ward_is_not_told_by_the_other_wards(trainer, tmp_path)
 def test_one_question_a_job(trainer, tmp_path):
     """Two histograms with other edges differ by the people between them."""
     data, table = ward(tmp_path, alone=tuple(range(20)))
+    listed = {"categories": data["categories"]}
     own = tmp_path / "own"
     own.mkdir()
     look(trainer, tmp_path, data, own=own)
     look(trainer, tmp_path, data, own=own)
     ask = {"model": tmp_path / "p1", "output": tmp_path / "p2", "own": str(own)}
-    again = trainer.ask("train", data, {}, algorithm={"statistics": 2, "bins": 21, "sigmas": 4.0}, **ask)
+    again = trainer.ask("train", data, listed, algorithm={"statistics": 2, "bins": 21, "sigmas": 4.0}, **ask)
     assert again["type"] == "error" and "something else before" in again["message"]
     moved = safetensors.numpy.load_file(tmp_path / "p1")
     moved["age/sum"] += 1
     safetensors.numpy.save_file(moved, tmp_path / "moved")
-    again = trainer.ask("train", data, {}, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **{**ask, "model": tmp_path / "moved"})
+    again = trainer.ask("train", data, listed, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **{**ask, "model": tmp_path / "moved"})
     assert again["type"] == "error"
     table["age"][3] += 1
     write(tmp_path / "ward.csv", table)
     fresh = Trainer()
-    again = fresh.ask("train", data, {}, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **ask)
+    again = fresh.ask("train", data, listed, algorithm={"statistics": 2, "bins": 20, "sigmas": 4.0}, **ask)
     assert again["type"] == "error" and "data have changed" in again["message"]
     fresh.close()
 

@@ -398,7 +398,8 @@ def test_cox_with_categories_has_a_reference_level(rounds, tmp_path):
     rounds.connected("a", "b")
     spec = {"workflow": "cox", "executor": "trainer", "sites": ["a", "b"]}
     params = {"rounds": 7, "time": "days", "time_max": 2000, "bins": 2000, "evaluate_last": False}
-    done = rounds.wait_for(rounds.submit(**spec, dataset="trial", params=params), "completed")
+    listed = {"categories": {"grade": ["I", "II", "III"]}}
+    done = rounds.wait_for(rounds.submit(**spec, dataset="trial", trainer=listed, params=params), "completed")
     model = safetensors.numpy.load(rounds.api.download(done["model"]))
     x = np.column_stack([grade == 1, grade == 2, age.astype(np.float32)]).astype(float)
     beta, errors = federated.cox(x, np.minimum(time, 1999), event, 7)

@@ -223,7 +223,10 @@ class Job:
         return statistics.of_job(self, site)
 
     def cox(self) -> Dict[str, Any]:
-        """What a job of the workflow `cox` has found: {"covariates": {name: {hazard_ratio, ...}}, ...}."""
+        """What a job of the workflow `cox` has found: {"covariates": {name: {hazard_ratio, ...}}, ...}.
+
+        Names of categories' values are digests unless the job lists the values in its trainer's `categories`.
+        """
         return statistics.cox_of_job(self)
 
     def plot(self, *names: str) -> Any:

@@ -16,7 +16,8 @@ class Statistics:
     histograms and survival have the edges that every site tells. What cannot be said is NaN, and `kept_back` says why.
 
     Attributes:
-        columns: names, in the data's order; the values of a category and the label's classes are columns of 0 and 1.
+        columns: names, in the data's order; the values of a category and the label's classes are columns of 0 and 1, as `sex=f`
+            where the job lists them (`trainer={"categories": {"sex": ["f", "m"]}, "classes": [...]}`), else as `sex=#1a2b3c4d`.
         suppressed: {column: how many sites kept something of it back}.
         kept_back: sentences about what is missing or coarser than asked for; empty where nothing is.
     """
@@ -123,7 +124,7 @@ class Statistics:
     def contingency(self, rows: str, columns: str) -> Dict[str, Dict[str, float]]:
         """How often each value of one category comes with each of another (or with each class of the label).
 
-        NaN where a site keeps the cell back.
+        NaN where a site keeps the cell back. Values that the job does not list are digests, as in `columns`.
         """
         both, kept = self._tensors["together/both"], self._tensors.get("together/suppressed")
         if kept is not None:
@@ -175,7 +176,9 @@ def cox_of_job(job: Any) -> Dict[str, Any]:
     """What a job of the workflow `cox` has found.
 
     {"covariates": {name: {beta, standard_error, hazard_ratio, low, high, p_value}}, "time": the cells' ends, "baseline_hazard"}: low
-    and high bound the hazard ratio's 95% interval; the cells are those that every site tells, and the estimate is of these.
+    and high bound the hazard ratio's 95% interval; the cells are those that every site tells, and the estimate is of these. A
+    category's value is a name (`arm=new`) if the job lists it (`trainer={"categories": {"arm": ["control", "new"]}}`, the first is
+    what the others are compared with), else a digest (`arm=#1a2b3c4d`).
     """
     params, model = job.refresh().row["spec"]["params"], job.row["model"]
     if not model:
