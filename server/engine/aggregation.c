@@ -1,9 +1,10 @@
-/* The thread that makes one model out of a round's updates, and proves old ones. */
+/* The thread that makes one model out of a round's updates. */
 #include "server/engine/internal.h"
 
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "server/aggregate/update_check.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
@@ -21,8 +22,6 @@ struct aggregation_order {
 	struct digest model, control;
 	uint64_t model_size, control_size;
 	struct rounds_error *failure;
-	bool is_verification;
-	json_t *verification;
 };
 
 static void order_free(struct aggregation_order *order)
@@ -31,7 +30,6 @@ static void order_free(struct aggregation_order *order)
 	json_decref(order->job);
 	json_decref(order->inputs);
 	json_decref(order->previous);
-	json_decref(order->verification);
 	json_decref(order->manifest);
 	recomputed_free(&order->made);
 }
@@ -45,7 +43,7 @@ static int take_order(struct store_tx *tx, void *argument, struct rounds_error *
 	if (round_next_to_aggregate(tx, &order->round, error))
 		return -1;
 	if (!order->round)
-		return verification_next(tx, &order->verification, error);
+		return 0;
 	job = json_text_or(order->round, "job", "");
 	number = json_integer_or(order->round, "number", 0);
 	return job_find(tx, job, &order->job, error) ||
@@ -165,6 +163,20 @@ static bool is_total(const json_t *manifest)
 	return !strcmp(json_text_or(manifest, "method", ""), "total");
 }
 
+/* Finite updates may add up to what is not: nobody is to train from that. ERROR_UNPROCESSABLE names the tensor. */
+static int check_made(const struct aggregation_order *order, struct rounds_error *error)
+{
+	scoped(view_release) struct view view = { 0 };
+	double norm;
+
+	if (draft_view(order->made.model, &view, error))
+		return -1;
+	if (!update_check(&view, NULL, 0, &norm, error))
+		return 0;
+	return error_prefix(error, "round %lld: what its updates give cannot be a model",
+		(long long)json_integer_or(order->round, "number", 0));
+}
+
 static int aggregate_round(struct aggregation_order *order, struct rounds_error *error)
 {
 	struct engine *engine = order->engine;
@@ -179,6 +191,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 	if (!order->manifest)
 		return error_no_memory(error);
 	if (manifest_recompute(engine, order->manifest, !is_total(order->manifest), &order->made, error) ||
+		check_made(order, error) ||
 		adopt(order, order->made.model, "model", &order->model, &order->model_size, error) ||
 		(order->made.control &&
 			adopt(order, order->made.control, "control", &order->control, &order->control_size, error)))
@@ -189,34 +202,6 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 	engine->counters.aggregation_bytes += order->model_size * json_array_size(order->inputs);
 	pthread_mutex_unlock(&engine->lock);
 	return store_write(engine->options.store, store_aggregate, order, error);
-}
-
-struct report {
-	struct engine *engine;
-	const char *id, *job;
-	const json_t *report;
-};
-
-static int store_report(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct report *report = argument;
-
-	return verification_finish(tx, report->id, report->report, error) ||
-			       wake_job(report->engine, tx, report->job, error)
-		       ? -1
-		       : 0;
-}
-
-static int do_verification(struct engine *engine, const json_t *verification, struct rounds_error *error)
-{
-	json_auto_t *report = NULL;
-	struct report stored = { engine, json_text_or(verification, "id", ""), json_text_or(verification, "job", ""),
-		NULL };
-
-	if (verify_job(engine, json_text_or(verification, "job", ""), &report, error))
-		return -1;
-	stored.report = report;
-	return store_write(engine->options.store, store_report, &stored, error);
 }
 
 /* True if there was something to do. */
@@ -238,9 +223,6 @@ static bool work_once(struct engine *engine, struct rounds_error *error)
 			log_warn("a round could not be aggregated", "job", json_text_or(order.job, "id", ""),
 				"reason", error->message, NULL);
 		failed = failed && again.kind != ERROR_NONE;
-	} else if (!failed && order.verification) {
-		found = true;
-		failed = do_verification(engine, order.verification, error);
 	}
 	if (failed)
 		log_error("aggregation could not go on; it tries again", "reason", error->message, NULL);

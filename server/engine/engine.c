@@ -36,6 +36,7 @@ int engine_open(const struct engine_options *options, struct engine **out, struc
 	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
 	pthread_cond_init(&engine->tick, &steady);
 	pthread_cond_init(&engine->aggregate, &steady);
+	pthread_cond_init(&engine->prove, &steady);
 	pthread_condattr_destroy(&steady);
 	engine->silent = json_object();
 	engine->presence = presence_new();
@@ -58,6 +59,9 @@ int engine_start(struct engine *engine, struct rounds_error *error)
 	if (pthread_create(&engine->aggregator, NULL, aggregation_run, engine))
 		return error_set(error, ERROR_UNAVAILABLE, "cannot start the aggregation's thread");
 	engine->aggregator_runs = true;
+	if (pthread_create(&engine->prover, NULL, proving_run, engine))
+		return error_set(error, ERROR_UNAVAILABLE, "cannot start the thread of proofs");
+	engine->prover_runs = true;
 	return 0;
 }
 
@@ -84,15 +88,19 @@ void engine_close(struct engine *engine)
 	engine->stopping = true;
 	pthread_cond_signal(&engine->tick);
 	pthread_cond_signal(&engine->aggregate);
+	pthread_cond_signal(&engine->prove);
 	pthread_mutex_unlock(&engine->lock);
 	if (engine->ticker_runs)
 		pthread_join(engine->ticker, NULL);
 	if (engine->aggregator_runs)
 		pthread_join(engine->aggregator, NULL);
+	if (engine->prover_runs)
+		pthread_join(engine->prover, NULL);
 	presence_free(engine->presence);
 	json_decref(engine->silent);
 	pthread_cond_destroy(&engine->tick);
 	pthread_cond_destroy(&engine->aggregate);
+	pthread_cond_destroy(&engine->prove);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine);
 }

@@ -84,7 +84,10 @@ must_check int engine_skip(
  * uses are unlinked. *is_gone is false where a backup under way or a long reader keeps some of that for now: the sweep goes on.
  */
 must_check int engine_delete(struct engine *engine, const char *job, bool *is_gone, struct rounds_error *error);
-/* Asks for a proof of the lineage; *id is filled. Its report appears in the store. */
+/*
+ * Asks for a proof of the lineage; *id is filled, with that of the one under way if there is one. Its report appears in the store.
+ * ERROR_TOO_MANY if too many wait.
+ */
 must_check int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error);
 
 /* Tasks, as a site sees them. Another site's task is ERROR_NOT_FOUND. */

@@ -14,11 +14,11 @@
 struct engine {
 	struct engine_options options;
 	struct presence *presence;
-	pthread_t ticker, aggregator;
-	bool ticker_runs, aggregator_runs;
+	pthread_t ticker, aggregator, prover;
+	bool ticker_runs, aggregator_runs, prover_runs;
 	pthread_mutex_t lock; /* of the flags below */
-	pthread_cond_t tick, aggregate;
-	bool stopping, draining, kicked, work_to_aggregate;
+	pthread_cond_t tick, aggregate, prove;
+	bool stopping, draining, kicked, work_to_aggregate, work_to_prove;
 	bool scrub_due; /* rows were deleted whose text still stands in the database's log */
 	struct engine_counters counters;
 	/* waiting.c, the ticker's alone: {job: {site: true}} that it has said are silent, and when it looks again */
@@ -115,6 +115,9 @@ void small_model_add(struct engine *engine, json_t *task);
  */
 must_check int small_update_take(struct engine *engine, const json_t *result, struct draft **draft, uint64_t *size,
 	struct rounds_error *error);
+
+/* proving.c: one proof after the other, oldest first. */
+void *proving_run(void *engine);
 
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);

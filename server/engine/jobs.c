@@ -213,27 +213,3 @@ int engine_delete(struct engine *engine, const char *job, bool *is_gone, struct 
 	*is_gone = sweep_now(engine);
 	return 0;
 }
-
-static int ask_verification(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct order *order = argument;
-	json_auto_t *job = NULL;
-
-	return job_find(tx, order->caller, &job, error) || verification_insert(tx, order->id, order->caller, error)
-		       ? -1
-		       : 0;
-}
-
-int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error)
-{
-	struct order order = { engine, id, job, COMMAND_PAUSE };
-
-	uuid_new(id);
-	if (store_write(engine->options.store, ask_verification, &order, error))
-		return -1;
-	pthread_mutex_lock(&engine->lock);
-	engine->work_to_aggregate = true;
-	pthread_cond_signal(&engine->aggregate);
-	pthread_mutex_unlock(&engine->lock);
-	return 0;
-}

@@ -254,10 +254,10 @@ int verification_find(
 	return *verification ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no such verification");
 }
 
-int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error)
+int verification_list_running(struct store_tx *tx, json_t **verifications, struct rounds_error *error)
 {
-	return db_first(
-		tx, error, verification, "SELECT id, job FROM verification WHERE state = 'running' LIMIT 1", "");
+	return db_rows(tx, error, verifications,
+		"SELECT id, job FROM verification WHERE state = 'running' ORDER BY created_us, id LIMIT 100", "");
 }
 
 int setting_swap(struct store_tx *tx, const char *name, const char *value, bool *changed, struct rounds_error *error)

@@ -81,7 +81,8 @@ must_check int verification_finish(
 	struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error);
 must_check int verification_find(
 	struct store_tx *tx, const char *job, const char *id, json_t **verification, struct rounds_error *error);
-must_check int verification_next(struct store_tx *tx, json_t **verification, struct rounds_error *error);
+/* {"id", "job"} of those that are asked for and not answered, the oldest first. */
+must_check int verification_list_running(struct store_tx *tx, json_t **verifications, struct rounds_error *error);
 
 /* Named facts about this database, such as the boot in which its steady times hold; *changed: it had another value. */
 must_check int setting_swap(

@@ -71,6 +71,17 @@ def test_a_result_whose_lease_has_run_out_counts_while_its_round_is_open(rounds)
     assert rounds.wait_for(job, "completed")["model"] == update
 
 
+def test_an_aggregate_that_is_no_model_is_never_published(rounds):
+    """Each update is finite; their sum is not."""
+    huge = W + np.float32(3e38)
+    (a, b), job, (of_a, of_b) = begin(rounds, "a", "b", params={"rounds": 2, "aggregator": "sum"})
+    a.result(of_a, a.upload(save({"w": huge})))
+    b.result(of_b, b.upload(save({"w": huge})))
+    reason = rounds.wait_for(job, "failed")["reason"]
+    assert "round 1" in reason and "tensor" in reason and "w" in reason and "finite" in reason, reason
+    assert [m["round"] for m in rounds.api.get(f"/jobs/{job}/models")["items"]] == [0]
+
+
 NAN = W.copy()
 NAN[3] = np.nan
 INF = W.copy()
