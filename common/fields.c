@@ -80,7 +80,9 @@ static void check_number(const struct field *field, const json_t *value, const c
 	if (whole ? !json_is_integer(value) : !json_is_number(value))
 		fields_fault(faults, path, "must be a %snumber", whole ? "whole " : "");
 	else if (number < field->min || number > field->max || (field->exclusive && number <= field->min))
-		fields_fault(faults, path, "must be %s %.15g and at most %.15g, not %.15g",
+		fields_fault(faults, path,
+			whole ? "must be %s %.0f and at most %.0f, not %.0f"
+			      : "must be %s %.15g and at most %.15g, not %.15g",
 			field->exclusive ? "greater than" : "at least", field->min, field->max, number);
 }
 

@@ -168,6 +168,22 @@ int json_get_number(const json_t *object, const char *key, bool required, double
 	return 0;
 }
 
+int json_only(const json_t *object, const char *const *names, struct rounds_error *error)
+{
+	const char *given;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)object, given, value) {
+		const char *const *name = names;
+
+		while (*name && strcmp(*name, given) != 0)
+			name++;
+		if (!*name)
+			return error_field(error, given, "is not known here");
+	}
+	return 0;
+}
+
 const char *json_text_or(const json_t *object, const char *key, const char *fallback)
 {
 	const char *text = json_string_value(json_object_get(object, key));

@@ -45,6 +45,9 @@ json_t *json_pack_or_say(const char *file, int line, const char *format, ...);
 #undef json_pack
 #define json_pack(...) json_pack_or_say(__FILE__, __LINE__, __VA_ARGS__)
 
+/* ERROR_INVALID with the name of a member that is not among `names`, a NULL-terminated list: a typing error is no default. */
+must_check int json_only(const json_t *object, const char *const *names, struct rounds_error *error);
+
 /* What is known to be well-formed (our own rows, a checked spec): the value or the fallback. */
 const char *json_text_or(const json_t *object, const char *key, const char *fallback);
 int64_t json_integer_or(const json_t *object, const char *key, int64_t fallback);

@@ -6,12 +6,28 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a terminal would obey is shown as '?': names come from other people. */
+/*
+ * Bytes of a sign that a terminal would obey or that nobody would see, 0 if there is none here: controls, signs without a width,
+ * and those that turn the direction of what follows (U+200B to 200F, 202A to 202E, 2060 to 2069, FEFF).
+ */
+static size_t unsafe(const unsigned char *c)
+{
+	if (*c < 0x20 || *c == 0x7f)
+		return 1;
+	if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+		return 2;
+	if (c[0] == 0xe2 && c[1] == 0x80)
+		return (c[2] >= 0x8b && c[2] <= 0x8f) || (c[2] >= 0xaa && c[2] <= 0xae) ? 3 : 0;
+	if (c[0] == 0xe2 && c[1] == 0x81)
+		return c[2] >= 0xa0 && c[2] <= 0xa9 ? 3 : 0;
+	return c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf ? 3 : 0;
+}
+
+/* Such signs are shown as '?': names come from other people. */
 static void make_safe(char *text)
 {
 	for (unsigned char *c = (unsigned char *)text; *c; c++)
-		if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
-			*c = '?';
+		memset(c, '?', unsafe(c));
 }
 
 char *value_text(const json_t *value)

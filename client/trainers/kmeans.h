@@ -18,7 +18,10 @@
 
 bool kmeans_asked(const json_t *task);
 
-/* *result is {"weight", "metrics"}: inertia, the mean squared distance (in scaled features) to the nearest center. */
+/*
+ * *result is {"weight", "metrics"}: inertia, the mean squared distance (in scaled features) to the nearest center; with a guard, without
+ * what groups that one row dominates would add.
+ */
 must_check int kmeans_do(
 	const json_t *task, const struct dataset *dataset, json_t **result, struct rounds_error *error);
 

@@ -194,6 +194,10 @@ static void sum_up(struct halving *work, size_t group, size_t column)
 	for (size_t i = 0; i < shape.values; i++)
 		sum += work->values[i] * (double)work->people[i];
 	groups->mean[at] = sum / (double)shape.known;
+	/* An outlier that the mean hides is not told by the inertia either, which is then too small by its part. */
+	if (work->least > 1 && !work->binary[column] &&
+		cells_squares_dominated(work->values, work->people, shape.values))
+		return;
 	for (size_t i = 0; i < shape.values; i++)
 		groups->deviations[at] += pow(work->values[i] - groups->mean[at], 2) * (double)work->people[i];
 }

@@ -70,18 +70,30 @@ static void take(double away, double greatest[2])
 	}
 }
 
-bool cells_dominated(const double *values, const size_t *people, size_t count)
+/* Contributions are distances from the median, or their squares; `share` is what the rest must hide of the greatest. */
+static bool dominated(const double *values, const size_t *people, size_t count, bool squares, double share)
 {
 	double median = count > 0 ? median_of(values, people, count) : 0, greatest[2] = { 0 }, sum = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		double away = fabs(values[i] - median);
+		double away = squares ? pow(values[i] - median, 2) : fabs(values[i] - median);
 
 		sum += away * (double)people[i];
 		for (size_t j = 0; j < people[i] && j < 2; j++)
 			take(away, greatest);
 	}
-	return count > 0 && sum - greatest[0] - greatest[1] < HIDDEN_SHARE * greatest[0];
+	return count > 0 && sum - greatest[0] - greatest[1] < share * greatest[0];
+}
+
+bool cells_dominated(const double *values, const size_t *people, size_t count)
+{
+	return dominated(values, people, count, false, HIDDEN_SHARE);
+}
+
+/* Who takes the root knows the value to within p where the rest of the squares is less than (1 + p)^2 - 1 of the greatest. */
+bool cells_squares_dominated(const double *values, const size_t *people, size_t count)
+{
+	return dominated(values, people, count, true, (1 + HIDDEN_SHARE) * (1 + HIDDEN_SHARE) - 1);
 }
 
 struct column_shape cells_judge(const double *values, const size_t *people, size_t count, size_t least)
@@ -105,7 +117,9 @@ struct column_shape cells_judge(const double *values, const size_t *people, size
 	shape.indicator = 2 * most >= shape.known;
 	shape.told_once = least == 1 || (shape.known >= least && cell_may_be_told(shape.others, least) &&
 						(shape.others == 0 || !cells_dominated(values, people, count)));
-	shape.told = shape.told_once && cell_may_be_told(rare_people, least) &&
+	shape.told_squares = shape.told_once &&
+			     (least == 1 || shape.others == 0 || !cells_squares_dominated(values, people, count));
+	shape.told = shape.told_squares && cell_may_be_told(rare_people, least) &&
 		     (least == 1 || rare_people == 0 || rare_values > EQUATIONS);
 	return shape;
 }

@@ -28,13 +28,14 @@ size_t cells_tally(double *values, size_t count, size_t *people);
 
 /* How a column's values are spread over people. */
 struct column_shape {
-	size_t known;   /* rows that have a value */
-	size_t values;  /* different ones */
-	double mode;    /* the value that most of them have; the least one of several */
-	size_t others;  /* how many have another */
-	bool indicator; /* at least half of them have the mode: what the column tells is who has not */
-	bool told;      /* whether count, sum and sum of squares tell of enough people each */
-	bool told_once; /* whether a sum alone does */
+	size_t known;      /* rows that have a value */
+	size_t values;     /* different ones */
+	double mode;       /* the value that most of them have; the least one of several */
+	size_t others;     /* how many have another */
+	bool indicator;    /* at least half of them have the mode: what the column tells is who has not */
+	bool told;         /* whether count, sum and sum of squares tell of enough people each */
+	bool told_once;    /* whether a sum alone does */
+	bool told_squares; /* whether a sum and one of squares do, whatever they tell of rare values */
 };
 
 /*
@@ -44,8 +45,9 @@ struct column_shape {
  */
 struct column_shape cells_judge(const double *values, const size_t *people, size_t count, size_t least);
 
-/* The p% rule alone. */
+/* The p% rule alone: of a sum, and of a sum of squares, which gives a single outlier away where the sum does not. */
 bool cells_dominated(const double *values, const size_t *people, size_t count);
+bool cells_squares_dominated(const double *values, const size_t *people, size_t count);
 
 /*
  * Cells in a row (of a histogram, of time) are merged until each holds nobody or at least `least` in every series. The cuts are

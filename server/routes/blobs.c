@@ -61,7 +61,9 @@ static enum range parse_range(const char *header, uint64_t size, uint64_t *begin
 
 	*begin = 0;
 	*length = size;
-	if (!header)
+	/* Numbers are digits alone: scanf would take signs and spaces as well. */
+	if (!header || strncmp(header, "bytes=", 6) != 0 || header[6 + strspn(header + 6, "0123456789-")] ||
+		strstr(header, "--"))
 		return RANGE_NONE;
 	if (sscanf(header, "bytes=%llu-%llu%c", &first, &last, &rest) == 2 && first <= last) {
 		if (first >= size)

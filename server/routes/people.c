@@ -38,7 +38,9 @@ enum outcome user_create(struct request *request, void *context)
 	const char *name = "", *role = "viewer";
 	struct setup setup;
 
-	if (request_json(request, &body, &error) || json_get_text(body, "name", true, &name, &error) ||
+	if (request_json(request, &body, &error) ||
+		json_only(body, (const char *const[]){ "name", "role", NULL }, &error) ||
+		json_get_text(body, "name", true, &name, &error) ||
 		json_get_text(body, "role", false, &role, &error) ||
 		auth_user_add(app->auth, name, role, &setup, &error))
 		return reply_error(request, &error);
@@ -69,8 +71,8 @@ enum outcome user_edit(struct request *request, void *context)
 	const char *name = request_parameter(request, "user"), *role = "";
 	json_auto_t *body = NULL;
 
-	if (request_json(request, &body, &error) || json_get_text(body, "role", true, &role, &error) ||
-		auth_user_role(app->auth, name, role, &error))
+	if (request_json(request, &body, &error) || json_only(body, (const char *const[]){ "role", NULL }, &error) ||
+		json_get_text(body, "role", true, &role, &error) || auth_user_role(app->auth, name, role, &error))
 		return reply_error(request, &error);
 	log_person("role changed", name, request);
 	return reply_json(request, 200, json_pack("{s:s, s:s}", "name", name, "role", role));

@@ -70,7 +70,9 @@ enum outcome site_invite(struct request *request, void *context)
 	struct invitation invitation = { .site = "" };
 	char until[TIME_TEXT_SIZE];
 
-	if (request_json(request, &body, &error) || json_get_text(body, "site", true, &invitation.site, &error) ||
+	if (request_json(request, &body, &error) ||
+		json_only(body, (const char *const[]){ "site", "replace", NULL }, &error) ||
+		json_get_text(body, "site", true, &invitation.site, &error) ||
 		json_get_bool(body, "replace", false, &invitation.replaces, &error) ||
 		auth_invite(app->auth, app->authority, by, &invitation, &error))
 		return reply_error(request, &error);
@@ -209,7 +211,8 @@ enum outcome site_edit(struct request *request, void *context)
 	json_auto_t *body = NULL;
 	struct site_change change = { .name = request_parameter(request, "site"), .state = "" };
 
-	if (request_json(request, &body, &error) || json_get_text(body, "state", true, &change.state, &error))
+	if (request_json(request, &body, &error) || json_only(body, (const char *const[]){ "state", NULL }, &error) ||
+		json_get_text(body, "state", true, &change.state, &error))
 		return reply_error(request, &error);
 	if (strcmp(change.state, "active") != 0 && strcmp(change.state, "draining") != 0)
 		error_field(&error, "state", "must be \"active\" or \"draining\"");

@@ -14,7 +14,9 @@ enum outcome token_create(struct request *request, void *context)
 	char secret[80], id[UUID_TEXT_SIZE], kind[16];
 	const struct credential maker = caller_credential(request_caller(request), kind);
 
-	if (request_json(request, &body, &error) || json_get_text(body, "name", true, &name, &error) ||
+	if (request_json(request, &body, &error) ||
+		json_only(body, (const char *const[]){ "name", "role", "expires_days", NULL }, &error) ||
+		json_get_text(body, "name", true, &name, &error) ||
 		json_get_text(body, "role", false, &role, &error) ||
 		json_get_integer(body, "expires_days", false, 0, 36500, &days, &error) ||
 		auth_token_new(app->auth, &maker, name, role, days ? clock_wall_us() + days * 86400 * SECOND_US : 0,

@@ -203,3 +203,20 @@ def test_every_job_in_the_documents_is_valid():
     assert len(jobs) > 10
     for job in jobs:
         schema.validate(job)
+
+
+@pytest.mark.parametrize("path, body", [
+    ("/tokens", {"name": "t", "expires_day": 7}), ("/tokens", {"name": "t", "rolle": "admin"}), ("/users", {"name": "u", "rle": "admin"}),
+    ("/invitations", {"site": "s", "replce": True}), ("/jobs", {"name": "j", "dataset": "d", "sties": ["a"]}),
+])
+def test_a_typing_error_is_no_default(rounds, path, body):
+    answer = rounds.api.raw("POST", "/api/v1" + path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert any(name in answer.text for name in ("expires_day", "rolle", "rle", "replce", "sties"))
+
+
+@pytest.mark.parametrize("wanted", ["--1", "1--1", "+1-+2", " 1- 2", "0x1-0x2", "1-2x", "-"])
+def test_a_range_is_digits_alone(rounds, wanted):
+    digest = rounds.api.upload(b"r" * 1000)
+    whole = rounds.api.raw("GET", f"/api/v1/blobs/{digest}", headers={"Range": f"bytes={wanted}"})
+    assert whole.status_code == 200 and len(whole.content) == 1000

@@ -70,12 +70,35 @@ static void what_two_vectors_leave_is_refused(void **state)
 	audit_free(audit);
 }
 
+/* Eighty values below 500 hide one of 42,668 in their sum, and not in the sum of their squares, whose root it is. */
+static void one_outlier_is_not_told_by_its_square(void **state)
+{
+	double values[81];
+	size_t people[81];
+	struct column_shape shape;
+
+	for (size_t i = 0; i < 80; i++) {
+		values[i] = 100 + 5 * (double)i;
+		people[i] = 1;
+	}
+	values[80] = 42668.3;
+	people[80] = 1;
+	shape = cells_judge(values, people, 81, 5);
+	assert_true(shape.told_once && !shape.told_squares && !shape.told);
+	values[80] = 700; /* one of many */
+	shape = cells_judge(values, people, 81, 5);
+	assert_true(shape.told_squares && shape.told);
+	values[80] = 42668.3;
+	assert_true(cells_judge(values, people, 81, 1).told); /* nobody asked for a guard */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(columns_are_judged_by_whom_they_are_about),
 		cmocka_unit_test(cells_are_merged_until_each_is_of_nobody_or_of_enough),
 		cmocka_unit_test(what_two_vectors_leave_is_refused),
+		cmocka_unit_test(one_outlier_is_not_told_by_its_square),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
