@@ -141,7 +141,7 @@ if wanted pictures; then
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"
-    pytests faults "$top/build" tests/faults
+    pytests faults "$top/build" -n 2 --dist worksteal tests/faults
 fi
 if wanted address; then
     say "The same under the address and undefined-behaviour sanitizers"

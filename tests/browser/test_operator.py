@@ -341,9 +341,9 @@ def test_people_and_tokens(desk, clinic, seats):
     page.get_by_role("row", name=re.compile("^eve")).get_by_role("button", name="Remove").click()
     page.get_by_role("button", name="Remove the account").click()
     other.page.get_by_role("button", name="Sign in").wait_for()
-    page.get_by_role("row", name=re.compile("^nightly")).get_by_role("button", name="Revoke").click()
+    page.get_by_role("row", name=re.compile(r"^nightly viewer")).get_by_role("button", name="Revoke").click()
     page.get_by_role("button", name="Revoke it").click()
-    page.get_by_role("row", name=re.compile("^nightly")).wait_for(state="detached")
+    page.get_by_role("row", name=re.compile(r"^nightly viewer")).wait_for(state="detached")
 
 
 def test_events_and_the_sites_logs(desk, clinic):
