@@ -1,11 +1,12 @@
 """What an operator does at the dashboard, with four real hospitals."""
 import json
 import re
+import uuid
 
 import safetensors.numpy
 
 from conftest import PASSWORD, example
-from harness.deployment import BUILD, EXECUTOR, HOSPITALS, wait_until
+from harness.deployment import BUILD, EXECUTOR, HOSPITALS, SiteClient, wait_until
 
 
 def puppets(deployment, seconds=0.6, rounds=60, **more):
@@ -106,6 +107,21 @@ def test_a_clinicians_path_to_a_job(desk, clinic, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, wide
         desk.shot(f"new-job-{width}", whole=False)
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_who_differs_from_what_was_agreed_is_named(desk, clinic):
+    odd = SiteClient(clinic, "hospital-odd", datasets=["odd"])
+    odd.facts.update(protocol=2, instance=str(uuid.uuid4()), executors=["trainer"])
+    try:
+        assert odd.claim(wait=0) is None
+        job = clinic.api.post("/jobs", {"name": "Not alike", "dataset": "odd", "sites": ["hospital-odd"], "max_attempts": 1})["id"]
+        task = odd.claim()
+        odd.post(f"/tasks/{task['id']}/failure", {"kind": "schema", "role": "categories", "column": 3, "ref": "0a1b2c3d", "retry": False})
+        clinic.wait_for(job, "failed")
+        page = desk.go(f"jobs/{job}")
+        page.get_by_text("Not as the other sites agreed: hospital-odd (categories, column 3).").wait_for()
+    finally:
+        clinic.api.call("DELETE", "/sites/hospital-odd")
 
 
 def test_search_and_keys_go_everywhere(desk, clinic):

@@ -5,6 +5,7 @@ import { duration, ended, moment, remaining, roundsDone } from "../format.js";
 import { useNow, useTitle } from "../hooks.js";
 import { Icon } from "../icons.jsx";
 import { useJob } from "../job/data.js";
+import { Differs } from "../job/differs.jsx";
 import { Events } from "../job/events.jsx";
 import { Lineage } from "../job/lineage.jsx";
 import { Metrics } from "../job/metrics.jsx";
@@ -114,6 +115,7 @@ const Header = ({ job, reload }) => {
         {job.best_round !== null && <span>best: round {job.best_round}</span>}
         <span class="quiet" title={moment(job.created)}>by {job.submitted_by}, {moment(job.created)}</span>
       </div>
+      <Differs job={job} />
       <Waiting job={job} />
       <Moving job={job} />
     </>
