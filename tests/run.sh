@@ -141,7 +141,8 @@ if wanted pictures; then
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"
-    pytests faults "$top/build" -n 2 --dist worksteal tests/faults
+    pytests faults "$top/build" -n 2 --dist worksteal tests/faults -k 'not thousand'
+    pytests faults-crowds "$top/build" tests/faults -k thousand # each has the machine to itself
 fi
 # Held to references number by number, they would take a third of the whole run; the unit tests and fuzz targets of the same code
 # run under the sanitizers every time, these in "long".

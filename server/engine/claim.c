@@ -62,7 +62,7 @@ int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds
 {
 	json_auto_t *facts = NULL, *known = NULL;
 	struct claiming claiming = { .engine = engine, .claim = claim };
-	struct arrival arrival = { .site = claim->site };
+	struct arrival arrival = { .site = claim->site, .wait_us = claim->wait_us };
 
 	if (protocol_claim(claim->facts, &facts, error))
 		return -1;

@@ -95,6 +95,7 @@ must_check int engine_verify(struct engine *engine, const char *job, char id[37]
 struct claim {
 	const char *site;
 	const json_t *facts; /* as sent; what they may be is in protocol.c */
+	int64_t wait_us;     /* how long it waits for an answer: so long it need not be heard of */
 	uint64_t ticket;     /* of this site's newest claim; see engine_claim_begin */
 };
 /*

@@ -16,6 +16,7 @@
 #define DOUBLED_US (90 * SECOND_US)
 
 struct seat {
+	int64_t patience;    /* how long it may be silent */
 	int64_t seen, heard; /* the last word: steady, and by the wall's clock; seen is 0 if there was none */
 	int64_t worked;      /* the last word of a task */
 	uint64_t ticket;     /* of the newest claim; 0: it must claim again */
@@ -95,7 +96,7 @@ static struct seat *seat_made(struct presence *presence, const char *site)
 
 static bool is_recent(const struct seat *seat, int64_t now)
 {
-	return seat && seat->seen && now - seat->seen < PRESENT_US;
+	return seat && seat->seen && now - seat->seen < seat->patience;
 }
 
 static void heard_of(struct seat *seat, int64_t now)
@@ -162,6 +163,9 @@ bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t 
 	if (seat) {
 		arrival->ticket = ++presence->tickets;
 		arrival->is_new = !is_recent(seat, now);
+		seat->patience = arrival->wait_us + PRESENT_US / 3;
+		if (seat->patience < PRESENT_US)
+			seat->patience = PRESENT_US;
 		arrival->is_rival = arrival->wakes = false;
 		another = arrival->instance && seat->instance[0] && strcmp(seat->instance, arrival->instance) != 0;
 		if (arrival->is_new)

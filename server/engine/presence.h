@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A claim waits for at most 30 s; a site of which longer than this is silent is away. */
+/* A site that is silent for longer than this is away, or for longer than its claim waits and a third of this. */
 #define PRESENT_US (45 * SECOND_US)
 
 struct presence;
@@ -29,6 +29,7 @@ void presence_free(struct presence *presence);
 /* A site asks for work. */
 struct arrival {
 	const char *site, *instance; /* the instance may be NULL */
+	int64_t wait_us;             /* how long its claim waits */
 	const json_t *holding;       /* ids of the tasks that it works on or has results of; may be NULL */
 	/* Filled in. */
 	uint64_t ticket;

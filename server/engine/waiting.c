@@ -29,7 +29,7 @@ static const char *doing(struct engine *engine, const json_t *task)
 	bool works = !strcmp(json_text_or(task, "state", ""), "leased");
 	int64_t silent = presence_silence(engine->presence, site);
 
-	if (silent > (works ? SILENT_AT_WORK_US : PRESENT_US))
+	if (works ? silent > SILENT_AT_WORK_US : silent > PRESENT_US && !presence_has(engine->presence, site))
 		return "silent";
 	return works ? "working" : "asked";
 }

@@ -1,11 +1,11 @@
 #include "server/routes/app.h"
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 
 #include <stdio.h>
 
-/* A site may ask for more, and is answered after this: so soon it is missed (engine, PRESENT_US). */
 enum { WAIT_DEFAULT = 30, WAIT_LIMIT = 60 };
 
 /* The claim's own memory between the looks of one long poll. */
@@ -37,11 +37,10 @@ enum outcome task_claim(struct request *request, void *context)
 		request_query_integer(request, "wait", 0, WAIT_LIMIT, &wait, &error))
 		return reply_error(request, &error);
 	claim.facts = facts;
+	claim.wait_us = wait * SECOND_US;
 	if (claim_begin(request, app, &claim, &error))
 		return reply_error(request, &error);
 	notice_key(TOPIC_SITE, claim.site, key);
-	if (wait > WAIT_DEFAULT)
-		wait = WAIT_DEFAULT;
 	if (wait > 0)
 		in_time = request_wait(request, key, wait);
 	if (engine_claim(app->engine, &claim, &task, &error))
