@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from harness import hostile
-from harness.deployment import BUILD, DATA, EXECUTOR, Process, wait_until
+from harness.deployment import BUILD, DATA, EXECUTOR, MEMORY_COUNTS, Process, wait_until
 
 
 def with_another_authority(folder):
@@ -139,6 +139,6 @@ def test_an_answer_without_end_costs_no_memory(tmp_path):
     server = hostile.Hostile(tmp_path / "server", lambda method, path, body, headers: (200, endless()))
     site = start_victim(server, tmp_path)
     wait_until(lambda: server.sent > 16 << 20, 60, "some answers")
-    assert site.own_memory() < 40 << 20 and "has more than" in site.text()
+    assert "has more than" in site.text() and (not MEMORY_COUNTS or site.own_memory() < 40 << 20)
     assert site.stop() == 0
     server.close()
