@@ -84,10 +84,10 @@ static int judge_columns(struct counting *work, struct rounds_error *error)
 		if (j == work->grid->time)
 			continue;
 		work->shapes[j] = judge(work, j, false);
-		if (!work->shapes[j].told_squares)
+		if (!work->shapes[j].told_once)
 			return refuse(work->grid, j, "too few rows differ in it, or one of them dominates", error);
 		with_event = judge(work, j, true);
-		if (with_event.known > 0 && !with_event.told_squares)
+		if (with_event.known > 0 && !with_event.told_once)
 			return refuse(work->grid, j,
 				"too few of those who have the event differ in it, or one dominates", error);
 	}
