@@ -90,8 +90,6 @@ int version(struct cli *cli, struct rounds_error *error)
 
 		print_json(both);
 	}
-	connection_free(cli->connection);
-	cli->connection = NULL;
 	return EXIT_DONE;
 }
 

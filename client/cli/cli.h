@@ -21,7 +21,7 @@ enum exit_code {
 struct cli {
 	const json_t *options;         /* flags, checked */
 	const json_t *words;           /* what follows the command's own words */
-	struct connection *connection; /* NULL for commands that need no server, until they make one */
+	struct connection *connection; /* ours; NULL for commands that need no server, until they make one */
 	bool json;                     /* -o json */
 	const atomic_bool *stop;       /* true: an outage is no longer waited out; may be NULL */
 };

@@ -195,7 +195,8 @@ static int say_all(const struct rounds_error *error, const json_t *faults)
 		scoped(text_free) char *field = value_text(json_object_get(fault, "field"));
 		scoped(text_free) char *message = value_text(json_object_get(fault, "message"));
 
-		fprintf(stderr, "rounds: %s %s\n", field ? field : "", message ? message : "");
+		fprintf(stderr, "rounds: %s%s%s\n", field ? field : "", field && field[0] ? " " : "",
+			message ? message : "");
 	}
 	return exit_of(error);
 }
@@ -302,7 +303,7 @@ static int run(const struct command *command, int own, int argc, char **argv)
 {
 	struct field flags[20];
 	json_auto_t *options = NULL, *words = json_array();
-	scoped(connection_free) struct connection *connection = NULL;
+	struct connection *connection = NULL;
 	struct rounds_error error = { 0 };
 	struct cli cli = { 0 };
 	int code;
@@ -319,9 +320,12 @@ static int run(const struct command *command, int own, int argc, char **argv)
 		return say(&error);
 	cli = (struct cli){ options, words, connection, !strcmp(json_text_or(options, "output", ""), "json"), NULL };
 	code = command->run(&cli, &error);
-	if (code < 0 && connection)
-		cli_explain(connection, &error);
-	return code < 0 ? say_all(&error, cli.connection ? connection_faults(cli.connection) : NULL) : code;
+	if (code < 0 && cli.connection)
+		cli_explain(cli.connection, &error);
+	if (code < 0)
+		code = say_all(&error, cli.connection ? connection_faults(cli.connection) : NULL);
+	connection_free(cli.connection);
+	return code;
 }
 
 static bool wants_help(int argc, char **argv)

@@ -394,8 +394,6 @@ int simulate(struct cli *cli, struct rounds_error *error)
 		fprintf(stderr, "Logs, data and state are in %s\n", sim.home);
 	else
 		directory_remove(sim.home);
-	connection_free(cli->connection);
-	cli->connection = NULL;
 	json_decref(sim.spec);
 	json_decref(sim.sites);
 	json_decref(sim.dataset);
