@@ -69,8 +69,7 @@ def test_by_keyboard_alone(clinic, done, desk):
     before = canvas.screenshot()
     for key in ("+", "+", "ArrowLeft"):
         page.keyboard.press(key)
-    time.sleep(0.3)
-    assert canvas.screenshot() != before
+    wait_until(lambda: canvas.screenshot() != before, what="the timeline to be drawn anew")
     page.get_by_role("button", name="Delete").focus()
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for()

@@ -133,8 +133,9 @@ def test_search_and_keys_go_everywhere(desk, clinic):
     page.keyboard.press("s")
     page.get_by_role("heading", name="Sites").wait_for()
     page.keyboard.press("?")
-    assert page.get_by_role("dialog", name="Keys").is_visible()
+    page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
     page.keyboard.press("/")
     page.get_by_label("Search jobs and sites").fill("be foun")
     page.get_by_role("option", name=re.compile("To be found")).wait_for()
@@ -151,6 +152,28 @@ def test_search_and_keys_go_everywhere(desk, clinic):
     with page.expect_download() as events:
         page.get_by_label("Metrics as a file").select_option("tensorboard")
     assert ".tfevents." in events.value.suggested_filename and b"brain.Event:2" in open(events.value.path(), "rb").read()
+
+
+def test_keys_that_come_faster_than_answers_are_not_lost(desk, clinic):
+    """A key pressed in the moment in which a dialog has closed and the page has not been told; Enter before there are matches."""
+    job = clinic.api.post("/jobs", example(name="Typed in haste"))["id"]
+    clinic.api.post("/jobs", example(name="A newer one"))
+    page = desk.go("")
+    for first, then, name in (("?", "/", "Search"), ("/", "/", "Search"), ("/", "?", "Keys")):
+        page.keyboard.press(first)
+        page.get_by_role("dialog").wait_for()
+        page.evaluate("""key => new Promise(told => {
+            const dialog = document.querySelector("dialog");
+            dialog.addEventListener("close", () => setTimeout(told));
+            dialog.close();
+            document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+        })""", then)
+        page.get_by_role("dialog", name=name).wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.type("/haste\n")
+    page.get_by_role("heading", name="Typed in haste").wait_for()
+    assert page.url.endswith(job)
 
 
 def test_the_copied_texts_work(desk, clinic, tmp_path):

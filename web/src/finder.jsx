@@ -1,5 +1,5 @@
 // Search for everything from everywhere, and the keys that go there: "/" searches, "g" and a letter goes, "?" tells.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { get, may, query } from "./api.js";
 import { Icon } from "./icons.jsx";
 import { Dialog, State } from "./ui.jsx";
@@ -27,21 +27,22 @@ const Help = ({ onClose }) => (
   </Dialog>
 );
 
+// What fits a text, and which: until the server has answered, what fitted an earlier one.
 function useMatches(text) {
-  const [found, setFound] = useState(null);
+  const [found, setFound] = useState({ of: null, matches: [] });
   useEffect(() => {
     let gone = false;
     const timer = setTimeout(async () => {
       try {
         const [jobs, sites] = await Promise.all([get(`/jobs${query({ q: text, limit: 8 })}`), get("/sites")]);
         const fitting = sites.items.filter((s) => s.name.toLowerCase().includes(text.toLowerCase())).slice(0, 5);
-        if (!gone)
-          setFound([
-            ...jobs.items.map((job) => ({ link: `#/jobs/${job.id}`, title: job.name, state: job.state })),
-            ...fitting.map((site) => ({ link: `#/sites/${encodeURIComponent(site.name)}`, title: site.name, what: "site" })),
-          ]);
+        const matches = [
+          ...jobs.items.map((job) => ({ link: `#/jobs/${job.id}`, title: job.name, state: job.state })),
+          ...fitting.map((site) => ({ link: `#/sites/${encodeURIComponent(site.name)}`, title: site.name, what: "site" })),
+        ];
+        if (!gone) setFound({ of: text, matches });
       } catch {
-        if (!gone) setFound([]);
+        if (!gone) setFound({ of: text, matches: [] });
       }
     }, 120);
     return () => {
@@ -55,49 +56,59 @@ function useMatches(text) {
 const Search = ({ onClose }) => {
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
-  const found = useMatches(text);
+  const { of, matches } = useMatches(text);
   const input = useRef(null);
-  useEffect(() => input.current.focus(), []);
+  const hasty = useRef(null);
+  useLayoutEffect(() => input.current.focus(), []);
   const go = (match) => {
     location.hash = match.link;
     onClose();
   };
+  // Who types fast presses Enter before the answer is there, and means what will fit.
+  useLayoutEffect(() => {
+    if (of !== null && hasty.current === of && matches[0]) go(matches[0]);
+  }, [of]);
   const key = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step && found?.length) {
+    if (step && matches.length) {
       event.preventDefault();
-      setAt((at + step + found.length) % found.length);
+      setAt((at + step + matches.length) % matches.length);
     }
-    if (event.key === "Enter" && found?.[at]) {
+    if (event.key === "Enter") {
       event.preventDefault();
-      go(found[at]);
+      if (of !== text) hasty.current = text;
+      else if (matches[at]) go(matches[at]);
     }
   };
   return (
     <Dialog title="Search" onClose={onClose}>
-      <input ref={input} type="search" aria-label="Search jobs and sites" role="combobox" aria-expanded="true" aria-controls="matches" aria-activedescendant={found?.length ? `match-${at}` : undefined} placeholder="A job’s name or id, a site" value={text} onInput={(e) => { setText(e.target.value); setAt(0); }} onKeyDown={key} />
+      <input ref={input} type="search" aria-label="Search jobs and sites" role="combobox" aria-expanded="true" aria-controls="matches" aria-activedescendant={matches.length ? `match-${at}` : undefined} placeholder="A job’s name or id, a site" value={text} onInput={(e) => { setText(e.target.value); setAt(0); }} onKeyDown={key} />
       <ul id="matches" class="plain matches" role="listbox" aria-label="Matches">
-        {(found || []).map((match, i) => (
+        {matches.map((match, i) => (
           <li key={match.link} id={`match-${i}`} role="option" aria-selected={i === at} onClick={() => go(match)}>
             <span class="name">{match.title}</span> {match.state ? <State state={match.state} /> : <span class="quiet">{match.what}</span>}
           </li>
         ))}
       </ul>
-      {found?.length === 0 && <p class="empty">Nothing fits.</p>}
+      {of !== null && matches.length === 0 && <p class="empty">Nothing fits.</p>}
     </Dialog>
   );
 };
 
 export const Finder = () => {
-  const [open, setOpen] = useState("");
+  const [open, setOpen] = useState(null);
   const began = useRef(0);
-  useEffect(() => {
+  const opened = useRef(0);
+  const show = (key) => setOpen({ key, number: ++opened.current });
+  // A dialog tells that it has closed a moment later: by then the next may be open, which stays.
+  const closed = () => setOpen((now) => (now === open ? null : now));
+  useLayoutEffect(() => {
     const pressed = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target) || document.querySelector("dialog[open]")) return;
       const second = event.timeStamp - began.current < 1500 ? allowed().find(([key]) => key === event.key) : null;
       began.current = event.key === "g" && !second ? event.timeStamp : 0;
       if (second) location.hash = `#/${second[1]}`;
-      else if (event.key === "/" || event.key === "?") setOpen(event.key);
+      else if (event.key === "/" || event.key === "?") show(event.key);
       else return;
       event.preventDefault();
     };
@@ -106,9 +117,9 @@ export const Finder = () => {
   }, []);
   return (
     <>
-      <button type="button" class="find" onClick={() => setOpen("/")} title="Search (press /)"><Icon name="search" /> Search <kbd>/</kbd></button>
-      {open === "/" && <Search onClose={() => setOpen("")} />}
-      {open === "?" && <Help onClose={() => setOpen("")} />}
+      <button type="button" class="find" onClick={() => show("/")} title="Search (press /)"><Icon name="search" /> Search <kbd>/</kbd></button>
+      {open?.key === "/" && <Search key={open.number} onClose={closed} />}
+      {open?.key === "?" && <Help key={open.number} onClose={closed} />}
     </>
   );
 };

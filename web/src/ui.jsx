@@ -1,5 +1,5 @@
 // The pieces that pages are made of.
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ago, moment } from "./format.js";
 import { useNow } from "./hooks.js";
 import { Icon } from "./icons.jsx";
@@ -114,11 +114,11 @@ export const Table = ({ columns, rows, keyOf, label, empty = "Nothing yet.", sor
   </div>
 );
 
-// A modal dialog of the browser's own: keyboard, focus and Escape are its business.
+// A modal dialog of the browser's own: keyboard, focus and Escape are its business, from its first rendering on.
 export const Dialog = ({ title, onClose, children }) => {
   const element = useRef(null);
   const id = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     element.current.showModal();
   }, []);
   return (
