@@ -17,6 +17,7 @@
 
 enum {
 	POLL_SECONDS = 30,
+	TELLING_SECONDS = 2, /* how long a claim waits while there soon is more to tell of the tables */
 	IDLE_SECONDS = 60,
 	BEAT_MS = 15000,        /* what a heartbeat may take: as long as that a program at work is not looked after */
 	ANSWER_LIMIT = 8 << 20, /* bytes of an answer in JSON: a task with its parameters and a small model */
@@ -228,12 +229,14 @@ static void say_no_work(const struct site *site, const struct rounds_error *erro
 /* Waits for a task: *task is a new reference to one that may be touched, or NULL. */
 static int ask(struct site *site, struct connection *connection, json_t **task, struct rounds_error *error)
 {
+	/* Asked before what is told is taken: what comes in between is not left for half a minute. */
+	long wait = telling_goes_on(site->telling) ? TELLING_SECONDS : POLL_SECONDS;
 	json_auto_t *body = claim_body(site), *answer = NULL;
 	json_t *order;
 	char path[60];
 
-	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%d", POLL_SECONDS);
-	if (connection_call(connection, "POST", path, body, POLL_SECONDS, &answer, error))
+	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%ld", wait);
+	if (connection_call(connection, "POST", path, body, wait, &answer, error))
 		return speaks_older(site, error) ? ask(site, connection, task, error) : -1;
 	order = json_object_get(answer, "task");
 	if (!order || json_is_null(order))

@@ -14,6 +14,7 @@ struct telling {
 	pthread_mutex_t lock;
 	json_t *datasets; /* the thread's own copy: those of which there is something to tell */
 	json_t *told;     /* guarded by the lock */
+	bool done;        /* all is told that there is; guarded by the lock */
 	int holders;      /* guarded by the lock */
 };
 
@@ -67,6 +68,9 @@ static void *read_tables(void *argument)
 		table = table_told(dataset, described);
 		add(telling, name, table);
 	}
+	pthread_mutex_lock(&telling->lock);
+	telling->done = true;
+	pthread_mutex_unlock(&telling->lock);
 	let_go(telling);
 	return NULL;
 }
@@ -111,6 +115,18 @@ json_t *telling_told(struct telling *telling)
 	told = json_incref(telling->told);
 	pthread_mutex_unlock(&telling->lock);
 	return told;
+}
+
+bool telling_goes_on(struct telling *telling)
+{
+	bool done = true;
+
+	if (telling) {
+		pthread_mutex_lock(&telling->lock);
+		done = telling->done;
+		pthread_mutex_unlock(&telling->lock);
+	}
+	return !done;
 }
 
 void telling_end(struct telling *telling)

@@ -19,9 +19,10 @@ def test_a_site_tells_of_its_tables_what_its_administrator_chose(rounds, tmp_pat
     rounds.start_site("a", describe=describe,
                       datasets={"ward": ward, "few": few, "hidden": {**ward, "describe": "names"}, "own": {**ward, "describe": "columns"}})
     rounds.connected("a")
-    wait_until(lambda: told(rounds, "a", "own"), 60, "the first table to be told")
+    # A claim waits for 30 s: none is waited out before the tables are told.
+    wait_until(lambda: told(rounds, "a", "own"), 25, "the first table to be told")
     if columns:
-        known = wait_until(lambda: told(rounds, "a", "few") and told(rounds, "a", "ward"), 60, "the tables to be told")
+        known = wait_until(lambda: told(rounds, "a", "few") and told(rounds, "a", "ward"), 25, "the tables to be told")
         assert known["columns"] == ["age", "height"] and known["label"] == "died"
         assert known["rows"] == (1200 if rows else None), "two digits"
         assert told(rounds, "a", "few")["rows"] is None, "12 are fewer than its min_cell"
@@ -37,7 +38,7 @@ def test_a_table_with_more_names_than_can_be_told_stops_nothing(rounds, tmp_path
     (tmp_path / "genes.csv").write_text(",".join(names) + ",out\n" + rows)
     a = rounds.start_site("a", describe="counts", datasets={"genes": {"path": str(tmp_path / "genes.csv"), "label": "out"}})
     rounds.connected("a")
-    known = wait_until(lambda: told(rounds, "a", "genes"), 60, "the table to be told")
+    known = wait_until(lambda: told(rounds, "a", "genes"), 25, "the table to be told")
     assert known["columns"] is None and known["label"] == "out" and known["rows"] == 20
     assert "too many to be told" in a.text()
 
