@@ -8,13 +8,13 @@
 #include "client/trainers/schema.h"
 #include "client/trainers/statistics.h"
 #include "client/trainers/training.h"
+#include "common/blas/one_thread.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/failure.h"
 #include "common/json.h"
 #include "common/program.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -225,7 +225,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return help();
 	/* One thread: the same sums in the same order on every machine, so that a run can be repeated to the bit. */
-	openblas_set_num_threads(1);
+	blas_use_one_thread();
 	while ((size = getline(&line, &room, stdin)) > 0)
 		serve_line(line, (size_t)size, &kept);
 	free(line);

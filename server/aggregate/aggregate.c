@@ -1,8 +1,8 @@
 #include "server/aggregate/aggregator.h"
 
+#include "common/blas/one_thread.h"
 #include "common/text.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -278,7 +278,6 @@ static int look_at_all(struct aggregation *work, struct rounds_error *error)
 	work->gram = calloc(PARTS * places, sizeof(double));
 	if (!work->gram)
 		return error_no_memory(error);
-	openblas_set_num_threads(1); /* the threads are ours */
 	if (run_threads(work))
 		return -1;
 	for (size_t part = 1; part < PARTS; part++)
@@ -386,6 +385,7 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	size_t count = work->order->count;
 	int failed;
 
+	blas_use_one_thread(); /* the threads are ours */
 	if (count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to aggregate");
 	work->files = calloc(count + 1, sizeof(*work->files));

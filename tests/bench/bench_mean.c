@@ -112,11 +112,12 @@ static int make_input(const char *path, size_t elements, int seed, struct rounds
 	return failed;
 }
 
-static double saxpy_rate(size_t count, size_t elements)
+static double saxpy_rate(size_t count, size_t elements, unsigned threads)
 {
 	float **updates = calloc(count, sizeof(float *)), *result = memory(elements * 4);
 	double best = 0;
 
+	openblas_set_num_threads((int)threads);
 	for (size_t i = 0; i < count; i++) {
 		updates[i] = memory(elements * 4);
 		for (size_t j = 0; j < elements; j++)
@@ -207,7 +208,8 @@ int main(int argc, char **argv)
 		unlink(paths[i]);
 	printf("{\"mean\": %.2f, \"mean_to_file\": %.2f, \"own_mb\": %.1f", to_memory, to_file, held);
 	if (argc <= 5)
-		printf(", \"triad\": %.2f, \"saxpy\": %.2f", triad_rate(threads), saxpy_rate(count, elements));
+		printf(", \"triad\": %.2f, \"saxpy\": %.2f", triad_rate(threads),
+			saxpy_rate(count, elements, threads));
 	puts("}");
 	return 0;
 }

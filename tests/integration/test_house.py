@@ -41,7 +41,7 @@ LIBRARIES = {
     r"<microhttpd\.h>": "server/http/",
     r"<gnutls/": "server/http/",
     r"<curl/": ("client/http.c", "server/observe/webhook"),
-    r"<cblas\.h>": ("client/trainers/", "server/aggregate/"),
+    r"<cblas\.h>": ("client/trainers/", "server/aggregate/", "common/blas/"),
     r"<csv\.h>": ("client/tables/", "client/cli/split.c"),
     r"<(zlib|iconv)\.h>": "client/tables/",
 }

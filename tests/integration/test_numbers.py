@@ -1,12 +1,13 @@
 """Every number against an independent float64 reference in NumPy: aggregation bit by bit, training step by step."""
 import itertools
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, WDBC, SiteClient
+from harness.deployment import DATA, MEMORY_COUNTS, WDBC, SiteClient
 from harness.weights import save
 
 
@@ -297,6 +298,14 @@ def test_survival_says_what_it_needs(trainer, tmp_path):
     assert "no features beside" in trainer.ask("initialize", data, {"model": "cox", "time": "x0"}, output=tmp_path / "m")["message"]
     data = tables("thrice", x[:, ::-1], np.array([0, 1, 2], np.float32))
     assert "whole number from 0 to 1" in trainer.ask("initialize", data, {"model": "mlp", "loss": "cox", "time": "x1"}, output=tmp_path / "m")["message"]
+
+
+@pytest.mark.skipif(not MEMORY_COUNTS, reason="a sanitizer may have a thread of its own")
+def test_no_thread_turns_idly(trainer, tmp_path):
+    data = table(np.zeros((4, 2), np.float32), np.zeros(4, np.float32), tmp_path)
+    assert trainer.ask("initialize", data, {"model": "linear"}, output=tmp_path / "m")["type"] == "result"
+    status = pathlib.Path(f"/proc/{trainer.popen.pid}/status").read_text()
+    assert "Threads:\t1\n" in status, "OpenBLAS starts a thread for each processor unless it is told not to"
 
 
 def test_batches_and_shuffles_repeat_by_seed_and_differ_by_round(trainer, tmp_path):
