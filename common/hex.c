@@ -1,7 +1,5 @@
 #include "common/hex.h"
 
-#include <openssl/rand.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char digits[] = "0123456789abcdef";
@@ -36,13 +34,12 @@ bool hex_parse(const char *text, uint8_t *bytes, size_t size)
 	return true;
 }
 
-void hex_random(size_t size, char *text)
+void hex_random(struct world *world, size_t size, char *text)
 {
 	uint8_t byte;
 
 	for (size_t i = 0; i < size; i++) {
-		if (RAND_bytes(&byte, 1) != 1)
-			abort();
+		world_random(world, &byte, 1);
 		hex_format(&byte, 1, text + 2 * i);
 	}
 }

@@ -2,6 +2,8 @@
 #ifndef ROUNDS_COMMON_HEX_H
 #define ROUNDS_COMMON_HEX_H
 
+#include "common/world.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +15,6 @@ void hex_format(const uint8_t *bytes, size_t size, char *text);
 bool hex_parse(const char *text, uint8_t *bytes, size_t size);
 
 /* `size` random bytes as text: names and secrets nobody can guess. */
-void hex_random(size_t size, char *text);
+void hex_random(struct world *world, size_t size, char *text);
 
 #endif

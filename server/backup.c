@@ -82,7 +82,7 @@ static int copy_blobs(const char *from, const char *to, struct backup_report *re
 
 	if (!path)
 		return error_no_memory(error);
-	if (store_open(path, &store, error) || store_read(store, list_in, &blobs, error))
+	if (store_open(path, world_real(), &store, error) || store_read(store, list_in, &blobs, error))
 		return -1;
 	json_array_foreach (blobs, i, blob) {
 		struct digest digest;

@@ -88,7 +88,7 @@ int open_store(const char *directory, struct store **store, struct rounds_error 
 
 	if (!path)
 		return error_no_memory(error);
-	return store_open(path, store, error);
+	return store_open(path, world_real(), store, error);
 }
 
 static int write_token(const char *directory, const char *secret, struct rounds_error *error)
@@ -146,9 +146,9 @@ static int init(const json_t *config, const json_t *words)
 
 	(void)words;
 	if (authority_create(directory, &error) ||
-		authority_load(directory, json_object_get(config, "hosts"), &authority, &error) ||
-		open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		audit_open(store, directory, &audit, &error)) {
+		authority_load(directory, json_object_get(config, "hosts"), world_real(), &authority, &error) ||
+		open_store(directory, &store, &error) || auth_open(store, world_real(), &auth, &error) ||
+		audit_open(store, world_real(), directory, &audit, &error)) {
 		authority_free(&authority);
 		return say(&error);
 	}
@@ -185,8 +185,8 @@ static int reset_admin(const json_t *config, const json_t *words)
 		error_prefix(&error, "stop the server first");
 		return say(&error);
 	}
-	if (open_store(directory, &store, &error) || auth_open(store, &auth, &error) ||
-		audit_open(store, directory, &audit, &error))
+	if (open_store(directory, &store, &error) || auth_open(store, world_real(), &auth, &error) ||
+		audit_open(store, world_real(), directory, &audit, &error))
 		return say(&error);
 	deed.audit = audit;
 	store_attend(&witness);

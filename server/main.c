@@ -211,17 +211,20 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 			.owner_count = (uint64_t)json_integer_or(config, "owner_uploads", 0) },
 	};
 
-	if (authority_load(directory, json_object_get(config, "hosts"), &server->authority, error) ||
+	if (authority_load(directory, json_object_get(config, "hosts"), app->world, &server->authority, error) ||
 		directory_keep_private(directory, error) || open_lock(directory, &server->lock, error) ||
 		backup_is_copy(directory, json_bool_or(config, "original_is_gone", false), &app->is_copy, error) ||
 		open_store(directory, &app->store, error) || blobs_open(directory, &app->blobs, error) ||
-		auth_open(app->store, &app->auth, error) || audit_open(app->store, directory, &app->audit, error))
+		auth_open(app->store, app->world, &app->auth, error) ||
+		audit_open(app->store, app->world, directory, &app->audit, error))
 		return -1;
 	app->authority = &server->authority;
+	options.world = app->world;
 	options.store = app->store;
 	options.blobs = app->blobs;
 	if (open_web(config, &app->web, error) ||
-		webhooks_new(app->store, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks, error) ||
+		webhooks_new(app->store, app->world, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks,
+			error) ||
 		read_proxies(config, server, error) || make_http(server, config, error) ||
 		engine_open(&options, &app->engine, error))
 		return -1;
@@ -368,7 +371,9 @@ static void record_start(struct server *server)
 
 int serve(const json_t *config, const json_t *words)
 {
-	struct server server = { .lock = -1, .drain_us = json_integer_or(config, "drain_seconds", 10) * SECOND_US };
+	struct server server = { .app = { .world = world_real() },
+		.lock = -1,
+		.drain_us = json_integer_or(config, "drain_seconds", 10) * SECOND_US };
 	struct rounds_error error = { 0 };
 	sigset_t blocked;
 	int failed;

@@ -66,7 +66,7 @@ static int submit(struct cli *cli, const json_t *spec, struct rounds_error *erro
 	json_auto_t *job = NULL;
 	char key[33], line[80];
 
-	hex_random(16, key);
+	hex_random(world_real(), 16, key);
 	snprintf(line, sizeof(line), "Idempotency-Key: %s", key);
 	for (int tries = 0;; tries++) {
 		if (connection_header(cli->connection, line, error))

@@ -5,6 +5,7 @@
 #include "client/site/renew.h"
 #include "client/site/settings.h"
 #include "client/site/work.h"
+#include "common/condition.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -56,13 +56,10 @@ static json_t *next_order(struct slot *slot)
 {
 	struct site *site = slot->site;
 	json_t *order = NULL;
-	struct timespec until;
 
 	pthread_mutex_lock(&site->lock);
 	while (!slot->order && !site_stopping(site)) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += IDLE_SECONDS;
-		if (pthread_cond_timedwait(&site->changed, &site->lock, &until) && slot->executor) {
+		if (condition_wait(&site->changed, &site->lock, IDLE_SECONDS * SECOND_US) && slot->executor) {
 			pthread_mutex_unlock(&site->lock);
 			executor_free(slot->executor);
 			slot->executor = NULL;
@@ -98,7 +95,6 @@ static void *slot_run(void *argument)
 static struct slot *free_slot(struct site *site)
 {
 	struct slot *found = NULL;
-	struct timespec until;
 
 	pthread_mutex_lock(&site->lock);
 	while (!found && !site_stopping(site)) {
@@ -107,9 +103,7 @@ static struct slot *free_slot(struct site *site)
 				found = &site->slots[i];
 		if (found)
 			break;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += 1; /* a signal does not wake a condition */
-		pthread_cond_timedwait(&site->changed, &site->lock, &until);
+		condition_wait(&site->changed, &site->lock, SECOND_US); /* a signal does not wake a condition */
 	}
 	pthread_mutex_unlock(&site->lock);
 	return found;
@@ -401,15 +395,11 @@ int site_run(const json_t *settings, const atomic_bool *stop, struct rounds_erro
 	struct site site = { .settings = settings, .stop = stop, .protocol = PROTOCOL_VERSION };
 	scoped(connection_free) struct connection *connection = NULL;
 	scoped(file_close) int lock = -1;
-	pthread_condattr_t steady;
 	int failed;
 
-	uuid_new(site.instance);
+	uuid_new(world_real(), site.instance);
 	pthread_mutex_init(&site.lock, NULL);
-	pthread_condattr_init(&steady);
-	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-	pthread_cond_init(&site.changed, &steady);
-	pthread_condattr_destroy(&steady);
+	condition_init(&site.changed);
 	if (directory_make(json_text_or(settings, "state_dir", ""), 0700, error) ||
 		directory_keep_private(json_text_or(settings, "state_dir", ""), error) ||
 		lock_state(&site, &lock, error))

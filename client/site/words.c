@@ -41,7 +41,7 @@ int failed_with(struct failure *failure, enum failure_kind kind, bool retry, con
 
 	failure->kind = kind;
 	failure->retry = retry;
-	hex_random(4, failure->ref);
+	hex_random(world_real(), 4, failure->ref);
 	log_lines(failure->ref, failure_name(kind), whole ? whole : "");
 	failure_set_text(failure, last_part(whole ? whole : "", sizeof(failure->text) - 1));
 	return -1;

@@ -45,8 +45,8 @@ struct checkpoint {
 	char signature[CHAIN_SIGNATURE_SIZE];
 };
 /* Fills in time and signature for the head that is there. */
-must_check int checkpoint_sign(
-	const char *name, const char *private_pem, struct checkpoint *checkpoint, struct rounds_error *error);
+must_check int checkpoint_sign(const char *name, const char *private_pem, int64_t wall_us,
+	struct checkpoint *checkpoint, struct rounds_error *error);
 /* ERROR_CHECKSUM unless the signature is of this checkpoint. */
 must_check int checkpoint_check(
 	const char *name, const char *public_pem, const struct checkpoint *checkpoint, struct rounds_error *error);

@@ -77,8 +77,8 @@ static char *signed_text(const char *name, const struct checkpoint *checkpoint)
 		checkpoint->time);
 }
 
-int checkpoint_sign(
-	const char *name, const char *private_pem, struct checkpoint *checkpoint, struct rounds_error *error)
+int checkpoint_sign(const char *name, const char *private_pem, int64_t wall_us, struct checkpoint *checkpoint,
+	struct rounds_error *error)
 {
 	scoped(EVP_PKEY_free) EVP_PKEY *key = NULL;
 	scoped(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
@@ -88,7 +88,7 @@ int checkpoint_sign(
 
 	if (key_read(private_pem, true, &key, error))
 		return -1;
-	time_format(clock_wall_us(), checkpoint->time);
+	time_format(wall_us, checkpoint->time);
 	text = signed_text(name, checkpoint);
 	if (!text || !context)
 		return error_no_memory(error);

@@ -1,6 +1,5 @@
 #include "server/audit/internal.h"
 
-#include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -65,7 +64,8 @@ static int check_end(struct store_tx *tx, void *argument, struct rounds_error *e
 	return 0;
 }
 
-int audit_open(struct store *store, const char *directory, struct audit **out, struct rounds_error *error)
+int audit_open(struct store *store, struct world *world, const char *directory, struct audit **out,
+	struct rounds_error *error)
 {
 	scoped(audit_close) struct audit *audit = calloc(1, sizeof(*audit));
 	struct rounds_error fault = { 0 };
@@ -76,11 +76,12 @@ int audit_open(struct store *store, const char *directory, struct audit **out, s
 	if (load_key(audit, directory, error))
 		return -1;
 	audit->store = store;
+	audit->world = world;
 	if (store_read(store, check_end, audit, &fault)) {
 		snprintf(audit->fault, sizeof(audit->fault), "%s", fault.message);
 		log_error("the audit log is not as it was signed", "reason", fault.message, NULL);
 	}
-	audit->marked_us = clock_steady_us();
+	audit->marked_us = world_steady_us(audit->world);
 	*out = audit;
 	audit = NULL;
 	return 0;
@@ -127,12 +128,13 @@ static json_t *credential_text(const char *credential)
 		       : json_null();
 }
 
-static json_t *describe(const struct audit_entry *entry, const char *kind, const char *id, const char *name)
+static json_t *describe(const struct audit *audit, const struct audit_entry *entry, const char *kind, const char *id,
+	const char *name)
 {
 	char time[TIME_TEXT_SIZE];
 	json_t *record;
 
-	time_format(clock_wall_us(), time);
+	time_format(world_wall_us(audit->world), time);
 	record = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:n, s:n}", "kind", entry->kind, "time", time, "outcome",
 		outcome_of(entry->status), "status", entry->status, "from", text_or_null(entry->from), "request",
 		text_or_null(entry->request), "by", "about");
@@ -164,7 +166,8 @@ int audit_append(
 	const struct store_subject *subject = store_subject(tx);
 	bool given = entry->about_kind != NULL;
 	const char *kind = given ? entry->about_kind : subject->kind, *id = given ? entry->about_id : subject->id;
-	json_auto_t *record = describe(entry, kind, id, given && strcmp(id, subject->id) != 0 ? "" : subject->name);
+	json_auto_t *record = describe(
+		audit, entry, kind, id, given && strcmp(id, subject->id) != 0 ? "" : subject->name);
 	const struct audit_row row = { entry->kind, entry->by && *entry->by ? entry->by : NULL, *kind ? id : NULL,
 		outcome_of(entry->status), record };
 	struct checkpoint checkpoint;
@@ -268,10 +271,10 @@ void audit_tick(struct audit *audit)
 {
 	struct rounds_error error = { 0 };
 
-	write_counted(audit, clock_wall_us() - MINUTE_US);
-	if (clock_steady_us() - audit->marked_us < MARK_AFTER_US)
+	write_counted(audit, world_wall_us(audit->world) - MINUTE_US);
+	if (world_steady_us(audit->world) - audit->marked_us < MARK_AFTER_US)
 		return;
-	audit->marked_us = clock_steady_us();
+	audit->marked_us = world_steady_us(audit->world);
 	if (store_write(audit->store, mark_now, audit, &error))
 		log_warn("the audit log is not signed", "reason", error.message, NULL);
 }

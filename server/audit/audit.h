@@ -25,8 +25,8 @@
 struct audit;
 
 /* Looks whether the chain's end is as it was signed; if it is not, that is said (audit_state) and recording goes on. */
-must_check int audit_open(
-	struct store *store, const char *directory, struct audit **audit, struct rounds_error *error);
+must_check int audit_open(struct store *store, struct world *world, const char *directory, struct audit **audit,
+	struct rounds_error *error);
 /* What was counted is written first. */
 void audit_close(struct audit *audit);
 DEFINE_CLEANUP(struct audit *, audit_close);

@@ -1,7 +1,6 @@
 /* The log as others read it: its state, and exports that prove themselves. */
 #include "server/audit/internal.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "server/store/audit_log.h"
@@ -14,7 +13,7 @@ int audit_mark(struct store_tx *tx, struct audit *audit, struct checkpoint *chec
 
 	*checkpoint = (struct checkpoint){ 0 };
 	if (audit_log_head(tx, &checkpoint->head, error) ||
-		checkpoint_sign(AUDIT_CHAIN, audit->private_pem, checkpoint, error) ||
+		checkpoint_sign(AUDIT_CHAIN, audit->private_pem, world_wall_us(audit->world), checkpoint, error) ||
 		audit_log_mark(tx, checkpoint, error))
 		return -1;
 	/* In the server's log, too, which often goes to another machine. */

@@ -17,6 +17,7 @@ struct tally {
 
 struct audit {
 	struct store *store;
+	struct world *world;
 	char *private_pem, *public_pem;
 	char fault[300];      /* what is wrong with the chain that was found at the start; empty: nothing */
 	pthread_mutex_t lock; /* of all that follows */

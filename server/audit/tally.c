@@ -1,8 +1,6 @@
 /* Refusals are many and alike: those of a minute are one record with a count, and a flood of them costs no disk. */
 #include "server/audit/internal.h"
 
-#include "common/clock.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -34,7 +32,7 @@ static void add(struct audit *audit, const struct tally *more)
 
 void audit_count(struct audit *audit, const struct audit_entry *entry)
 {
-	struct tally tally = { .status = entry->status, .since_us = clock_wall_us(), .count = 1 };
+	struct tally tally = { .status = entry->status, .since_us = world_wall_us(audit->world), .count = 1 };
 
 	snprintf(tally.kind, sizeof(tally.kind), "%s", entry->kind);
 	snprintf(tally.by, sizeof(tally.by), "%s", entry->by);

@@ -1,6 +1,5 @@
 #include "server/auth/internal.h"
 
-#include "common/clock.h"
 #include "common/digest.h"
 #include "common/fields.h"
 #include "common/hex.h"
@@ -12,13 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-int auth_open(struct store *store, struct auth **out, struct rounds_error *error)
+int auth_open(struct store *store, struct world *world, struct auth **out, struct rounds_error *error)
 {
 	scoped(auth_close) struct auth *auth = calloc(1, sizeof(*auth));
 
 	if (!auth)
 		return error_no_memory(error);
 	auth->store = store;
+	auth->world = world;
 	pthread_mutex_init(&auth->reading, NULL);
 	pthread_rwlock_init(&auth->lock, NULL);
 	auth->throttle = throttle_new();
@@ -164,7 +164,7 @@ int auth_token(struct auth *auth, const char *token, struct bearer *bearer, stru
 	pthread_rwlock_unlock(&auth->lock);
 	if (!bearer->id[0])
 		return error_set(error, ERROR_UNAUTHENTICATED, "the token is not known to this server");
-	if (expires && expires < clock_wall_us())
+	if (expires && expires < world_wall_us(auth->world))
 		return error_set(error, ERROR_UNAUTHENTICATED, "the token has expired");
 	return 0;
 }
@@ -204,9 +204,9 @@ int auth_token_new(struct auth *auth, const struct credential *maker, const char
 		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
 	if (!role_is_for_people(role))
 		return error_field(error, "role", "must be \"admin\" or \"viewer\"");
-	uuid_new(id);
+	uuid_new(auth->world, id);
 	memcpy(secret, "rounds_", 7);
-	hex_random(32, secret + 7);
+	hex_random(auth->world, 32, secret + 7);
 	auth_hash(secret, hash);
 	if (store_write(auth->store, insert_token, &token, error))
 		return -1;

@@ -9,6 +9,7 @@
 #define ROUNDS_SERVER_AUTH_AUTH_H
 
 #include "common/error.h"
+#include "common/world.h"
 #include "server/auth/device.h"
 #include "server/auth/roles.h"
 #include "server/store/store.h"
@@ -18,7 +19,7 @@
 
 struct auth;
 
-must_check int auth_open(struct store *store, struct auth **auth, struct rounds_error *error);
+must_check int auth_open(struct store *store, struct world *world, struct auth **auth, struct rounds_error *error);
 void auth_close(struct auth *auth);
 DEFINE_CLEANUP(struct auth *, auth_close);
 

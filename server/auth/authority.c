@@ -1,6 +1,5 @@
 #include "server/auth/authority.h"
 
-#include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/text.h"
@@ -101,7 +100,7 @@ bool authority_server_is_due(const struct authority *authority)
 	struct rounds_error ignored;
 
 	return certificate_read(authority->server_pem, &facts, &ignored) ||
-	       facts.not_after_us < clock_wall_us() + RENEW_DAYS * 86400 * SECOND_US;
+	       facts.not_after_us < world_wall_us(authority->world) + RENEW_DAYS * 86400 * SECOND_US;
 }
 
 int authority_renew_server(
@@ -122,11 +121,12 @@ static bool server_is_current(const char *directory, const json_t *hosts, const 
 	       !authority_server_is_due(authority);
 }
 
-int authority_load(
-	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error)
+int authority_load(const char *directory, const json_t *hosts, struct world *world, struct authority *authority,
+	struct rounds_error *error)
 {
 	struct rounds_error ignored;
 
+	authority->world = world;
 	if (!exists(directory, "ca.key"))
 		return error_set(error, ERROR_NOT_FOUND,
 			"%s holds no Rounds server yet: run `rounds-server init --data-dir %s`", directory,

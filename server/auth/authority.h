@@ -9,12 +9,14 @@
 
 #include "common/digest.h"
 #include "common/error.h"
+#include "common/world.h"
 #include "common/x509.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 
 struct authority {
+	struct world *world; /* when its server's certificate is due; those themselves go by the machine's clock */
 	char *ca_pem, *ca_key, *server_pem, *server_key;
 	char fingerprint[DIGEST_TEXT_SIZE];
 };
@@ -23,8 +25,8 @@ struct authority {
 must_check int authority_create(const char *directory, struct rounds_error *error);
 
 /* `hosts` (an array of names and addresses) are those by which sites reach this server. */
-must_check int authority_load(
-	const char *directory, const json_t *hosts, struct authority *authority, struct rounds_error *error);
+must_check int authority_load(const char *directory, const json_t *hosts, struct world *world,
+	struct authority *authority, struct rounds_error *error);
 /* Whether the server's own certificate nears its end; a new one in its place, in memory and in the directory. */
 bool authority_server_is_due(const struct authority *authority);
 must_check int authority_renew_server(

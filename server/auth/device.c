@@ -1,6 +1,5 @@
 #include "server/auth/device.h"
 
-#include "common/clock.h"
 #include "common/hex.h"
 
 #include <openssl/crypto.h>
@@ -27,18 +26,19 @@ static bool sign(
 	return true;
 }
 
-void device_new(const char *account, const char *password_hash, int64_t now_us, char device[DEVICE_SIZE])
+void device_new(struct world *world, const char *account, const char *password_hash, char device[DEVICE_SIZE])
 {
-	long long expires = now_us / SECOND_US + DEVICE_SECONDS;
+	long long expires = world_wall_us(world) / SECOND_US + DEVICE_SECONDS;
 	char nonce[NONCE + 1], mac[MAC + 1];
 
 	device[0] = '\0';
-	hex_random(NONCE / 2, nonce);
+	hex_random(world, NONCE / 2, nonce);
 	if (sign(account, password_hash, nonce, expires, mac))
 		snprintf(device, DEVICE_SIZE, "%s.%lld.%s", nonce, expires, mac);
 }
 
-bool device_check(const char *device, const char *account, const char *password_hash, int64_t now_us, char nonce[33])
+bool device_check(
+	struct world *world, const char *device, const char *account, const char *password_hash, char nonce[33])
 {
 	char mac[MAC + 1];
 	long long expires;
@@ -48,7 +48,7 @@ bool device_check(const char *device, const char *account, const char *password_
 		strspn(device, "0123456789abcdef") != NONCE || device[NONCE] != '.')
 		return false;
 	expires = strtoll(device + NONCE + 1, &end, 10);
-	if (*end != '.' || strlen(end + 1) != MAC || expires < now_us / SECOND_US)
+	if (*end != '.' || strlen(end + 1) != MAC || expires < world_wall_us(world) / SECOND_US)
 		return false;
 	memcpy(nonce, device, NONCE);
 	nonce[NONCE] = '\0';

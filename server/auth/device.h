@@ -12,16 +12,19 @@
 #ifndef ROUNDS_SERVER_AUTH_DEVICE_H
 #define ROUNDS_SERVER_AUTH_DEVICE_H
 
+#include "common/world.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 #define DEVICE_SIZE    128
 #define DEVICE_SECONDS (180 * 86400)
 
-/* Empty without a random source. `now_us`: wall time. */
-void device_new(const char *account, const char *password_hash, int64_t now_us, char device[DEVICE_SIZE]);
+/* Empty without memory. */
+void device_new(struct world *world, const char *account, const char *password_hash, char device[DEVICE_SIZE]);
 
 /* Whether the cookie (NULL: none) was made for this account while it had this password; `nonce` (33 bytes) names it. */
-bool device_check(const char *device, const char *account, const char *password_hash, int64_t now_us, char nonce[33]);
+bool device_check(
+	struct world *world, const char *device, const char *account, const char *password_hash, char nonce[33]);
 
 #endif

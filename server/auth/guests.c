@@ -5,7 +5,6 @@
  */
 #include "server/auth/internal.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "server/store/accounts.h"

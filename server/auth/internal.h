@@ -10,6 +10,7 @@
 
 struct auth {
 	struct store *store;
+	struct world *world;
 	struct throttle *throttle;
 	atomic_ulong revocations;
 	void (*tell)(void *context); /* of a revocation; may be NULL */

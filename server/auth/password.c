@@ -4,7 +4,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,12 +32,14 @@ int password_check(const char *password, const char *name, struct rounds_error *
 	return 0;
 }
 
-int password_hash(const char *password, char hash[PASSWORD_HASH_SIZE], struct rounds_error *error)
+int password_hash(
+	struct world *world, const char *password, char hash[PASSWORD_HASH_SIZE], struct rounds_error *error)
 {
 	uint8_t salt[SALT], key[KEY];
 	char salt_text[2 * SALT + 1], key_text[2 * KEY + 1];
 
-	if (RAND_bytes(salt, SALT) != 1 || !derive(password, salt, COST, BLOCK, LANES, key))
+	world_random(world, salt, SALT);
+	if (!derive(password, salt, COST, BLOCK, LANES, key))
 		return error_set(error, ERROR_INTERNAL, "the password cannot be hashed");
 	hex_format(salt, SALT, salt_text);
 	hex_format(key, KEY, key_text);

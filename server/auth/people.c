@@ -1,7 +1,6 @@
 /* Accounts, set-up links and browser sessions. */
 #include "server/auth/internal.h"
 
-#include "common/clock.h"
 #include "common/fields.h"
 #include "common/hex.h"
 #include "common/json.h"
@@ -32,7 +31,7 @@ int auth_may_try(struct auth *auth, const char *address, struct rounds_error *er
 	char key[80];
 
 	address_key(address, key);
-	return throttle_check(auth->throttle, key, clock_steady_us(), error);
+	return throttle_check(auth->throttle, key, world_steady_us(auth->world), error);
 }
 
 void auth_tried(struct auth *auth, const char *address, bool good)
@@ -43,7 +42,7 @@ void auth_tried(struct auth *auth, const char *address, bool good)
 	if (good)
 		throttle_passed(auth->throttle, key);
 	else
-		throttle_failed(auth->throttle, key, clock_steady_us(), ADDRESS_LIMIT_US);
+		throttle_failed(auth->throttle, key, world_steady_us(auth->world), ADDRESS_LIMIT_US);
 }
 
 static int begin_hash(struct auth *auth, bool is_known, struct rounds_error *error)
@@ -66,7 +65,7 @@ static int hash_bounded(struct auth *auth, const char *password, char *hash, str
 
 	if (failed)
 		return -1;
-	failed = password_hash(password, hash, error);
+	failed = password_hash(auth->world, password, hash, error);
 	end_hash(auth);
 	return failed;
 }
@@ -99,10 +98,10 @@ static int reset(struct store_tx *tx, void *argument, struct rounds_error *error
 		       : 0;
 }
 
-static void new_setup(struct setup *setup, char hash[65])
+static void new_setup(struct auth *auth, struct setup *setup, char hash[65])
 {
-	hex_random(32, setup->secret);
-	setup->expires_us = clock_wall_us() + SETUP_US;
+	hex_random(auth->world, 32, setup->secret);
+	setup->expires_us = world_wall_us(auth->world) + SETUP_US;
 	auth_hash(setup->secret, hash);
 }
 
@@ -116,7 +115,7 @@ int auth_user_add(
 		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
 	if (!role_is_for_people(role))
 		return error_field(error, "role", "must be \"admin\" or \"viewer\"");
-	new_setup(setup, hash);
+	new_setup(auth, setup, hash);
 	change.expires_us = setup->expires_us;
 	if (store_write(auth->store, add, &change, error))
 		return -1;
@@ -128,7 +127,7 @@ int auth_user_reset(struct auth *auth, const char *name, struct setup *setup, st
 	char hash[65];
 	struct change change = { .name = name, .hash = hash };
 
-	new_setup(setup, hash);
+	new_setup(auth, setup, hash);
 	change.expires_us = setup->expires_us;
 	if (store_write(auth->store, reset, &change, error))
 		return -1;
@@ -158,7 +157,7 @@ int auth_admin_reset(struct auth *auth, const char *name, struct setup *setup, s
 
 	if (!name_is_valid(name))
 		return error_field(error, "name", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
-	new_setup(setup, hash);
+	new_setup(auth, setup, hash);
 	change.expires_us = setup->expires_us;
 	return store_write(auth->store, reset_admin, &change, error);
 }
@@ -242,17 +241,18 @@ static int open_session(struct store_tx *tx, void *argument, struct rounds_error
 {
 	const struct new_session *session = argument;
 
-	return session_expire(tx, clock_wall_us(), error) || session_insert(tx, session, error) ? -1 : 0;
+	return session_expire(tx, error) || session_insert(tx, session, error) ? -1 : 0;
 }
 
 /* Of a user whose name is in the session, and who has proven to know the password of that hash. */
 static int begin_session(struct auth *auth, struct session *session, const char *proven, struct rounds_error *error)
 {
 	char hash[65];
-	struct new_session row = { hash, session->name, proven, clock_wall_us() + SESSION_SECONDS * SECOND_US };
+	struct new_session row = { hash, session->name, proven,
+		world_wall_us(auth->world) + SESSION_SECONDS * SECOND_US };
 
-	hex_random(32, session->secret);
-	device_new(session->name, proven, clock_wall_us(), session->device);
+	hex_random(auth->world, 32, session->secret);
+	device_new(auth->world, session->name, proven, session->device);
 	auth_hash(session->secret, hash);
 	if (store_write(auth->store, open_session, &row, error)) {
 		if (error->kind != ERROR_NO_SPACE || !guest_add(auth, &row))
@@ -281,7 +281,7 @@ int auth_session(struct auth *auth, const char *secret, struct session *session,
 		guest_find(auth, hash, session);
 	pthread_rwlock_unlock(&auth->lock);
 	make_csrf(secret, session->csrf);
-	if (session->expires_us <= clock_wall_us())
+	if (session->expires_us <= world_wall_us(auth->world))
 		return error_set(error, ERROR_UNAUTHENTICATED, "the session is over; sign in again");
 	return 0;
 }
@@ -293,12 +293,12 @@ struct guesser {
 	int64_t limit_us;
 };
 
-static struct guesser guesser_of(const struct attempt *attempt, const char *hash)
+static struct guesser guesser_of(struct auth *auth, const struct attempt *attempt, const char *hash)
 {
 	struct guesser guesser = { .limit_us = ACCOUNT_LIMIT_US };
 	char nonce[33];
 
-	guesser.is_known = device_check(attempt->device, attempt->name, hash, clock_wall_us(), nonce);
+	guesser.is_known = device_check(auth->world, attempt->device, attempt->name, hash, nonce);
 	if (guesser.is_known)
 		guesser.limit_us = ADDRESS_LIMIT_US;
 	snprintf(guesser.key, sizeof(guesser.key), "%s:%.63s", guesser.is_known ? "device" : "account",
@@ -319,9 +319,9 @@ static int prove(struct auth *auth, const struct attempt *attempt, char **hash, 
 	known = json_text_or(json_object_get(auth->users, attempt->name), "password", NULL);
 	*hash = known ? strdup(known) : NULL;
 	pthread_rwlock_unlock(&auth->lock);
-	guesser = guesser_of(attempt, *hash);
+	guesser = guesser_of(auth, attempt, *hash);
 	if ((!guesser.is_known && auth_may_try(auth, attempt->address, error)) ||
-		throttle_check(auth->throttle, guesser.key, clock_steady_us(), error) ||
+		throttle_check(auth->throttle, guesser.key, world_steady_us(auth->world), error) ||
 		begin_hash(auth, guesser.is_known, error))
 		return -1;
 	good = password_matches(attempt->password, *hash);
@@ -329,7 +329,7 @@ static int prove(struct auth *auth, const struct attempt *attempt, char **hash, 
 	if (!guesser.is_known)
 		auth_tried(auth, attempt->address, good);
 	if (!good) {
-		throttle_failed(auth->throttle, guesser.key, clock_steady_us(), guesser.limit_us);
+		throttle_failed(auth->throttle, guesser.key, world_steady_us(auth->world), guesser.limit_us);
 		return error_set(error, ERROR_UNAUTHENTICATED, "the name or the password is wrong");
 	}
 	throttle_passed(auth->throttle, guesser.key);
@@ -351,7 +351,7 @@ static int find_setup(struct store_tx *tx, void *argument, struct rounds_error *
 {
 	struct change *change = argument;
 
-	return user_find_setup(tx, change->hash, clock_wall_us(), change->found, error);
+	return user_find_setup(tx, change->hash, change->found, error);
 }
 
 /* The secret is looked at again, since two may come at once. */

@@ -1,7 +1,6 @@
 /* How a site comes in, renews its certificate, and is sent away. */
 #include "server/auth/sites.h"
 
-#include "common/clock.h"
 #include "common/fields.h"
 #include "common/hex.h"
 #include "common/uuid.h"
@@ -32,9 +31,9 @@ int auth_invite(struct auth *auth, const struct authority *authority, const char
 
 	if (!name_is_valid(invitation->site))
 		return error_field(error, "site", "must be a name of 1 to 63 letters, digits, '.', '_' or '-'");
-	hex_random(32, secret);
-	uuid_new(invitation->id);
-	invitation->expires_us = row.expires_us = clock_wall_us() + INVITATION_US;
+	hex_random(auth->world, 32, secret);
+	uuid_new(auth->world, invitation->id);
+	invitation->expires_us = row.expires_us = world_wall_us(auth->world) + INVITATION_US;
 	snprintf(invitation->text, sizeof(invitation->text), "%s.%s", secret,
 		authority->fingerprint + 7); /* without "sha256:" */
 	auth_hash(invitation->text, hash);

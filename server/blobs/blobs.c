@@ -236,7 +236,7 @@ int draft_new(struct blobs *blobs, struct draft **out, struct rounds_error *erro
 
 	if (!draft)
 		return error_no_memory(error);
-	uuid_new(name);
+	uuid_new(world_real(), name);
 	draft->blobs = blobs;
 	draft->fd = -1;
 	draft->path = layout_path(blobs, "scratch", name);

@@ -155,7 +155,7 @@ static int record_timer(struct advance *at, const json_t *action, struct rounds_
 {
 	int64_t after = (int64_t)(json_number_or(action, "after", 0) * (double)SECOND_US);
 
-	return timer_set(at->tx, at->id, json_text_or(action, "name", ""), after, clock_steady_us(), error) ||
+	return timer_set(at->tx, at->id, json_text_or(action, "name", ""), after, engine_now(at->engine), error) ||
 			       kick_after(at->engine, at->tx, error)
 		       ? -1
 		       : 0;

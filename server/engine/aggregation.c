@@ -1,7 +1,7 @@
 /* The thread that makes one model out of a round's updates. */
 #include "server/engine/internal.h"
 
-#include "common/clock.h"
+#include "common/condition.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "server/aggregate/update_check.h"
@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 struct aggregation_order {
 	struct engine *engine;
@@ -181,7 +180,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 {
 	struct engine *engine = order->engine;
 
-	int64_t begun = clock_steady_us();
+	int64_t begun = engine_now(engine);
 
 	if (!json_array_size(order->inputs))
 		return error_set(error, ERROR_UNPROCESSABLE,
@@ -198,7 +197,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 		return -1;
 	pthread_mutex_lock(&engine->lock);
 	engine->counters.aggregations++;
-	engine->counters.aggregation_us += (uint64_t)(clock_steady_us() - begun);
+	engine->counters.aggregation_us += (uint64_t)(engine_now(engine) - begun);
 	engine->counters.aggregation_bytes += order->model_size * json_array_size(order->inputs);
 	pthread_mutex_unlock(&engine->lock);
 	return store_write(engine->options.store, store_aggregate, order, error);
@@ -233,16 +232,14 @@ static bool work_once(struct engine *engine, struct rounds_error *error)
 void *aggregation_run(void *argument)
 {
 	struct engine *engine = argument;
-	struct timespec until;
 
 	for (;;) {
 		struct rounds_error error = { 0 };
 
 		pthread_mutex_lock(&engine->lock);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += 2; /* whatever was missed or failed is tried again then */
+		/* Whatever was missed or failed is tried again then. */
 		if (!engine->work_to_aggregate && !engine->stopping)
-			pthread_cond_timedwait(&engine->aggregate, &engine->lock, &until);
+			condition_wait(&engine->aggregate, &engine->lock, 2 * SECOND_US);
 		engine->work_to_aggregate = false;
 		bool stopping = engine->stopping;
 		pthread_mutex_unlock(&engine->lock);

@@ -72,7 +72,7 @@ int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds
 	known = claiming.known;
 	arrival.instance = json_text_or(facts, "instance", NULL);
 	arrival.holding = json_object_get(facts, "holding");
-	if (!presence_claim(engine->presence, &arrival, clock_steady_us()))
+	if (!presence_claim(engine->presence, &arrival))
 		return error_no_memory(error);
 	claim->ticket = arrival.ticket;
 	if (arrival.wakes)
@@ -92,12 +92,12 @@ static void wake_settled(void *engine, const char *site)
 
 void settle_rivals(struct engine *engine)
 {
-	presence_settle(engine->presence, clock_steady_us(), wake_settled, engine);
+	presence_settle(engine->presence, wake_settled, engine);
 }
 
 void heard_at_work(struct engine *engine, const char *site, const char *task)
 {
-	if (presence_touch(engine->presence, site, task, clock_steady_us()))
+	if (presence_touch(engine->presence, site, task))
 		wake_polls(engine, site);
 }
 
@@ -172,7 +172,8 @@ static int lose(struct claiming *claiming, struct store_tx *tx, bool *again, str
 	const json_t *task = claiming->task;
 	int64_t attempts = json_integer_or(task, "attempts", 1);
 	const struct task_fault fault = { .reason = "the site has begun anew and no longer knows of this task" };
-	const struct task_change change = { .reason = fault.reason, .not_before = rest_until(attempts - 1) };
+	const struct task_change change = { .reason = fault.reason,
+		.not_before = rest_until(claiming->engine, attempts - 1) };
 
 	*again = false;
 	if (json_integer_or(task, "heard", 0) || attempts >= LOST_ANSWERS)
@@ -211,7 +212,7 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	model = json_text_or(claiming->task, "model", NULL);
 	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site,
 		json_text_or(claiming->task, "kind", ""));
-	change.lease_due = clock_steady_us() + json_integer_or(claiming->task, "lease_us", 0);
+	change.lease_due = engine_now(claiming->engine) + json_integer_or(claiming->task, "lease_us", 0);
 	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
 		(model && blob_index_find(tx, model, &blob, error)) ||
 		task_move(tx, id, json_text_or(claiming->task, "state", ""), TASK_LEASED, &change, error) ||
@@ -226,7 +227,7 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 /* Whether there may be work for this claim now. */
 static int check_standing(struct engine *engine, const struct claim *claim, bool *seated, struct rounds_error *error)
 {
-	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket, clock_steady_us());
+	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket);
 
 	*seated = standing == STANDING_SEATED;
 	if (standing != STANDING_REFUSED)
@@ -263,7 +264,7 @@ int engine_claim(struct engine *engine, const struct claim *claim, json_t **task
 
 bool engine_claim_may_wait(struct engine *engine, const struct claim *claim)
 {
-	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket, clock_steady_us());
+	enum standing standing = presence_standing(engine->presence, claim->site, claim->ticket);
 
 	return standing == STANDING_SEATED || standing == STANDING_WAITING;
 }

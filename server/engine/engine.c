@@ -1,6 +1,6 @@
 #include "server/engine/internal.h"
 
-#include "common/clock.h"
+#include "common/condition.h"
 #include "common/log.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
@@ -11,10 +11,10 @@ static int recover(struct store_tx *tx, void *argument, struct rounds_error *err
 {
 	char boot[37];
 	bool changed;
-	int64_t now = clock_steady_us();
+	struct engine *engine = argument;
+	int64_t now = engine_now(engine);
 
-	(void)argument;
-	clock_boot_id(boot);
+	world_boot_id(engine->options.world, boot);
 	if (setting_swap(tx, "boot", boot, &changed, error))
 		return -1;
 	if (!changed)
@@ -26,23 +26,19 @@ static int recover(struct store_tx *tx, void *argument, struct rounds_error *err
 int engine_open(const struct engine_options *options, struct engine **out, struct rounds_error *error)
 {
 	scoped(engine_close) struct engine *engine = calloc(1, sizeof(*engine));
-	pthread_condattr_t steady;
 
 	if (!engine)
 		return error_no_memory(error);
 	engine->options = *options;
 	pthread_mutex_init(&engine->lock, NULL);
-	pthread_condattr_init(&steady);
-	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-	pthread_cond_init(&engine->tick, &steady);
-	pthread_cond_init(&engine->aggregate, &steady);
-	pthread_cond_init(&engine->prove, &steady);
-	pthread_condattr_destroy(&steady);
+	condition_init(&engine->tick);
+	condition_init(&engine->aggregate);
+	condition_init(&engine->prove);
 	engine->silent = json_object();
-	engine->presence = presence_new();
+	engine->presence = presence_new(options->world);
 	if (!engine->presence)
 		return error_no_memory(error);
-	if (store_write(options->store, recover, NULL, error) || uploads_recover(engine, error) ||
+	if (store_write(options->store, recover, engine, error) || uploads_recover(engine, error) ||
 		blobs_recover(engine, error))
 		return -1;
 	*out = engine;
@@ -103,6 +99,11 @@ void engine_close(struct engine *engine)
 	pthread_cond_destroy(&engine->prove);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine);
+}
+
+int64_t engine_now(const struct engine *engine)
+{
+	return world_steady_us(engine->options.world);
 }
 
 void engine_counters(struct engine *engine, struct engine_counters *counters)

@@ -11,6 +11,7 @@
 #define ROUNDS_SERVER_ENGINE_ENGINE_H
 
 #include "common/error.h"
+#include "common/world.h"
 #include "server/blobs/blobs.h"
 #include "server/engine/notice.h"
 #include "server/store/blob_index.h"
@@ -23,6 +24,7 @@
 struct engine;
 
 struct engine_options {
+	struct world *world; /* whose clocks and random bytes it goes by */
 	struct store *store;
 	struct blobs *blobs;
 	/* Tells whoever waits that something changed, by a key of notice.h. Must not block. */

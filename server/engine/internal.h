@@ -26,6 +26,9 @@ struct engine {
 	int64_t next_look;
 };
 
+/* engine.c: steady time in the engine's world. */
+int64_t engine_now(const struct engine *engine);
+
 /* advance.c: lets the job's workflow see the event and records its plan; a job that has ended ignores it. */
 must_check int advance(struct engine *engine, struct store_tx *tx, const char *job, const struct event *event,
 	struct rounds_error *error);
@@ -73,7 +76,7 @@ must_check int task_failed_in(struct engine *engine, struct store_tx *tx, const 
 	const struct task_fault *fault, struct rounds_error *error);
 
 /* Until when a task rests after so many failures (steady time). */
-int64_t rest_until(int64_t failures);
+int64_t rest_until(const struct engine *engine, int64_t failures);
 
 /* logs.c: a task's log lines; what is no text, too long or too much for one round is let go. */
 must_check int keep_log(struct engine *engine, struct store_tx *tx, const json_t *task, const json_t *lines,

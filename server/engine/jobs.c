@@ -67,7 +67,7 @@ static int submit(struct store_tx *tx, void *argument, struct rounds_error *erro
 	}
 	if (strcmp(json_text_or(submitting->spec, "project", ""), "default") != 0)
 		return error_field(error, "project", "there is no such project; use \"default\"");
-	uuid_new(id);
+	uuid_new(submitting->engine->options.world, id);
 	if (!parent || !trace_parse(parent, trace))
 		trace_of_job(id, trace);
 	if (site_list(tx, &sites, error) ||
@@ -122,7 +122,7 @@ int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, 
 	struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
-	const struct job_change change = { .reason = reason, .paused_at = clock_steady_us(), .held = held };
+	const struct job_change change = { .reason = reason, .paused_at = engine_now(engine), .held = held };
 	char text[700];
 
 	snprintf(text, sizeof(text), "paused: %s", reason);
@@ -137,7 +137,7 @@ int job_resume_in(
 	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
-	int64_t now = clock_steady_us(), away = now - json_integer_or(job, "paused_at", now);
+	int64_t now = engine_now(engine), away = now - json_integer_or(job, "paused_at", now);
 	const struct job_change change = { 0 };
 	json_auto_t *tasks = NULL;
 	size_t i;

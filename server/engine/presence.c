@@ -32,6 +32,7 @@ struct seat {
 };
 
 struct presence {
+	struct world *world;
 	pthread_mutex_t lock;
 	json_t *places; /* {name: index of its seat}; a seat is never given to another site */
 	struct seat *seats;
@@ -40,7 +41,12 @@ struct presence {
 	int64_t since; /* steady: when this began to listen */
 };
 
-struct presence *presence_new(void)
+static int64_t now_of(const struct presence *presence)
+{
+	return world_steady_us(presence->world);
+}
+
+struct presence *presence_new(struct world *world)
 {
 	struct presence *presence = calloc(1, sizeof(*presence));
 
@@ -48,7 +54,8 @@ struct presence *presence_new(void)
 		return NULL;
 	pthread_mutex_init(&presence->lock, NULL);
 	presence->places = json_object();
-	presence->since = clock_steady_us();
+	presence->world = world;
+	presence->since = now_of(presence);
 	return presence;
 }
 
@@ -94,15 +101,15 @@ static struct seat *seat_made(struct presence *presence, const char *site)
 	return seat;
 }
 
-static bool is_recent(const struct seat *seat, int64_t now)
+static bool is_recent(const struct presence *presence, const struct seat *seat)
 {
-	return seat && seat->seen && now - seat->seen < seat->patience;
+	return seat && seat->seen && now_of(presence) - seat->seen < seat->patience;
 }
 
-static void heard_of(struct seat *seat, int64_t now)
+static void heard_of(const struct presence *presence, struct seat *seat)
 {
-	seat->seen = now;
-	seat->heard = clock_wall_us();
+	seat->seen = now_of(presence);
+	seat->heard = world_wall_us(presence->world);
 }
 
 static bool has_open_rival(const struct seat *seat)
@@ -116,21 +123,23 @@ static void rival_clear(struct seat *seat)
 	memset(&seat->rival, 0, sizeof(seat->rival));
 }
 
-static void rival_refuse(struct seat *seat, const char *site, int64_t now)
+static void rival_refuse(const struct presence *presence, struct seat *seat, const char *site)
 {
+	int64_t now = now_of(presence);
+
 	seat->rival.refused = true;
 	if (!seat->doubled || now - seat->doubled_last > DOUBLED_US) {
-		seat->doubled = clock_wall_us();
+		seat->doubled = world_wall_us(presence->world);
 		log_warn("two programs have one site's identity: the one that was there goes on, the other waits",
 			"site", site, "instance", seat->instance, "other", seat->rival.instance, NULL);
 	}
 	seat->doubled_last = now;
 }
 
-static void challenge(struct seat *seat, struct arrival *arrival, int64_t now)
+static void challenge(const struct presence *presence, struct seat *seat, struct arrival *arrival)
 {
 	bool again = has_open_rival(seat) && !strcmp(seat->rival.instance, arrival->instance);
-	int64_t since = again ? seat->rival.since : now;
+	int64_t since = again ? seat->rival.since : now_of(presence);
 
 	rival_clear(seat);
 	snprintf(seat->rival.instance, sizeof(seat->rival.instance), "%s", arrival->instance);
@@ -142,18 +151,18 @@ static void challenge(struct seat *seat, struct arrival *arrival, int64_t now)
 	arrival->wakes = true;
 }
 
-static void sit_down(struct seat *seat, struct arrival *arrival, int64_t now)
+static void sit_down(const struct presence *presence, struct seat *seat, struct arrival *arrival)
 {
 	if (has_open_rival(seat)) {
-		rival_refuse(seat, arrival->site, now);
+		rival_refuse(presence, seat, arrival->site);
 		arrival->wakes = true;
 	}
 	snprintf(seat->instance, sizeof(seat->instance), "%s", arrival->instance ? arrival->instance : "");
 	seat->ticket = arrival->ticket;
-	heard_of(seat, now);
+	heard_of(presence, seat);
 }
 
-bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t now)
+bool presence_claim(struct presence *presence, struct arrival *arrival)
 {
 	struct seat *seat;
 	bool another;
@@ -162,7 +171,7 @@ bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t 
 	seat = seat_made(presence, arrival->site);
 	if (seat) {
 		arrival->ticket = ++presence->tickets;
-		arrival->is_new = !is_recent(seat, now);
+		arrival->is_new = !is_recent(presence, seat);
 		seat->patience = arrival->wait_us + PRESENT_US / 3;
 		if (seat->patience < PRESENT_US)
 			seat->patience = PRESENT_US;
@@ -171,32 +180,34 @@ bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t 
 		if (arrival->is_new)
 			rival_clear(seat);
 		if (another && !arrival->is_new)
-			challenge(seat, arrival, now);
+			challenge(presence, seat, arrival);
 		else
-			sit_down(seat, arrival, now);
+			sit_down(presence, seat, arrival);
 	}
 	pthread_mutex_unlock(&presence->lock);
 	return seat != NULL;
 }
 
-static bool rival_has_won(const struct seat *seat, int64_t now)
+static bool rival_has_won(const struct presence *presence, const struct seat *seat)
 {
+	int64_t now = now_of(presence);
+
 	return has_open_rival(seat) && now - seat->rival.since >= CLAIM_AGAIN_US &&
 	       now - seat->worked >= WORD_AGAIN_US;
 }
 
 /* It claims again, and is then taken at its word. */
-static void give_to_rival(struct seat *seat, const char *site, int64_t now)
+static void give_to_rival(const struct presence *presence, struct seat *seat, const char *site)
 {
 	log_info("a site's new process takes the place of one that is gone", "site", site, "instance",
 		seat->rival.instance, NULL);
 	snprintf(seat->instance, sizeof(seat->instance), "%s", seat->rival.instance);
 	seat->doubled = 0;
 	rival_clear(seat);
-	heard_of(seat, now);
+	heard_of(presence, seat);
 }
 
-enum standing presence_standing(struct presence *presence, const char *site, uint64_t ticket, int64_t now)
+enum standing presence_standing(struct presence *presence, const char *site, uint64_t ticket)
 {
 	enum standing standing = STANDING_OVER;
 	struct seat *seat;
@@ -207,15 +218,15 @@ enum standing presence_standing(struct presence *presence, const char *site, uin
 		standing = STANDING_SEATED;
 	else if (seat && seat->rival.ticket == ticket && seat->rival.refused)
 		standing = STANDING_REFUSED;
-	else if (seat && seat->rival.ticket == ticket && rival_has_won(seat, now))
-		give_to_rival(seat, site, now);
+	else if (seat && seat->rival.ticket == ticket && rival_has_won(presence, seat))
+		give_to_rival(presence, seat, site);
 	else if (seat && seat->rival.ticket == ticket)
 		standing = STANDING_WAITING;
 	pthread_mutex_unlock(&presence->lock);
 	return standing;
 }
 
-bool presence_touch(struct presence *presence, const char *site, const char *task, int64_t now)
+bool presence_touch(struct presence *presence, const char *site, const char *task)
 {
 	struct seat *seat;
 	bool refused = false;
@@ -223,26 +234,25 @@ bool presence_touch(struct presence *presence, const char *site, const char *tas
 	pthread_mutex_lock(&presence->lock);
 	seat = seat_of(presence, site);
 	if (seat && seat->seen)
-		heard_of(seat, now);
+		heard_of(presence, seat);
 	if (seat && !(seat->rival.ticket && json_lists(seat->rival.holding, task))) {
-		seat->worked = now;
+		seat->worked = now_of(presence);
 		refused = has_open_rival(seat);
 		if (refused)
-			rival_refuse(seat, site, now);
+			rival_refuse(presence, seat, site);
 	}
 	pthread_mutex_unlock(&presence->lock);
 	return refused;
 }
 
-void presence_settle(
-	struct presence *presence, int64_t now, void (*wake)(void *context, const char *site), void *context)
+void presence_settle(struct presence *presence, void (*wake)(void *context, const char *site), void *context)
 {
 	const char *site;
 	json_t *place;
 
 	pthread_mutex_lock(&presence->lock);
 	json_object_foreach (presence->places, site, place)
-		if (rival_has_won(&presence->seats[json_integer_value(place)], now))
+		if (rival_has_won(presence, &presence->seats[json_integer_value(place)]))
 			wake(context, site);
 	pthread_mutex_unlock(&presence->lock);
 }
@@ -252,7 +262,7 @@ bool presence_has(struct presence *presence, const char *site)
 	bool recent;
 
 	pthread_mutex_lock(&presence->lock);
-	recent = is_recent(seat_of(presence, site), clock_steady_us());
+	recent = is_recent(presence, seat_of(presence, site));
 	pthread_mutex_unlock(&presence->lock);
 	return recent;
 }
@@ -266,7 +276,7 @@ int64_t presence_silence(struct presence *presence, const char *site)
 	seat = seat_of(presence, site);
 	seen = seat && seat->seen ? seat->seen : presence->since;
 	pthread_mutex_unlock(&presence->lock);
-	return clock_steady_us() - seen;
+	return now_of(presence) - seen;
 }
 
 int64_t presence_heard(struct presence *presence, const char *site)
@@ -288,7 +298,7 @@ int64_t presence_doubled(struct presence *presence, const char *site)
 
 	pthread_mutex_lock(&presence->lock);
 	seat = seat_of(presence, site);
-	if (seat && seat->doubled && clock_steady_us() - seat->doubled_last < DOUBLED_US)
+	if (seat && seat->doubled && now_of(presence) - seat->doubled_last < DOUBLED_US)
 		since = seat->doubled;
 	pthread_mutex_unlock(&presence->lock);
 	return since;

@@ -7,12 +7,12 @@
  * it lives: the rival is refused and its operator told. Else it is dead, and the rival takes the seat. A program of an older
  * protocol names no instance: whoever claimed last sits.
  *
- * `now` is steady time in microseconds. All functions may be called from any thread.
+ * All functions may be called from any thread.
  */
 #ifndef ROUNDS_SERVER_ENGINE_PRESENCE_H
 #define ROUNDS_SERVER_ENGINE_PRESENCE_H
 
-#include "common/clock.h"
+#include "common/world.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -23,7 +23,8 @@
 
 struct presence;
 
-struct presence *presence_new(void);
+/* `world` says what time it is. */
+struct presence *presence_new(struct world *world);
 void presence_free(struct presence *presence);
 
 /* A site asks for work. */
@@ -38,7 +39,7 @@ struct arrival {
 	bool wakes;    /* others' polls of this site have something to learn */
 };
 /* False without memory. */
-bool presence_claim(struct presence *presence, struct arrival *arrival, int64_t now);
+bool presence_claim(struct presence *presence, struct arrival *arrival);
 
 enum standing {
 	STANDING_SEATED,  /* may have work */
@@ -46,14 +47,13 @@ enum standing {
 	STANDING_REFUSED, /* a rival, and the other lives */
 	STANDING_OVER,    /* a newer claim took its place, or the rival has won: it is to claim again */
 };
-enum standing presence_standing(struct presence *presence, const char *site, uint64_t ticket, int64_t now);
+enum standing presence_standing(struct presence *presence, const char *site, uint64_t ticket);
 
 /* The site has spoken of a task. True if a rival is refused by that: its poll is to be woken. */
-bool presence_touch(struct presence *presence, const char *site, const char *task, int64_t now);
+bool presence_touch(struct presence *presence, const char *site, const char *task);
 
 /* Calls `wake` with the name of each site whose rival has won by now. */
-void presence_settle(
-	struct presence *presence, int64_t now, void (*wake)(void *context, const char *site), void *context);
+void presence_settle(struct presence *presence, void (*wake)(void *context, const char *site), void *context);
 
 bool presence_has(struct presence *presence, const char *site);
 /* How long nothing was heard of it, in microseconds: since the start if nothing ever was. */

@@ -1,6 +1,7 @@
 /* The thread that proves lineages, beside the one that aggregates: a long proof holds up no round. */
 #include "server/engine/internal.h"
 
+#include "common/condition.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/uuid.h"
@@ -8,12 +9,12 @@
 #include "server/store/rounds.h"
 
 #include <string.h>
-#include <time.h>
 
 /* Asked for and not answered, of all jobs; one job has one at a time. */
 enum { QUEUE_LIMIT = 20 };
 
 struct asking {
+	struct world *world;
 	const char *job;
 	char *id; /* UUID_TEXT_SIZE bytes */
 };
@@ -35,13 +36,13 @@ static int ask(struct store_tx *tx, void *argument, struct rounds_error *error)
 	if (json_array_size(waiting) >= QUEUE_LIMIT)
 		return error_set(
 			error, ERROR_TOO_MANY, "%d proofs are asked for and not done; ask again later", QUEUE_LIMIT);
-	uuid_new(asking->id);
+	uuid_new(asking->world, asking->id);
 	return verification_insert(tx, asking->id, asking->job, error);
 }
 
 int engine_verify(struct engine *engine, const char *job, char id[37], struct rounds_error *error)
 {
-	struct asking asking = { job, id };
+	struct asking asking = { engine->options.world, job, id };
 
 	if (store_write(engine->options.store, ask, &asking, error))
 		return -1;
@@ -105,15 +106,13 @@ failed:
 void *proving_run(void *argument)
 {
 	struct engine *engine = argument;
-	struct timespec until;
 	bool stopping, more = true;
 
 	for (;;) {
 		pthread_mutex_lock(&engine->lock);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += 2; /* whatever was missed or failed is tried again then */
+		/* Whatever was missed or failed is tried again then. */
 		if (!more && !engine->work_to_prove && !engine->stopping)
-			pthread_cond_timedwait(&engine->prove, &engine->lock, &until);
+			condition_wait(&engine->prove, &engine->lock, 2 * SECOND_US);
 		engine->work_to_prove = false;
 		stopping = engine->stopping;
 		pthread_mutex_unlock(&engine->lock);

@@ -80,13 +80,13 @@ int report_check_open(const struct report *report, struct rounds_error *error)
 
 int64_t report_lease_end(const struct report *report)
 {
-	return clock_steady_us() + json_integer_or(report->task, "lease_us", 60 * SECOND_US);
+	return engine_now(report->engine) + json_integer_or(report->task, "lease_us", 60 * SECOND_US);
 }
 
 bool report_is_news(const struct report *report)
 {
 	const json_t *task = report->task;
-	int64_t left = json_integer_or(task, "lease_due", 0) - clock_steady_us();
+	int64_t left = json_integer_or(task, "lease_due", 0) - engine_now(report->engine);
 	const char *stage = json_text_or(task, "stage", "");
 
 	return strcmp(report_state(report), "leased") != 0 || !json_integer_or(task, "heard", 0) ||

@@ -47,9 +47,9 @@ int blob_add_in(struct store_tx *tx, const struct digest *digest, uint64_t size,
  */
 static int doom_in(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	int64_t now = clock_wall_us();
+	struct engine *engine = argument;
+	int64_t now = world_wall_us(engine->options.world);
 
-	(void)argument;
 	return blob_index_doom(tx, now - UNUSED_US, now - UNUSED_PEOPLE_US, error);
 }
 
@@ -93,7 +93,7 @@ static int sweep_blobs(struct engine *engine, size_t *left, struct rounds_error 
 
 	if (blobs_removal_begin(engine->options.blobs, &lock, error))
 		return -1;
-	failed = store_write(store, doom_in, NULL, error) || store_write(store, remove_in, engine, error) ||
+	failed = store_write(store, doom_in, engine, error) || store_write(store, remove_in, engine, error) ||
 		 store_read(store, count_doomed_in, left, error);
 	blobs_empty(engine->options.blobs);
 	return failed ? -1 : 0;

@@ -77,11 +77,11 @@ int engine_heartbeat(struct engine *engine, const char *site, const char *task, 
 	return failed ? -1 : 0;
 }
 
-int64_t rest_until(int64_t failures)
+int64_t rest_until(const struct engine *engine, int64_t failures)
 {
 	int64_t doublings = failures - 1 < REST_MOST ? failures - 1 : REST_MOST;
 
-	return clock_steady_us() + (REST_US << (doublings > 0 ? doublings : 0));
+	return engine_now(engine) + (REST_US << (doublings > 0 ? doublings : 0));
 }
 
 int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *task, const struct task_fault *fault,
@@ -108,7 +108,7 @@ int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *tas
 		text_print(text, sizeof(text), "%s: try %lld of %lld failed: %s", site, (long long)failures,
 			(long long)most, fault->reason);
 		said.kind = "task_retry";
-		change.not_before = rest_until(failures);
+		change.not_before = rest_until(engine, failures);
 		return task_move(tx, id, state, TASK_PENDING, &change, error) ||
 				       note_event(engine, tx, job_id, &said, error) || kick_after(engine, tx, error)
 			       ? -1

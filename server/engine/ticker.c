@@ -1,15 +1,13 @@
 /* What time does: leases run out, timers go off, held jobs go on, the queue is looked at, old blobs are swept. */
 #include "server/engine/internal.h"
 
-#include "common/clock.h"
+#include "common/condition.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
-
-#include <time.h>
 
 #define TICK_US  SECOND_US
 #define SWEEP_US (10 * SECOND_US)
@@ -40,7 +38,7 @@ static int expire_leases(struct engine *engine, struct store_tx *tx, struct roun
 	const struct task_fault fault = { .reason = "its lease ran out: nothing was heard of the site" };
 	json_auto_t *tasks = NULL;
 
-	if (task_list_expired(tx, clock_steady_us(), &tasks, error))
+	if (task_list_expired(tx, engine_now(engine), &tasks, error))
 		return -1;
 	return fail_each(engine, tx, tasks, &fault, error);
 }
@@ -62,7 +60,7 @@ static int end_rests(struct engine *engine, struct store_tx *tx, struct rounds_e
 	size_t i;
 	json_t *task;
 
-	if (task_list_rested(tx, clock_steady_us(), &tasks, error))
+	if (task_list_rested(tx, engine_now(engine), &tasks, error))
 		return -1;
 	json_array_foreach (tasks, i, task)
 		if (task_end_rest(tx, json_text_or(task, "id", ""), error) ||
@@ -77,7 +75,7 @@ static int fire_timers(struct engine *engine, struct store_tx *tx, struct rounds
 	size_t i;
 	json_t *timer;
 
-	if (timer_list_due(tx, clock_steady_us(), &timers, error))
+	if (timer_list_due(tx, engine_now(engine), &timers, error))
 		return -1;
 	json_array_foreach (timers, i, timer) {
 		struct event event = { .kind = EVENT_TIMER, .timer = json_text_or(timer, "name", "") };
@@ -132,23 +130,14 @@ static int next_due(struct store_tx *tx, void *argument, struct rounds_error *er
 	return 0;
 }
 
-/* Until the next lease or timer, a kick, or a second: conditions of condition variables are CLOCK_MONOTONIC. */
+/* Until the next lease or timer, a kick, or a second. */
 static void wait_for_tick(struct engine *engine, int64_t until)
 {
-	int64_t now = clock_steady_us(), pause = until - now;
-	struct timespec when;
+	int64_t pause = until - engine_now(engine);
 
-	if (pause > TICK_US)
-		pause = TICK_US;
-	if (pause < 0)
-		pause = 0;
-	clock_gettime(CLOCK_MONOTONIC, &when);
-	pause += when.tv_nsec / 1000;
-	when.tv_sec += pause / SECOND_US;
-	when.tv_nsec = pause % SECOND_US * 1000;
 	pthread_mutex_lock(&engine->lock);
 	if (!engine->kicked && !engine->stopping)
-		pthread_cond_timedwait(&engine->tick, &engine->lock, &when);
+		condition_wait(&engine->tick, &engine->lock, pause < TICK_US ? pause : TICK_US);
 	engine->kicked = false;
 	pthread_mutex_unlock(&engine->lock);
 }
@@ -166,7 +155,7 @@ static bool is_stopping(struct engine *engine)
 void *ticker_run(void *argument)
 {
 	struct engine *engine = argument;
-	int64_t swept = clock_steady_us();
+	int64_t swept = engine_now(engine);
 
 	while (!is_stopping(engine)) {
 		struct rounds_error error = { 0 };
@@ -175,14 +164,14 @@ void *ticker_run(void *argument)
 			      store_read(engine->options.store, next_due, &due, &error);
 
 		settle_rivals(engine);
-		if (!failed && clock_steady_us() - swept > SWEEP_US) {
-			swept = clock_steady_us();
+		if (!failed && engine_now(engine) - swept > SWEEP_US) {
+			swept = engine_now(engine);
 			failed = sweep(engine, &error);
 		}
 		if (failed)
 			log_error(
 				"the engine could not take its turn; it tries again", "reason", error.message, NULL);
-		wait_for_tick(engine, failed ? clock_steady_us() + TICK_US : due);
+		wait_for_tick(engine, failed ? engine_now(engine) + TICK_US : due);
 	}
 	return NULL;
 }

@@ -1,7 +1,6 @@
 /* Uploads: whose they are, how many an owner may have, and how they become blobs. */
 #include "server/engine/internal.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 
 #include <string.h>
@@ -153,7 +152,7 @@ int uploads_recover(struct engine *engine, struct rounds_error *error)
 
 static int list_expired_in(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	return upload_list_expired(tx, clock_wall_us(), argument, error);
+	return upload_list_expired(tx, argument, error);
 }
 
 int uploads_expire(struct engine *engine, struct rounds_error *error)

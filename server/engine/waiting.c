@@ -215,7 +215,7 @@ static void forget_ended(struct engine *engine, const json_t *jobs)
 int watch_silence(struct engine *engine, struct store_tx *tx, struct rounds_error *error)
 {
 	json_auto_t *tasks = NULL, *jobs = NULL;
-	int64_t now = clock_steady_us();
+	int64_t now = engine_now(engine);
 	size_t i;
 	json_t *job;
 

@@ -81,7 +81,7 @@ struct request *request_new(struct http *http, struct MHD_Connection *connection
 	request->http = http;
 	request->connection = connection;
 	request->started = clock_steady_us();
-	uuid_new(request->id);
+	uuid_new(world_real(), request->id);
 	request->route = find(http, method, url, request, &path_known);
 	if (!request->route && path_known) {
 		allow(http, url, request);

@@ -1,12 +1,12 @@
 #include "server/http/wires.h"
 
 #include "common/clock.h"
+#include "common/condition.h"
 #include "common/log.h"
 #include "server/http/request.h"
 
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 static void set_deadline(struct wire *wire, int64_t seconds)
 {
@@ -212,7 +212,6 @@ static void reap_locked(struct wire_list *list, int64_t now)
 static void *reap(void *argument)
 {
 	struct wires *wires = argument;
-	struct timespec until;
 
 	pthread_mutex_lock(&wires->lock);
 	while (!wires->ends) {
@@ -221,9 +220,7 @@ static void *reap(void *argument)
 		for (size_t i = 0; i < WIRE_BUCKETS; i++)
 			reap_locked(&wires->anonymous[i], now);
 		reap_locked(&wires->known, now);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec++;
-		pthread_cond_timedwait(&wires->ending, &wires->lock, &until);
+		condition_wait(&wires->ending, &wires->lock, SECOND_US);
 	}
 	pthread_mutex_unlock(&wires->lock);
 	return NULL;
@@ -231,18 +228,13 @@ static void *reap(void *argument)
 
 void wires_init(struct wires *wires, unsigned limit, unsigned address_limit)
 {
-	pthread_condattr_t steady;
-
 	wires->limit = limit;
 	wires->address_limit = address_limit < limit / 2 ? address_limit : limit / 2;
 	for (size_t i = 0; i < WIRE_BUCKETS; i++)
 		TAILQ_INIT(&wires->anonymous[i]);
 	TAILQ_INIT(&wires->known);
 	pthread_mutex_init(&wires->lock, NULL);
-	pthread_condattr_init(&steady);
-	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-	pthread_cond_init(&wires->ending, &steady);
-	pthread_condattr_destroy(&steady);
+	condition_init(&wires->ending);
 }
 
 void wires_destroy(struct wires *wires)

@@ -2,11 +2,11 @@
 #include "server/http/request.h"
 
 #include "common/clock.h"
+#include "common/condition.h"
 #include "common/log.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static unsigned bucket_of(const char *key)
 {
@@ -226,19 +226,13 @@ static void *keep_time(void *argument)
 	pthread_mutex_lock(&http->lock);
 	while (!http->stopping) {
 		int64_t now = clock_steady_us();
-		struct timespec until;
 		int64_t wake = now + 3600 * SECOND_US;
 
 		while (http->timed_first && http->timed_first->give_up <= now)
 			rouse_locked(http, http->timed_first);
 		if (http->timed_first)
 			wake = http->timed_first->give_up;
-		/* The condition's clock is CLOCK_MONOTONIC; the difference is the same on both. */
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		wake = (int64_t)until.tv_sec * SECOND_US + until.tv_nsec / 1000 + (wake - now);
-		until.tv_sec = wake / SECOND_US;
-		until.tv_nsec = wake % SECOND_US * 1000;
-		pthread_cond_timedwait(&http->time, &http->lock, &until);
+		condition_wait(&http->time, &http->lock, wake - now);
 	}
 	pthread_mutex_unlock(&http->lock);
 	return NULL;
@@ -246,12 +240,7 @@ static void *keep_time(void *argument)
 
 void workers_init(struct http *http)
 {
-	pthread_condattr_t steady;
-
-	pthread_condattr_init(&steady);
-	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-	pthread_cond_init(&http->time, &steady);
-	pthread_condattr_destroy(&steady);
+	condition_init(&http->time);
 	pthread_cond_init(&http->work, NULL);
 	pthread_mutex_init(&http->lock, NULL);
 }

@@ -1,6 +1,6 @@
 #include "server/observe/feed.h"
 
-#include "common/clock.h"
+#include "common/condition.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -13,13 +13,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	MESSAGES = 4096,    /* kept for those who read slowly */
 	BYTES = 8 << 20,    /* of them in all */
 	MISSED = 1000,      /* events that a watcher who comes back is told one by one */
-	PAUSE_MS = 200,     /* between two looks at the store */
+	PAUSE_US = 200000,  /* between two looks at the store */
 	TICKS_ALIVE = 75,   /* looks without a message before one that only shows that we are there */
 	TASKS_SHOWN = 2000, /* of a job's open ones */
 };
@@ -209,17 +208,6 @@ static void tell_sites(struct feed *feed)
 	json_decref(sites);
 }
 
-static void wait_until_ms(struct feed *feed, int64_t ms)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += ms * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(&feed->stir, &feed->lock, &until);
-}
-
 /* One look at the store, if anybody watches. */
 static void look(struct feed *feed, int64_t after, json_t *touched)
 {
@@ -264,7 +252,7 @@ static void *run(void *argument)
 		pthread_mutex_lock(&feed->lock);
 		/* What is touched meanwhile waits: a burst becomes one message. */
 		if (!feed->stopping && !feed->behind)
-			wait_until_ms(feed, PAUSE_MS);
+			condition_wait(&feed->stir, &feed->lock, PAUSE_US);
 	}
 	pthread_mutex_unlock(&feed->lock);
 	return NULL;
@@ -281,7 +269,6 @@ void feed_touch(struct feed *feed, const char *job)
 int feed_new(const struct feed_options *options, struct feed **out, struct rounds_error *error)
 {
 	struct feed *feed = calloc(1, sizeof(*feed));
-	pthread_condattr_t steady;
 
 	if (!feed)
 		return error_no_memory(error);
@@ -290,10 +277,7 @@ int feed_new(const struct feed_options *options, struct feed **out, struct round
 	feed->touched = json_object();
 	feed->connected = json_object();
 	pthread_mutex_init(&feed->lock, NULL);
-	pthread_condattr_init(&steady);
-	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
-	pthread_cond_init(&feed->stir, &steady);
-	pthread_condattr_destroy(&steady);
+	condition_init(&feed->stir);
 	*out = feed;
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <curl/curl.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -17,15 +16,13 @@ const char *const event_kinds[] = { "running", "paused", "resumed", "completed",
 	"queued", "round_started", "aggregating", "aggregated", "task_leased", "task_retry", "task_released",
 	"result", "metric_missing", "note", "log", NULL };
 
-int webhook_secret(char secret[WEBHOOK_SECRET_SIZE], struct rounds_error *error)
+void webhook_secret(struct world *world, char secret[WEBHOOK_SECRET_SIZE])
 {
 	unsigned char bytes[SECRET_BYTES];
 
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-		return error_set(error, ERROR_INTERNAL, "no random numbers");
+	world_random(world, bytes, sizeof(bytes));
 	strcpy(secret, SECRET_PREFIX);
 	EVP_EncodeBlock((unsigned char *)secret + strlen(SECRET_PREFIX), bytes, sizeof(bytes));
-	return 0;
 }
 
 static bool is_this_machine(const char *host)

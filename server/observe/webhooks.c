@@ -1,6 +1,5 @@
 #include "server/observe/webhooks.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/random.h"
@@ -46,6 +45,7 @@ struct receiver {
 
 struct webhooks {
 	struct store *store;
+	struct world *world;
 	char *ca_file;
 	CURLM *multi;
 	pthread_t thread;
@@ -64,14 +64,16 @@ void webhooks_global_init(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-int webhooks_new(struct store *store, const char *ca_file, struct webhooks **out, struct rounds_error *error)
+int webhooks_new(struct store *store, struct world *world, const char *ca_file, struct webhooks **out,
+	struct rounds_error *error)
 {
 	struct webhooks *webhooks = calloc(1, sizeof(*webhooks));
 
 	if (!webhooks)
 		return error_no_memory(error);
 	webhooks->store = store;
-	webhooks->random = (uint64_t)clock_wall_us();
+	webhooks->world = world;
+	world_random(world, &webhooks->random, sizeof(webhooks->random));
 	pthread_mutex_init(&webhooks->lock, NULL);
 	webhooks->multi = curl_multi_init();
 	webhooks->pings = json_object();
@@ -127,9 +129,9 @@ static bool add_header(struct receiver *receiver, const char *name, const char *
 }
 
 /* `id` is the event's number, the same at each try: by it receivers know what they have taken. */
-static bool make_headers(struct receiver *receiver, const char *secret, const char *id)
+static bool make_headers(struct webhooks *webhooks, struct receiver *receiver, const char *secret, const char *id)
 {
-	long long timestamp = clock_wall_us() / SECOND_US;
+	long long timestamp = world_wall_us(webhooks->world) / SECOND_US;
 	char signature[WEBHOOK_SIGNATURE_SIZE], seconds[24];
 
 	snprintf(seconds, sizeof(seconds), "%lld", timestamp);
@@ -181,17 +183,17 @@ static void send_event(struct webhooks *webhooks, struct receiver *receiver, con
 	json_auto_t *message = NULL;
 	char id[UUID_TEXT_SIZE + 8], now[TIME_TEXT_SIZE];
 
-	time_format(clock_wall_us(), now);
+	time_format(world_wall_us(webhooks->world), now);
 	receiver->event = json_integer_or(event, "id", 0);
 	if (event)
 		snprintf(id, sizeof(id), "event-%lld", (long long)receiver->event);
 	else
-		uuid_new(id);
+		uuid_new(webhooks->world, id);
 	message = json_pack("{s:s, s:s, s:O?}", "type", event ? json_text_or(event, "kind", "") : "ping", "timestamp",
 		event ? json_text_or(event, "time", "") : now, "data", event);
 	receiver->body = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	receiver->easy = receiver->body ? curl_easy_init() : NULL;
-	if (receiver->easy && make_headers(receiver, json_text_or(row, "secret", ""), id)) {
+	if (receiver->easy && make_headers(webhooks, receiver, json_text_or(row, "secret", ""), id)) {
 		set_options(webhooks, receiver, json_text_or(row, "url", ""));
 		if (curl_multi_add_handle(webhooks->multi, receiver->easy) == CURLM_OK)
 			return;
@@ -268,7 +270,7 @@ static int look(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct webhooks *webhooks = argument;
 	json_auto_t *rows = NULL;
-	int64_t now = clock_steady_us();
+	int64_t now = world_steady_us(webhooks->world);
 	size_t i;
 	json_t *row;
 
@@ -318,11 +320,11 @@ static int64_t pause_after(struct webhooks *webhooks, int64_t failures, curl_off
 	return (int64_t)((double)(seconds * SECOND_US) * (0.8 + 0.4 * random_unit(&webhooks->random)));
 }
 
-static const char *why_give_up(const struct receiver *receiver, long status)
+static const char *why_give_up(struct webhooks *webhooks, const struct receiver *receiver, long status)
 {
 	if (status == 410)
 		return "the receiver answered 410 Gone";
-	if (receiver->failing && clock_wall_us() - receiver->failing > GIVE_UP_SECONDS * SECOND_US)
+	if (receiver->failing && world_wall_us(webhooks->world) - receiver->failing > GIVE_UP_SECONDS * SECOND_US)
 		return "three days without success";
 	return NULL;
 }
@@ -349,9 +351,10 @@ static void finish(struct webhooks *webhooks, struct receiver *receiver, CURLcod
 			snprintf(fault, sizeof(fault), "%s",
 				receiver->reason[0] ? receiver->reason : curl_easy_strerror(code));
 		tried.fault = fault;
-		tried.give_up = tried.counts ? why_give_up(receiver, status) : NULL;
+		tried.give_up = tried.counts ? why_give_up(webhooks, receiver, status) : NULL;
 		if (tried.counts)
-			receiver->due = clock_steady_us() + pause_after(webhooks, receiver->failures, asked_for);
+			receiver->due = world_steady_us(webhooks->world) +
+					pause_after(webhooks, receiver->failures, asked_for);
 		atomic_fetch_add(&webhooks->refused, 1);
 		log_warn("webhook failed", "webhook", receiver->id, "reason", fault, NULL);
 	}
@@ -403,7 +406,7 @@ static bool any_due(const struct webhooks *webhooks, int64_t now)
 static void turn(struct webhooks *webhooks)
 {
 	struct rounds_error error = { 0 };
-	int64_t now = clock_steady_us();
+	int64_t now = world_steady_us(webhooks->world);
 	int running;
 
 	if ((atomic_load(&webhooks->touched) && now >= webhooks->next_look) || any_due(webhooks, now)) {
@@ -419,7 +422,7 @@ static void turn(struct webhooks *webhooks)
 		webhooks->next_look = 0;
 		atomic_store(&webhooks->touched, true);
 	}
-	curl_multi_poll(webhooks->multi, NULL, 0, wait_ms(webhooks, clock_steady_us()), NULL);
+	curl_multi_poll(webhooks->multi, NULL, 0, wait_ms(webhooks, world_steady_us(webhooks->world)), NULL);
 }
 
 static void *run(void *context)

@@ -22,8 +22,8 @@ struct webhooks;
 void webhooks_global_init(void);
 
 /* `ca_file`: whose certificates receivers may have; NULL: the system's authorities. */
-must_check int webhooks_new(
-	struct store *store, const char *ca_file, struct webhooks **webhooks, struct rounds_error *error);
+must_check int webhooks_new(struct store *store, struct world *world, const char *ca_file, struct webhooks **webhooks,
+	struct rounds_error *error);
 must_check int webhooks_start(struct webhooks *webhooks, struct rounds_error *error); /* its thread */
 void webhooks_stop(struct webhooks *webhooks); /* what is on its way is given up, and comes again after a start */
 void webhooks_free(struct webhooks *webhooks);

@@ -17,6 +17,7 @@
 struct app {
 	struct store *store;
 	struct blobs *blobs;
+	struct world *world;
 	struct auth *auth;
 	struct audit *audit;
 	struct engine *engine;

@@ -19,8 +19,8 @@ enum outcome token_create(struct request *request, void *context)
 		json_get_text(body, "name", true, &name, &error) ||
 		json_get_text(body, "role", false, &role, &error) ||
 		json_get_integer(body, "expires_days", false, 0, 36500, &days, &error) ||
-		auth_token_new(app->auth, &maker, name, role, days ? clock_wall_us() + days * 86400 * SECOND_US : 0,
-			secret, id, &error))
+		auth_token_new(app->auth, &maker, name, role,
+			days ? world_wall_us(app->world) + days * 86400 * SECOND_US : 0, secret, id, &error))
 		return reply_error(request, &error);
 	return reply_json(request, 201,
 		json_pack("{s:s, s:s, s:s, s:s}", "id", id, "name", name, "role", role, "token", secret));

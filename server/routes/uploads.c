@@ -176,14 +176,14 @@ enum outcome upload_post(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 }, ignored;
 	char id[UUID_TEXT_SIZE], owner[80], digest[DIGEST_TEXT_SIZE];
-	struct new_upload row = { .id = id, .owner = owner, .expires_us = clock_wall_us() + EXPIRES_US };
+	struct new_upload row = { .id = id, .owner = owner, .expires_us = world_wall_us(app->world) + EXPIRES_US };
 	uint64_t offset;
 	size_t size;
 	const char *bytes = request_body(request, &size);
 
 	tus_headers(request);
 	caller_owner(request_caller(request), owner);
-	uuid_new(id);
+	uuid_new(app->world, id);
 	if (check_creation(request, &row, digest, &error) ||
 		engine_upload_new(app->engine, &row, size >= row.length, &error))
 		return reply_error(request, &error);

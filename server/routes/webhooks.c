@@ -67,9 +67,9 @@ enum outcome webhook_create(struct request *request, void *context)
 	char id[UUID_TEXT_SIZE], secret[WEBHOOK_SECRET_SIZE];
 	struct new_webhook webhook = { .id = id, .secret = secret, .by = request_caller(request)->name };
 
-	uuid_new(id);
-	if (read_body(request, &body, &error) || webhook_secret(secret, &error) ||
-		json_get_text(body, "url", true, &webhook.url, &error))
+	uuid_new(app->world, id);
+	webhook_secret(app->world, secret);
+	if (read_body(request, &body, &error) || json_get_text(body, "url", true, &webhook.url, &error))
 		return reply_error(request, &error);
 	kinds = json_object_get(body, "events") ? json_incref(json_object_get(body, "events")) : default_kinds();
 	webhook.kinds = kinds;

@@ -1,6 +1,5 @@
 #include "server/store/accounts.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 
@@ -15,7 +14,7 @@ int user_insert(struct store_tx *tx, const char *name, const char *role, struct 
 {
 	store_about(tx, "user", name, "");
 	if (db_run(tx, error, "INSERT INTO user(name, role, created_us) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING",
-		    "ssi", name, role, clock_wall_us()))
+		    "ssi", name, role, db_wall_us(tx)))
 		return -1;
 	return db_changes(tx) ? 0 : error_set(error, ERROR_CONFLICT, "there is a user %.64s already", name);
 }
@@ -26,7 +25,7 @@ int user_list(struct store_tx *tx, json_t **users, struct rounds_error *error)
 		"SELECT name, role, CASE WHEN password IS NOT NULL THEN 'active' WHEN setup_expires_us > ?1 THEN"
 		" 'invited' ELSE 'invitation over' END AS state, created_us AS \"created:time\","
 		" signed_in_us AS \"signed_in:time\" FROM user ORDER BY name",
-		"i", clock_wall_us());
+		"i", db_wall_us(tx));
 }
 
 int user_list_secrets(struct store_tx *tx, json_t **users, struct rounds_error *error)
@@ -78,12 +77,12 @@ int user_set_password(
 	return check_proof(tx, error);
 }
 
-int user_find_setup(struct store_tx *tx, const char *hash, int64_t now, char name[64], struct rounds_error *error)
+int user_find_setup(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error)
 {
 	json_auto_t *row = NULL;
 
 	if (db_first(tx, error, &row, "SELECT name FROM user WHERE setup_hash = ?1 AND setup_expires_us > ?2", "si",
-		    hash, now))
+		    hash, db_wall_us(tx)))
 		return -1;
 	if (!row)
 		return error_set(error, ERROR_UNAUTHENTICATED,
@@ -94,7 +93,7 @@ int user_find_setup(struct store_tx *tx, const char *hash, int64_t now, char nam
 
 int session_insert(struct store_tx *tx, const struct new_session *session, struct rounds_error *error)
 {
-	int64_t now = clock_wall_us();
+	int64_t now = db_wall_us(tx);
 
 	store_about(tx, "user", session->user, "");
 	if (db_run(tx, error,
@@ -112,9 +111,9 @@ int session_list(struct store_tx *tx, json_t **sessions, struct rounds_error *er
 		"SELECT hash, user, role, expires_us FROM session JOIN user ON user.name = session.user", "");
 }
 
-int session_expire(struct store_tx *tx, int64_t now, struct rounds_error *error)
+int session_expire(struct store_tx *tx, struct rounds_error *error)
 {
-	return db_run(tx, error, "DELETE FROM session WHERE expires_us <= ?1", "i", now);
+	return db_run(tx, error, "DELETE FROM session WHERE expires_us <= ?1", "i", db_wall_us(tx));
 }
 
 int session_delete(struct store_tx *tx, const char *hash, const char *user, struct rounds_error *error)

@@ -25,8 +25,7 @@ must_check int user_set_setup(
 must_check int user_set_password(
 	struct store_tx *tx, const char *name, const char *proven, const char *password, struct rounds_error *error);
 /* ERROR_UNAUTHENTICATED if that secret is unknown, used or over at `now`. */
-must_check int user_find_setup(
-	struct store_tx *tx, const char *hash, int64_t now, char name[64], struct rounds_error *error);
+must_check int user_find_setup(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error);
 
 struct new_session {
 	const char *hash, *user;
@@ -36,7 +35,7 @@ struct new_session {
 must_check int session_insert(struct store_tx *tx, const struct new_session *session, struct rounds_error *error);
 /* Each with its user and the role that this user has now. */
 must_check int session_list(struct store_tx *tx, json_t **sessions, struct rounds_error *error);
-must_check int session_expire(struct store_tx *tx, int64_t now, struct rounds_error *error);
+must_check int session_expire(struct store_tx *tx, struct rounds_error *error);
 /* One session, or all of a user (hash NULL). */
 must_check int session_delete(struct store_tx *tx, const char *hash, const char *user, struct rounds_error *error);
 

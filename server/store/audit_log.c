@@ -1,6 +1,5 @@
 #include "server/store/audit_log.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 

@@ -9,7 +9,7 @@ int blob_index_add(
 	if (db_run(tx, error,
 		    "INSERT INTO blob(digest, size, created_us) VALUES(?1, ?2, ?3)"
 		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0, doomed = 0",
-		    "sii", digest, (int64_t)size, clock_wall_us()))
+		    "sii", digest, (int64_t)size, db_wall_us(tx)))
 		return -1;
 	return owner ? db_run(tx, error,
 			       "INSERT INTO blob_owner(digest, owner) VALUES(?1, ?2) ON CONFLICT DO NOTHING", "ss",
@@ -117,7 +117,7 @@ int upload_insert(struct store_tx *tx, const struct new_upload *upload, struct r
 		"INSERT INTO upload(id, owner, length, digest, metadata, created_us, expires_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 		"ssissii", upload->id, upload->owner, (int64_t)upload->length, upload->digest, upload->metadata,
-		clock_wall_us(), upload->expires_us);
+		db_wall_us(tx), upload->expires_us);
 }
 
 int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t **upload, struct rounds_error *error)
@@ -132,7 +132,7 @@ int upload_find(struct store_tx *tx, const char *id, const char *owner, json_t *
 int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error)
 {
 	return db_run(tx, error, "UPDATE upload SET blob = ?2, expires_us = ?3 WHERE id = ?1", "ssi", id, blob,
-		clock_wall_us() + 600 * SECOND_US);
+		db_wall_us(tx) + 600 * SECOND_US);
 }
 
 int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error)
@@ -140,9 +140,10 @@ int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *erro
 	return db_run(tx, error, "DELETE FROM upload WHERE id = ?1", "s", id);
 }
 
-int upload_list_expired(struct store_tx *tx, int64_t now_us, json_t **uploads, struct rounds_error *error)
+int upload_list_expired(struct store_tx *tx, json_t **uploads, struct rounds_error *error)
 {
-	return db_rows(tx, error, uploads, "SELECT id FROM upload WHERE expires_us < ?1 LIMIT 500", "i", now_us);
+	return db_rows(
+		tx, error, uploads, "SELECT id FROM upload WHERE expires_us < ?1 LIMIT 500", "i", db_wall_us(tx));
 }
 
 int upload_list(struct store_tx *tx, json_t **uploads, struct rounds_error *error)

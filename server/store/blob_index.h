@@ -51,7 +51,7 @@ must_check int upload_find(
 /* Its row stays for ten minutes, for a client that did not get the answer. */
 must_check int upload_finish(struct store_tx *tx, const char *id, const char *blob, struct rounds_error *error);
 must_check int upload_delete(struct store_tx *tx, const char *id, struct rounds_error *error);
-must_check int upload_list_expired(struct store_tx *tx, int64_t now_us, json_t **uploads, struct rounds_error *error);
+must_check int upload_list_expired(struct store_tx *tx, json_t **uploads, struct rounds_error *error);
 /* All rows: {"id", "owner", "length", "blob"}. */
 must_check int upload_list(struct store_tx *tx, json_t **uploads, struct rounds_error *error);
 

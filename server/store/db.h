@@ -14,10 +14,14 @@ struct after_commit;
 struct connection; /* the driver's; used by one thread at a time */
 
 struct store_tx {
+	struct world *world;
 	struct connection *connection;
 	struct after_commit *after; /* of the running write, as is the next */
 	struct store_subject subject;
 };
+
+/* Wall time in the store's world. */
+int64_t db_wall_us(const struct store_tx *tx);
 
 /* Opens the database, or makes it. */
 must_check int db_connect(const char *path, struct store_tx *tx, struct rounds_error *error);

@@ -1,6 +1,5 @@
 #include "server/store/identities.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 
@@ -20,7 +19,7 @@ int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_e
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
 		" ON CONFLICT DO UPDATE SET state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
 		"excluded.expires_us, old_serial = NULL",
-		"ssii", site->name, site->serial, clock_wall_us(), site->expires_us);
+		"ssii", site->name, site->serial, db_wall_us(tx), site->expires_us);
 }
 
 int site_renew(struct store_tx *tx, const struct new_site *site, const char *with, struct rounds_error *error)
@@ -57,7 +56,7 @@ int site_describe(struct store_tx *tx, const char *name, const json_t *facts, st
 		"UPDATE site SET version = ?2, slots = ?3, datasets = ?4, executors = ?5, seen_us = ?6, protocol = ?7,"
 		" tables = ?8 WHERE name = ?1",
 		"ssijjiij", name, json_text_or(facts, "version", ""), json_integer_or(facts, "slots", 1),
-		json_object_get(facts, "datasets"), json_object_get(facts, "executors"), clock_wall_us(),
+		json_object_get(facts, "datasets"), json_object_get(facts, "executors"), db_wall_us(tx),
 		json_integer_or(facts, "protocol", 0), json_object_get(facts, "tables"));
 }
 
@@ -66,18 +65,13 @@ int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, stru
 	return db_integer(tx, error, 0, protocol, "SELECT protocol FROM site WHERE name = ?1", "s", name);
 }
 
-int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error)
-{
-	return db_run(tx, error, "UPDATE site SET seen_us = ?2 WHERE name = ?1", "si", name, seen_us);
-}
-
 int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t sent, int64_t rtt_us,
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
 		"UPDATE site SET received_bytes = received_bytes + ?2, sent_bytes = sent_bytes + ?3,"
 		" rtt_us = ifnull(nullif(?4, 0), rtt_us), seen_us = ?5 WHERE name = ?1",
-		"siiii", name, received, sent, rtt_us, clock_wall_us());
+		"siiii", name, received, sent, rtt_us, db_wall_us(tx));
 }
 
 int site_free_slots(struct store_tx *tx, const char *name, int64_t *slots, struct rounds_error *error)
@@ -98,7 +92,7 @@ int token_insert(struct store_tx *tx, const struct new_token *token, struct roun
 		"INSERT INTO token(id, name, role, hash, created_us, expires_us, made_by, account)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, nullif(?6, 0), ?7, CASE ?8 WHEN 'session' THEN ?7"
 		" WHEN 'token' THEN (SELECT account FROM token WHERE id = ?9) END)",
-		"ssssiisss", token->id, token->name, token->role, token->hash, clock_wall_us(), token->expires_us,
+		"ssssiisss", token->id, token->name, token->role, token->hash, db_wall_us(tx), token->expires_us,
 		maker->name, maker->kind, maker->key);
 }
 

@@ -28,7 +28,6 @@ must_check int site_set_state(struct store_tx *tx, const char *name, const char 
 must_check int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, struct rounds_error *error);
 /* What it says of itself when it asks for work. */
 must_check int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error);
-must_check int site_seen(struct store_tx *tx, const char *name, int64_t seen_us, struct rounds_error *error);
 /* Weights that it has fetched and delivered, and its round trip; 0: not known. */
 must_check int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t sent, int64_t rtt_us,
 	struct rounds_error *error);

@@ -1,6 +1,5 @@
 #include "server/store/invitations.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 
@@ -37,7 +36,7 @@ int invitation_insert(struct store_tx *tx, const struct new_invitation *invitati
 		"INSERT INTO invitation(id, hash, site, made_by, replaces, created_us, expires_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 		"ssssiii", invitation->id, invitation->hash, invitation->site, invitation->by,
-		(int64_t)invitation->replaces, clock_wall_us(), invitation->expires_us);
+		(int64_t)invitation->replaces, db_wall_us(tx), invitation->expires_us);
 }
 
 int invitation_list(struct store_tx *tx, json_t **invitations, struct rounds_error *error)
@@ -47,7 +46,7 @@ int invitation_list(struct store_tx *tx, json_t **invitations, struct rounds_err
 		" 'used' WHEN voided_us IS NOT NULL THEN 'void' WHEN expires_us <= ?1 THEN 'over' ELSE 'open' END AS"
 		" state, created_us AS \"created:time\", expires_us AS \"expires:time\", used_us AS \"used:time\""
 		" FROM invitation ORDER BY created_us DESC, id DESC LIMIT 1000",
-		"i", clock_wall_us());
+		"i", db_wall_us(tx));
 }
 
 int invitation_find(struct store_tx *tx, const char *hash, struct invited *invited, struct rounds_error *error)
@@ -56,7 +55,7 @@ int invitation_find(struct store_tx *tx, const char *hash, struct invited *invit
 
 	if (db_first(tx, error, &row,
 		    "SELECT site, replaces AS \"replaces:bool\" FROM invitation WHERE hash = ?1 AND" OPEN "?2", "si",
-		    hash, clock_wall_us()))
+		    hash, db_wall_us(tx)))
 		return -1;
 	if (!row)
 		return error_set(error, ERROR_UNAUTHENTICATED,
@@ -75,13 +74,13 @@ int invitation_use(struct store_tx *tx, const char *hash, struct invited *invite
 {
 	if (invitation_find(tx, hash, invited, error))
 		return -1;
-	return db_run(tx, error, "UPDATE invitation SET used_us = ?2 WHERE hash = ?1", "si", hash, clock_wall_us());
+	return db_run(tx, error, "UPDATE invitation SET used_us = ?2 WHERE hash = ?1", "si", hash, db_wall_us(tx));
 }
 
 int invitation_void(struct store_tx *tx, const char *id, struct rounds_error *error)
 {
 	if (db_run(tx, error, "UPDATE invitation SET voided_us = ?2 WHERE id = ?1 AND" OPEN "?2", "si", id,
-		    clock_wall_us()))
+		    db_wall_us(tx)))
 		return -1;
 	return db_changes(tx) ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no open invitation %.64s", id);
 }
@@ -89,5 +88,5 @@ int invitation_void(struct store_tx *tx, const char *id, struct rounds_error *er
 int invitation_void_all(struct store_tx *tx, const char *site, struct rounds_error *error)
 {
 	return db_run(tx, error, "UPDATE invitation SET voided_us = ?2 WHERE site = ?1 AND" OPEN "?2", "si", site,
-		clock_wall_us());
+		db_wall_us(tx));
 }

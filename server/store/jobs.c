@@ -1,6 +1,5 @@
 #include "server/store/jobs.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 
@@ -25,7 +24,7 @@ int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_err
 		"ssssijissisiji", job->id, json_text_or(job->spec, "project", "default"),
 		json_text_or(job->spec, "name", ""), json_text_or(job->spec, "workflow", ""),
 		json_integer_or(job->spec, "priority", 0), job->spec, job->rounds, job->submitted_by,
-		job->idempotency_key, clock_wall_us(), job->trace, job->min_sites, job->warnings,
+		job->idempotency_key, db_wall_us(tx), job->trace, job->min_sites, job->warnings,
 		(int64_t)!strcmp(json_text_or(job->spec, "late_sites", ""), "join"));
 }
 
@@ -133,7 +132,7 @@ int job_move(struct store_tx *tx, const char *id, const char *from, enum job_sta
 			" finished_us = CASE WHEN ?3 IN ('completed', 'failed', 'aborted') THEN ?7 END"
 			" WHERE id = ?1 AND state = ?2",
 			"ssssiii", id, from, job_machine.states[to].name, change->reason, change->paused_at,
-			(int64_t)change->held, clock_wall_us()))
+			(int64_t)change->held, db_wall_us(tx)))
 		return -1;
 	return state_moved(tx, &job_machine, from, error);
 }

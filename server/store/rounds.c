@@ -1,6 +1,5 @@
 #include "server/store/rounds.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 
@@ -15,7 +14,7 @@ int round_begin(
 	return db_run(tx, error,
 		"INSERT INTO round(job, number, state, model_in, started_us) VALUES(?1, ?2, 'collecting', ?3, ?4)"
 		" ON CONFLICT DO NOTHING",
-		"sisi", job, number, model_in, clock_wall_us());
+		"sisi", job, number, model_in, db_wall_us(tx));
 }
 
 static int to_aggregating(struct store_tx *tx, const char *job, int64_t number, const char *from,
@@ -24,7 +23,7 @@ static int to_aggregating(struct store_tx *tx, const char *job, int64_t number, 
 	return db_run(tx, error,
 		"UPDATE round SET state = 'aggregating', how = ?4, kind = ?5, aggregating_us = ?6"
 		" WHERE job = ?1 AND number = ?2 AND state = ?3",
-		"sisjsi", job, number, from, change->how, change->kind, clock_wall_us());
+		"sisjsi", job, number, from, change->how, change->kind, db_wall_us(tx));
 }
 
 static int to_done(struct store_tx *tx, const char *job, int64_t number, const char *from,
@@ -34,7 +33,7 @@ static int to_done(struct store_tx *tx, const char *job, int64_t number, const c
 		"UPDATE round SET state = 'done', model = ?4, manifest = ?5, manifest_digest = ?6, finished_us = ?7"
 		" WHERE job = ?1 AND number = ?2 AND state = ?3",
 		"sissjsi", job, number, from, change->model, change->manifest, change->manifest_digest,
-		clock_wall_us());
+		db_wall_us(tx));
 }
 
 int round_move(struct store_tx *tx, const char *job, int64_t number, const char *from, enum round_state to,
@@ -123,7 +122,7 @@ int event_add(struct store_tx *tx, const char *job, const struct new_event *even
 	return db_run(tx, error,
 		"INSERT INTO event(job, time_us, kind, round, site, message, data) VALUES(?1, ?2, ?3, nullif(?4, "
 		"-1), ?5, ?6, ?7)",
-		"sisissj", job, clock_wall_us(), event->kind, event->round, event->site, event->message, event->data);
+		"sisissj", job, db_wall_us(tx), event->kind, event->round, event->site, event->message, event->data);
 }
 
 int event_metric_missing(
@@ -227,14 +226,14 @@ int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rou
 int verification_insert(struct store_tx *tx, const char *id, const char *job, struct rounds_error *error)
 {
 	return db_run(tx, error, "INSERT INTO verification(id, job, state, created_us) VALUES(?1, ?2, 'running', ?3)",
-		"ssi", id, job, clock_wall_us());
+		"ssi", id, job, db_wall_us(tx));
 }
 
 int verification_finish(struct store_tx *tx, const char *id, const json_t *report, struct rounds_error *error)
 {
 	return db_run(tx, error,
 		       "UPDATE verification SET state = 'done', report = ?2, finished_us = ?3 WHERE id = ?1", "sji",
-		       id, report, clock_wall_us()) ||
+		       id, report, db_wall_us(tx)) ||
 			       db_run(tx, error,
 				       "UPDATE job SET verified = ?2, version = version + 1 WHERE state = 'completed'"
 				       " AND id = (SELECT job FROM verification WHERE id = ?1)",

@@ -1,6 +1,5 @@
 #include "server/store/store.h"
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/text.h"
 #include "server/store/db.h"
@@ -131,6 +130,11 @@ void store_about(struct store_tx *tx, const char *kind, const char *id, const ch
 	text_repair(tx->subject.name); /* it may have been cut */
 }
 
+int64_t db_wall_us(const struct store_tx *tx)
+{
+	return world_wall_us(tx->world);
+}
+
 const struct store_subject *store_subject(const struct store_tx *tx)
 {
 	return &tx->subject;
@@ -161,21 +165,21 @@ static void run_one(struct store *store, struct write_request *request)
 static void run_batch(struct store *store, struct write_request *batch)
 {
 	struct rounds_error error = { 0 };
-	int64_t begun = clock_steady_us();
+	int64_t begun = world_steady_us(store->tx.world);
 	bool committed = false;
 	uint64_t writes = 0;
 
 	if (!db_execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
 		for (struct write_request *request = batch; request; request = request->next)
 			run_one(store, request);
-		begun = clock_steady_us();
+		begun = world_steady_us(store->tx.world);
 		committed = !db_execute(&store->tx, "COMMIT", &error);
 	}
 	if (!committed) {
 		log_error("commit failed", "reason", error.message, NULL);
 		db_execute(&store->tx, "ROLLBACK", NULL);
 	}
-	begun = clock_steady_us() - begun;
+	begun = world_steady_us(store->tx.world) - begun;
 	for (struct write_request *request = batch; request; request = request->next) {
 		writes++;
 		if (!committed && !request->result) {
@@ -267,6 +271,7 @@ static struct reader *reader_take(struct store *store, struct rounds_error *erro
 		error_no_memory(error);
 		return NULL;
 	}
+	reader->tx.world = store->tx.world;
 	if (db_connect(store->path, &reader->tx, error)) {
 		free(reader);
 		return NULL;
@@ -302,7 +307,7 @@ void store_counters(struct store *store, struct store_counters *counters)
 	pthread_mutex_unlock(&store->lock);
 }
 
-int store_open(const char *path, struct store **out, struct rounds_error *error)
+int store_open(const char *path, struct world *world, struct store **out, struct rounds_error *error)
 {
 	scoped(store_close) struct store *store = calloc(1, sizeof(*store));
 
@@ -310,6 +315,7 @@ int store_open(const char *path, struct store **out, struct rounds_error *error)
 		return error_no_memory(error);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_cond_init(&store->queued, NULL);
+	store->tx.world = world;
 	store->path = strdup(path);
 	if (!store->path)
 		return error_no_memory(error);

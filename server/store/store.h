@@ -12,6 +12,7 @@
 #define ROUNDS_SERVER_STORE_STORE_H
 
 #include "common/error.h"
+#include "common/world.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -21,8 +22,8 @@ struct store_tx; /* an open transaction; borrowed for the call */
 
 typedef int store_fn(struct store_tx *tx, void *argument, struct rounds_error *error);
 
-/* Opens or makes `path` and migrates it forward in one transaction, or refuses untouched. */
-must_check int store_open(const char *path, struct store **store, struct rounds_error *error);
+/* Opens or makes `path` and migrates it forward in one transaction, or refuses untouched. `world` says what time it is. */
+must_check int store_open(const char *path, struct world *world, struct store **store, struct rounds_error *error);
 void store_close(struct store *store);
 DEFINE_CLEANUP(struct store *, store_close);
 

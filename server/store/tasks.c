@@ -1,6 +1,5 @@
 #include "server/store/tasks.h"
 
-#include "common/clock.h"
 #include "common/uuid.h"
 #include "server/store/db.h"
 
@@ -17,12 +16,12 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 {
 	char id[UUID_TEXT_SIZE];
 
-	uuid_new(id);
+	uuid_new(tx->world, id);
 	return db_run(tx, error,
 		"INSERT INTO task(id, job, round, kind, site, state, model, control, algorithm, lease_us, created_us)"
 		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?10)",
 		"ssissssjii", id, task->job, task->round, task->kind, task->site, task->model, task->control,
-		task->algorithm, task->lease_us, clock_wall_us());
+		task->algorithm, task->lease_us, db_wall_us(tx));
 }
 
 int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
@@ -189,7 +188,7 @@ static int to_leased(struct store_tx *tx, const char *id, const char *from, cons
 	return db_run(tx, error,
 		"UPDATE task SET state = 'leased', lease_due = ?3, attempts = attempts + 1, leased_us = ?4,"
 		" stage = 'received', fraction = 0, heard = 0, not_before = NULL WHERE id = ?1 AND state = ?2",
-		"ssii", id, from, change->lease_due, clock_wall_us());
+		"ssii", id, from, change->lease_due, db_wall_us(tx));
 }
 
 static int to_done(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,
@@ -201,8 +200,8 @@ static int to_done(struct store_tx *tx, const char *id, const char *from, const 
 		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?3, weight = ?4, metrics = ?5, result = ?6,"
 		" stage = NULL, fraction = 1, reason = NULL, failure = NULL, not_before = NULL, finished_us = ?7,"
 		" timings = ?8 WHERE id = ?1 AND state = ?2",
-		"sssdjjij", id, from, result->update, result->weight, result->metrics, result->answer,
-		clock_wall_us(), result->timings);
+		"sssdjjij", id, from, result->update, result->weight, result->metrics, result->answer, db_wall_us(tx),
+		result->timings);
 }
 
 static int close_as(struct store_tx *tx, const char *id, const char *from, const char *to,
@@ -211,7 +210,7 @@ static int close_as(struct store_tx *tx, const char *id, const char *from, const
 	return db_run(tx, error,
 		"UPDATE task SET state = ?3, lease_due = NULL, failures = failures + ?4, reason = ?5, finished_us = ?6,"
 		" not_before = NULL, failure = ?7 WHERE id = ?1 AND state = ?2",
-		"sssisij", id, from, to, (int64_t)change->failed, change->reason, clock_wall_us(), change->failure);
+		"sssisij", id, from, to, (int64_t)change->failed, change->reason, db_wall_us(tx), change->failure);
 }
 
 static int to_failed(struct store_tx *tx, const char *id, const char *from, const struct task_change *change,

@@ -1,6 +1,5 @@
 #include "server/store/webhooks.h"
 
-#include "common/clock.h"
 #include "common/json.h"
 #include "server/store/db.h"
 #include "server/store/rounds.h"
@@ -16,7 +15,7 @@ int webhook_insert(struct store_tx *tx, const struct new_webhook *webhook, struc
 	return db_run(tx, error,
 		"INSERT INTO webhook(id, url, secret, kinds, state, created_us, created_by, place)"
 		" VALUES(?1, ?2, ?3, ?4, 'active', ?5, ?6, (SELECT ifnull(max(id), 0) FROM event))",
-		"sssjis", webhook->id, webhook->url, webhook->secret, webhook->kinds, clock_wall_us(), webhook->by);
+		"sssjis", webhook->id, webhook->url, webhook->secret, webhook->kinds, db_wall_us(tx), webhook->by);
 }
 
 int webhook_list(struct store_tx *tx, json_t **webhooks, struct rounds_error *error)
@@ -85,7 +84,7 @@ int webhook_next_event(struct store_tx *tx, int64_t after, const json_t *kinds, 
 
 int webhook_tried(struct store_tx *tx, const struct webhook_try *tried, struct rounds_error *error)
 {
-	int64_t now = clock_wall_us();
+	int64_t now = db_wall_us(tx);
 
 	if (db_run(tx, error,
 		    "UPDATE webhook SET tried_us = ?2, tried_status = nullif(?3, 0), tried_fault = ?4 WHERE id = ?1",

@@ -82,6 +82,15 @@ def test_rows_of_jobs_tasks_and_rounds_move_only_by_comparing():
             assert path == f"server/store/{found[1]}s.c" and re.search(r"AND state = \?\d", found[0]), f"{path}: {found[0]}"
 
 
+def test_time_and_randomness_are_handed_in():
+    """Rooms that a test runs through a simulated day ask their world (common/world.h), never the machine."""
+    asks = re.compile(r"\b(clock_(gettime|steady_us|wall_us|boot_id)|time|gettimeofday|getrandom|RAND_bytes|rand|random|world_real)\(")
+    rooms = ("server/engine/", "server/store/", "server/auth/", "server/observe/", "server/audit/", "server/workflows/")
+    for path in [p for p in SOURCES if p.startswith(rooms)]:
+        for number, line in enumerate((TOP / path).read_text().splitlines(), 1):
+            assert not asks.search(line), f"{path}:{number} asks the machine: {line.strip()}"
+
+
 def test_nothing_else_lies_at_the_top():
     allowed = {"CMakeLists.txt", "README.md", "LICENSE", "server", "client", "common", "api", "web", "tests", "deploy"}
     assert {path.split("/")[0] for path in FILES if not path.startswith(".")} <= allowed

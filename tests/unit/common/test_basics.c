@@ -102,7 +102,7 @@ static void ids_sort_by_age(void **state)
 	char last[UUID_TEXT_SIZE] = "", next[UUID_TEXT_SIZE];
 
 	for (int i = 0; i < 20000; i++) {
-		uuid_new(next);
+		uuid_new(world_real(), next);
 		assert_true(uuid_is_valid(next) && next[14] == '7' && strchr("89ab", next[19]));
 		assert_true(strcmp(last, next) < 0);
 		memcpy(last, next, sizeof(last));
@@ -134,8 +134,8 @@ static void hexadecimal(void **state)
 	assert_memory_equal(bytes, back, 3);
 	assert_false(hex_parse("00abfg", back, 3));
 	assert_false(hex_parse("00ab", back, 3));
-	hex_random(8, random);
-	hex_random(8, other);
+	hex_random(world_real(), 8, random);
+	hex_random(world_real(), 8, other);
 	assert_string_not_equal(random, other);
 }
 

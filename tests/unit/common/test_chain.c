@@ -30,7 +30,7 @@ static void export_make(struct export *export)
 		digest_format(&checkpoint.head.link, link);
 		export->lines[i] = chain_line_record(i, link, record);
 	}
-	assert_int_equal(checkpoint_sign("audit", export->private_pem, &checkpoint, &error), 0);
+	assert_int_equal(checkpoint_sign("audit", export->private_pem, 0, &checkpoint, &error), 0);
 	export->lines[ENTRIES + 1] = chain_line_checkpoint(&checkpoint);
 }
 

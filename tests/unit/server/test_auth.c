@@ -1,5 +1,6 @@
 /* Roles, passwords, the slowing of guesses, accounts and their sessions; on a real store. */
 #include "tests/unit/test.h"
+#include "tests/unit/world.h"
 
 #include "common/clock.h"
 #include "common/json.h"
@@ -38,8 +39,8 @@ static void passwords(void **state)
 	assert_int_equal(password_check(wide, "ann", &error), -1);
 	assert_string_equal(error.field, "password");
 
-	assert_int_equal(password_hash("correct horse", hash, &error), 0);
-	assert_int_equal(password_hash("correct horse", again, &error), 0);
+	assert_int_equal(password_hash(world_real(), "correct horse", hash, &error), 0);
+	assert_int_equal(password_hash(world_real(), "correct horse", again, &error), 0);
 	assert_string_not_equal(hash, again); /* each has its salt */
 	assert_true(password_matches("correct horse", hash) && password_matches("correct horse", again));
 	assert_false(password_matches("correct hors", hash) || password_matches("", hash));
@@ -88,8 +89,8 @@ static void open_auth(void **state, struct store **store, struct auth **auth)
 {
 	struct rounds_error error = { 0 };
 
-	assert_int_equal(store_open(in(state, "db"), store, &error), 0);
-	assert_int_equal(auth_open(*store, auth, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), store, &error), 0);
+	assert_int_equal(auth_open(*store, world_real(), auth, &error), 0);
 }
 
 static int sign_in(struct auth *auth, const char *name, const char *password, const char *address,
@@ -213,8 +214,8 @@ static void what_is_removed_stays_removed(void **state)
 	pthread_t threads[CHURNS];
 	char secret[80], id[37];
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
-	assert_int_equal(auth_open(store, &auth, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
+	assert_int_equal(auth_open(store, world_real(), &auth, &error), 0);
 	churn.auth = auth;
 	for (int i = 0; i < CHURNS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, make_tokens, &churn), 0);
@@ -254,8 +255,8 @@ static void a_proof_ends_with_the_password(void **state)
 	struct setup setup;
 	char proven[] = "what was there before";
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
-	assert_int_equal(auth_open(store, &auth, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
+	assert_int_equal(auth_open(store, world_real(), &auth, &error), 0);
 	assert_int_equal(auth_user_add(auth, "ann", "admin", &setup, &error), 0);
 	assert_int_equal(auth_user_setup(auth, setup.secret, "correct horse", "2.2.2.2", &session, &error), 0);
 	assert_int_equal(store_write(store, open_late, proven, &error), -1);
@@ -289,8 +290,8 @@ static void a_write_looks_at_who_asks(void **state)
 	const struct store_witness witness = { check, NULL, &credential };
 	int done = 0;
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
-	assert_int_equal(auth_open(store, &auth, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
+	assert_int_equal(auth_open(store, world_real(), &auth, &error), 0);
 	assert_int_equal(auth_token_new(auth, NULL, "t", "admin", 0, secret, id, &error), 0);
 	store_attend(&witness);
 	assert_int_equal(store_write(store, touch, &done, &error), 0);
@@ -308,24 +309,29 @@ static void a_write_looks_at_who_asks(void **state)
 /* A cookie is good for one account with one password, for half a year. */
 static void a_browser_that_has_signed_in_is_known(void **state)
 {
-	const int64_t day = 86400ll * 1000000;
+	const int64_t day = 86400ll * SECOND_US;
+	struct test_world world;
 	char device[DEVICE_SIZE], nonce[33], other[DEVICE_SIZE];
 
-	device_new("ann", "scrypt$1", 10 * day, device);
-	assert_true(device_check(device, "ann", "scrypt$1", 10 * day, nonce));
+	test_world_begin(&world, 1);
+	world.wall = 10 * day;
+	device_new(&world.world, "ann", "scrypt$1", device);
+	assert_true(device_check(&world.world, device, "ann", "scrypt$1", nonce));
 	assert_int_equal(strncmp(nonce, device, 32), 0);
-	assert_true(device_check(device, "ann", "scrypt$1", 189 * day, nonce));
-	assert_false(device_check(device, "ann", "scrypt$1", 191 * day, nonce));
-	assert_false(device_check(device, "bob", "scrypt$1", 10 * day, nonce));
-	assert_false(device_check(device, "ann", "scrypt$2", 10 * day, nonce));
-	assert_false(device_check(device, "ann", NULL, 10 * day, nonce));
-	assert_false(device_check(NULL, "ann", "scrypt$1", 10 * day, nonce));
+	world.wall = 189 * day;
+	assert_true(device_check(&world.world, device, "ann", "scrypt$1", nonce));
+	world.wall = 191 * day;
+	assert_false(device_check(&world.world, device, "ann", "scrypt$1", nonce));
+	assert_false(device_check(&world.world, device, "bob", "scrypt$1", nonce));
+	assert_false(device_check(&world.world, device, "ann", "scrypt$2", nonce));
+	assert_false(device_check(&world.world, device, "ann", NULL, nonce));
+	assert_false(device_check(&world.world, NULL, "ann", "scrypt$1", nonce));
 	for (size_t at = 0; at < strlen(device); at++) {
 		strcpy(other, device);
 		other[at] = other[at] == '1' ? '2' : '1';
-		assert_false(device_check(other, "ann", "scrypt$1", 10 * day, nonce));
+		assert_false(device_check(&world.world, other, "ann", "scrypt$1", nonce));
 		other[at] = '\0';
-		assert_false(device_check(other, "ann", "scrypt$1", 10 * day, nonce));
+		assert_false(device_check(&world.world, other, "ann", "scrypt$1", nonce));
 	}
 }
 

@@ -99,7 +99,7 @@ static void rows_move_as_the_tables_say_and_no_other_way(void **state)
 	struct rounds_error error = { 0 };
 	sqlite3 *db;
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
 	assert_int_equal(sqlite3_open(in(state, "db"), &db), SQLITE_OK);
 	sqlite3_busy_timeout(db, 5000);
 	assert_int_equal(store_write(store, make_rows, &moving, &error), 0);
@@ -117,7 +117,7 @@ static void what_stands_in_the_way_is_said(void **state)
 	struct store *store;
 	struct rounds_error error = { 0 };
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
 	assert_int_equal(store_write(store, make_rows, &moving, &error), 0);
 	assert_int_equal(store_write(store, move, &moving, &error), -1);
 	assert_string_equal(error.message, "the job is completed; it cannot become running");

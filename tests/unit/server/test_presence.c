@@ -1,29 +1,45 @@
 /* Who sits on a site's seat: restarts, copies, and programs that name no instance. Time is the test's. */
 #include "tests/unit/test.h"
+#include "tests/unit/world.h"
 
 #include "server/engine/presence.h"
 
-#define A  "00000000-0000-4000-8000-00000000000a"
-#define B  "00000000-0000-4000-8000-00000000000b"
-#define C  "00000000-0000-4000-8000-00000000000c"
-#define AT (1000 * SECOND_US) /* when a test begins */
+#define A "00000000-0000-4000-8000-00000000000a"
+#define B "00000000-0000-4000-8000-00000000000b"
+#define C "00000000-0000-4000-8000-00000000000c"
+
+static struct test_world world;
+
+static struct presence *begin(void)
+{
+	test_world_begin(&world, 1);
+	return presence_new(&world.world);
+}
+
+/* So many seconds after the test began. */
+static void it_is(int64_t seconds)
+{
+	world.steady = (1000 + seconds) * SECOND_US;
+}
 
 static struct arrival arrive(struct presence *presence, const char *instance, int64_t seconds)
 {
 	struct arrival arrival = { .site = "s", .instance = instance };
 
-	assert_true(presence_claim(presence, &arrival, AT + seconds * SECOND_US));
+	it_is(seconds);
+	assert_true(presence_claim(presence, &arrival));
 	return arrival;
 }
 
 static enum standing standing(struct presence *presence, struct arrival arrival, int64_t seconds)
 {
-	return presence_standing(presence, "s", arrival.ticket, AT + seconds * SECOND_US);
+	it_is(seconds);
+	return presence_standing(presence, "s", arrival.ticket);
 }
 
 static void the_newest_claim_of_one_process_counts(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival first = arrive(presence, A, 0), second = arrive(presence, A, 1);
 
 	assert_true(first.is_new && !second.is_new && !first.is_rival && !second.is_rival);
@@ -36,7 +52,7 @@ static void the_newest_claim_of_one_process_counts(void **state)
 
 static void whoever_claims_again_lives_and_the_newer_is_refused(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival a = arrive(presence, A, 0), b = arrive(presence, B, 10);
 
 	assert_true(b.is_rival && b.wakes && !b.is_new);
@@ -59,13 +75,15 @@ static void whoever_claims_again_lives_and_the_newer_is_refused(void **state)
 
 static void whoever_works_lives_without_a_claim(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival b;
 
 	arrive(presence, A, 0);
-	assert_false(presence_touch(presence, "s", "task", AT + 9 * SECOND_US));
+	it_is(9);
+	assert_false(presence_touch(presence, "s", "task"));
 	b = arrive(presence, B, 10);
-	assert_true(presence_touch(presence, "s", "task", AT + 14 * SECOND_US));
+	it_is(14);
+	assert_true(presence_touch(presence, "s", "task"));
 	assert_int_equal(standing(presence, b, 14), STANDING_REFUSED);
 
 	b = arrive(presence, B, 16); /* the last word was at 14: the next one would come until 20.5 */
@@ -76,13 +94,15 @@ static void whoever_works_lives_without_a_claim(void **state)
 
 static void what_a_restarted_process_delivers_is_no_word_of_the_old_one(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	json_t *holding = json_pack("[s]", "kept");
 	struct arrival b = { .site = "s", .instance = B, .holding = holding };
 
 	arrive(presence, A, 0);
-	assert_true(presence_claim(presence, &b, AT + 10 * SECOND_US));
-	assert_false(presence_touch(presence, "s", "kept", AT + 12 * SECOND_US));
+	it_is(10);
+	assert_true(presence_claim(presence, &b));
+	it_is(12);
+	assert_false(presence_touch(presence, "s", "kept"));
 	assert_int_equal(standing(presence, b, 14), STANDING_WAITING);
 	assert_int_equal(standing(presence, b, 15), STANDING_OVER);
 	json_decref(holding);
@@ -97,22 +117,24 @@ static void count(void *context, const char *site)
 
 static void whoever_has_won_is_woken(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	int woken = 0;
 
 	arrive(presence, A, 0);
 	arrive(presence, B, 10);
-	presence_settle(presence, AT + 14 * SECOND_US, count, &woken);
+	it_is(14);
+	presence_settle(presence, count, &woken);
 	assert_int_equal(woken, 0);
 	arrive(presence, B, 14); /* asking again does not make it wait longer */
-	presence_settle(presence, AT + 15 * SECOND_US, count, &woken);
+	it_is(15);
+	presence_settle(presence, count, &woken);
 	assert_int_equal(woken, 1);
 	presence_free(presence);
 }
 
 static void a_third_takes_the_rivals_place(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival b, c;
 
 	arrive(presence, A, 0);
@@ -125,7 +147,7 @@ static void a_third_takes_the_rivals_place(void **state)
 
 static void a_program_that_names_no_instance_sits_where_it_claims(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival older = arrive(presence, NULL, 0), other = arrive(presence, NULL, 1), newer;
 
 	assert_false(other.wakes || other.is_rival);
@@ -138,7 +160,7 @@ static void a_program_that_names_no_instance_sits_where_it_claims(void **state)
 
 static void who_has_been_silent_or_said_farewell_has_no_seat_to_defend(void **state)
 {
-	struct presence *presence = presence_new();
+	struct presence *presence = begin();
 	struct arrival b;
 
 	arrive(presence, A, 0);

@@ -23,13 +23,13 @@ static int add_jobs(struct store_tx *tx, void *argument, struct rounds_error *er
 
 static void the_queue_has_an_end_and_each_job_one_place(void **state)
 {
-	struct engine_options options = { .wake = wake, .uploads = { 1000, 10000, 100 } };
+	struct engine_options options = { .world = world_real(), .wake = wake, .uploads = { 1000, 10000, 100 } };
 	struct engine *engine; /* not started: nothing is proved */
 	struct rounds_error error;
 	char first[37], again[37], id[8];
 	int taken = 0;
 
-	assert_int_equal(store_open(in(state, "db"), &options.store, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &options.store, &error), 0);
 	assert_int_equal(blobs_open(*state, &options.blobs, &error), 0);
 	assert_int_equal(engine_open(&options, &engine, &error), 0);
 	assert_int_equal(store_write(options.store, add_jobs, NULL, &error), 0);

@@ -14,11 +14,11 @@ static void wake(void *context, const char *key) {}
 
 static struct engine *open_engine(void **state)
 {
-	struct engine_options options = { .wake = wake, .uploads = { 1000, 10000, 100 } };
+	struct engine_options options = { .world = world_real(), .wake = wake, .uploads = { 1000, 10000, 100 } };
 	struct engine *engine;
 	struct rounds_error error;
 
-	assert_int_equal(store_open(in(state, "db"), &options.store, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &options.store, &error), 0);
 	assert_int_equal(blobs_open(*state, &options.blobs, &error), 0);
 	assert_int_equal(engine_open(&options, &engine, &error), 0);
 	return engine;

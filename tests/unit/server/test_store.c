@@ -18,7 +18,7 @@ static struct store *open_store(void **state)
 	struct store *store;
 	struct rounds_error error = { 0 };
 
-	assert_int_equal(store_open(in(state, "db"), &store, &error), 0);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), 0);
 	return store;
 }
 
@@ -189,10 +189,10 @@ static void a_newer_database_is_left_untouched(void **state)
 	assert_int_equal(sqlite3_open(in(state, "db"), &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 999", NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
-	assert_int_equal(store_open(in(state, "db"), &store, &error), -1);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), -1);
 	assert_says(error, "install a newer rounds-server");
 	write_file(in(state, "db"), "this is no database, whatever it says", 37);
-	assert_int_equal(store_open(in(state, "db"), &store, &error), -1);
+	assert_int_equal(store_open(in(state, "db"), world_real(), &store, &error), -1);
 }
 
 static void blobs_appear_whole_or_not_at_all(void **state)
