@@ -90,8 +90,8 @@ command_fn audit_list, audit_export, audit_verify, audit_key;
 command_fn verify, simulate;
 
 extern const struct field login_flags[], submit_flags[], list_flags[], download_flags[], token_flags[], clone_flags[],
-	audit_list_flags[], audit_verify_flags[], invite_flags[], yes_flags[], simulate_flags[], user_flags[],
-	webhook_flags[], trace_flags[], export_flags[];
+	audit_list_flags[], audit_verify_flags[], invite_flags[], drain_flags[], yes_flags[], simulate_flags[],
+	user_flags[], webhook_flags[], trace_flags[], export_flags[];
 
 /* check.c: what was odd about a job when it was submitted. */
 void print_warnings(FILE *to, const json_t *warnings);

@@ -36,7 +36,7 @@ const struct command commands[] = {
 	{ "site invite", "SITE", "Make an invitation for a site, good once and for a day; older ones for it are void", invite_flags, site_invite, 1, 1 },
 	{ "site invitations", "", "All invitations, and what became of them", NULL, site_invitations, 0, 0 },
 	{ "site uninvite", "SITE", "Take back a site's invitation that is still open", NULL, site_uninvite, 1, 1 },
-	{ "site drain", "SITE", "Let a site take part in no new job", NULL, site_drain, 1, 1 },
+	{ "site drain", "SITE", "Let a site take part in no new job", drain_flags, site_drain, 1, 1 },
 	{ "site activate", "SITE", "Let a site that drains take part again", NULL, site_activate, 1, 1 },
 	{ "site remove", "SITE", "Refuse a site's certificate from now on", yes_flags, site_remove, 1, 1 },
 	{ "upload list", "", "Who has uploaded what that no job uses yet", NULL, upload_list, 0, 0 },

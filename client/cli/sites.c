@@ -13,6 +13,13 @@ const struct field invite_flags[] = {
 	{ NULL },
 };
 
+const struct field drain_flags[] = {
+	{ "now", FIELD_BOOL,
+		"Call off what it works on, too: rounds go on without it, and it gets no work until it is activated",
+		.fallback = "false" },
+	{ NULL },
+};
+
 int site_list(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column columns[] = { { "SITE", "name" }, { "CONNECTED", "connected" },
@@ -32,7 +39,7 @@ static void site_path(const struct cli *cli, char *path, size_t size)
 
 int site_show(struct cli *cli, struct rounds_error *error)
 {
-	static const struct column fields[] = { { "site", "name" }, { "state", "state" },
+	static const struct column fields[] = { { "site", "name" }, { "state", "state" }, { "called off", "now" },
 		{ "connected", "connected" }, { "seen", "seen" }, { "a second one", "doubled" },
 		{ "version", "version" }, { "slots", "slots" }, { "datasets", "datasets" },
 		{ "executors", "executors" }, { "joined", "created" }, { "certificate", "serial" },
@@ -109,23 +116,47 @@ int site_remove(struct cli *cli, struct rounds_error *error)
 	return connection_call(cli->connection, "DELETE", path, NULL, 30, NULL, error) ? -1 : EXIT_DONE;
 }
 
-static int set_state(struct cli *cli, const char *state, struct rounds_error *error)
+static int set_state(
+	struct cli *cli, const char *state, const json_t *now, json_t **answer, struct rounds_error *error)
 {
-	json_auto_t *body = json_pack("{s:s}", "state", state);
+	json_auto_t *body = json_pack("{s:s, s:O*}", "state", state, "now", now);
 	char path[120];
 
 	site_path(cli, path, sizeof(path));
-	return connection_call(cli->connection, "PATCH", path, body, 30, NULL, error) ? -1 : EXIT_DONE;
+	return connection_call(cli->connection, "PATCH", path, body, 30, answer, error);
+}
+
+/* What became of the rounds that waited for the site. */
+static void print_called_off(const char *site, const json_t *answer)
+{
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach (json_object_get(answer, "skipped"), i, entry)
+		printf("%s (%s): round %lld goes on without %s\n", json_text_or(entry, "name", ""),
+			json_text_or(entry, "job", ""), (long long)json_integer_or(entry, "round", 0), site);
+	json_array_foreach (json_object_get(answer, "waiting"), i, entry)
+		printf("%s (%s): cannot go on without %s and waits for it, unless you abort it: %s\n",
+			json_text_or(entry, "name", ""), json_text_or(entry, "job", ""), site,
+			json_text_or(entry, "reason", ""));
 }
 
 int site_drain(struct cli *cli, struct rounds_error *error)
 {
-	return set_state(cli, "draining", error);
+	json_auto_t *answer = NULL;
+
+	if (set_state(cli, "draining", json_object_get(cli->options, "now"), &answer, error))
+		return -1;
+	if (cli->json)
+		print_json(answer);
+	else
+		print_called_off(cli_word(cli, 0), answer);
+	return EXIT_DONE;
 }
 
 int site_activate(struct cli *cli, struct rounds_error *error)
 {
-	return set_state(cli, "active", error);
+	return set_state(cli, "active", NULL, NULL, error) ? -1 : EXIT_DONE;
 }
 
 int upload_list(struct cli *cli, struct rounds_error *error)

@@ -57,6 +57,8 @@ void beat_now(struct beat *beat, const char *stage, double fraction, const json_
 	} else if (!is_leased(answer)) {
 		beat->called_off = true;
 		log_warn("the task was called off", "task", beat->task, NULL);
+	} else {
+		site_note_draining(beat->slot->site, answer);
 	}
 }
 

@@ -34,6 +34,20 @@ int site_protocol(const struct site *site)
 	return atomic_load(&site->protocol);
 }
 
+void site_note_draining(struct site *site, const json_t *answer)
+{
+	bool drains = json_bool_or(answer, "draining", false);
+
+	if (atomic_exchange(&site->drains, drains) == drains)
+		return;
+	if (drains)
+		log_warn(
+			"drained by the operator: this site takes part in no new job; those that it is in go on, unless they are called off",
+			NULL);
+	else
+		log_info("drained no more: this site takes part in new jobs again", NULL);
+}
+
 int site_connect(const struct site *site, const atomic_bool *stop, long patience_ms, struct connection **connection,
 	struct rounds_error *error)
 {
@@ -232,6 +246,7 @@ static int ask(struct site *site, struct connection *connection, json_t **task, 
 	snprintf(path, sizeof(path), "/api/v1/tasks/claim?wait=%ld", wait);
 	if (connection_call(connection, "POST", path, body, wait, &answer, error))
 		return speaks_older(site, error) ? ask(site, connection, task, error) : -1;
+	site_note_draining(site, answer);
 	order = json_object_get(answer, "task");
 	if (!order || json_is_null(order))
 		return 0;

@@ -29,6 +29,7 @@ struct site {
 	uint64_t awaited_bytes; /* of models that are being fetched */
 	pthread_cond_t changed;
 	const atomic_bool *stop;
+	atomic_bool drains;            /* as the server said last */
 	atomic_int protocol;           /* what is spoken with the server: ours, or an older one's */
 	char instance[UUID_TEXT_SIZE]; /* of this process: two that share one identity are told apart by it */
 };
@@ -56,6 +57,8 @@ must_check int site_connect(const struct site *site, const atomic_bool *stop, lo
 	struct connection **connection, struct rounds_error *error);
 bool site_stopping(const struct site *site);
 int site_protocol(const struct site *site);
+/* An answer to a claim or a heartbeat says whether the site drains: a change of it is for the site's log. */
+void site_note_draining(struct site *site, const json_t *answer);
 
 /* Whether waiting may help. */
 bool error_is_passing(const struct rounds_error *error);

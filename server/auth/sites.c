@@ -133,7 +133,7 @@ static int remove_site(struct store_tx *tx, void *argument, struct rounds_error 
 	const char *name = argument;
 	json_auto_t *site = NULL;
 
-	return site_find(tx, name, &site, error) || site_set_state(tx, name, "removed", error) ||
+	return site_find(tx, name, &site, error) || site_set_state(tx, name, "removed", false, error) ||
 			       invitation_void_all(tx, name, error)
 		       ? -1
 		       : 0;

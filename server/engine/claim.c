@@ -20,7 +20,7 @@ enum { LOST_ANSWERS = 5 };
 /* The claim with its facts checked and completed: what the files below need. */
 struct claiming {
 	struct engine *engine;
-	const struct claim *claim;
+	struct claim *claim;
 	json_t *facts, *known; /* known: the site's row */
 	json_t *task, *job;    /* rows */
 	json_t **answer;
@@ -116,22 +116,29 @@ static bool holds(const struct claim *claim, const json_t *task)
 static int find_task(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct claiming *claiming = argument;
+	struct claim *claim = claiming->claim;
+	struct site_standing standing;
 	json_auto_t *leased = NULL;
 	size_t i;
 	json_t *task;
 
-	if (task_list_leased(tx, claiming->claim->site, &leased, error))
+	if (site_standing(tx, claim->site, &standing, error))
+		return -1;
+	claim->tells_draining = standing.drains && protocol_tells_draining(standing.protocol);
+	if (standing.is_called_off)
+		return 0;
+	if (task_list_leased(tx, claim->site, &leased, error))
 		return -1;
 	json_array_foreach (leased, i, task) {
-		if (holds(claiming->claim, task))
+		if (holds(claim, task))
 			continue;
 		claiming->task = json_incref(task);
 		return 0;
 	}
-	if (task_next(tx, claiming->claim->site, &claiming->task, error))
+	if (task_next(tx, claim->site, &claiming->task, error))
 		return -1;
 	/* One that it still works on though its lease ran out: its heartbeat takes it up again. */
-	if (claiming->task && holds(claiming->claim, claiming->task)) {
+	if (claiming->task && holds(claim, claiming->task)) {
 		json_decref(claiming->task);
 		claiming->task = NULL;
 	}
@@ -237,7 +244,7 @@ static int check_standing(struct engine *engine, const struct claim *claim, bool
 		claim->site);
 }
 
-int engine_claim(struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error)
+int engine_claim(struct engine *engine, struct claim *claim, json_t **task, struct rounds_error *error)
 {
 	struct claiming claiming = { .engine = engine, .claim = claim, .answer = task };
 	bool draining, seated;

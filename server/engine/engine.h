@@ -75,12 +75,25 @@ must_check int engine_command(struct engine *engine, const char *job, enum job_c
 	struct rounds_error *error);
 /*
  * Whom a job waits for: {"round", "least", "sites": [{"site", "state", "since"}]}, a new reference. Queued: the roster (roster.h).
- * Running: whoever has an open task of the round: "working" or "asked" since then, or "silent" since it was last heard of.
+ * Running: whoever has an open task of the round: "working" or "asked" since then, "draining" while it is called off, or "silent"
+ * since it was last heard of.
  */
 must_check int engine_waiting(struct engine *engine, const char *job, json_t **waiting, struct rounds_error *error);
 /* Goes on without the site in this round; ERROR_CONFLICT if the job does not wait for it. */
 must_check int engine_skip(
 	struct engine *engine, const char *job, const char *site, const char *caller, struct rounds_error *error);
+/*
+ * Drains a site, so that it takes part in no new job, or lets it take part again. Drained `now`, it gets no work at all: each round
+ * that waits for it goes on without it, and so do later ones. Where a job would fail for that, what the site has of it goes back and
+ * the job waits for the site.
+ */
+struct site_change {
+	const char *site, *caller;
+	bool drain, now;
+	json_t **
+		answer; /* the site's row, "skipped": [{"job", "name", "round"}], "waiting": the same with "reason" */
+};
+must_check int engine_change_site(struct engine *engine, struct site_change *change, struct rounds_error *error);
 /*
  * Deletes a job that has ended, and its data: rows are overwritten, the database's log is emptied, weights that nothing else
  * uses are unlinked. *is_gone is false where a backup under way or a long reader keeps some of that for now: the sweep goes on.
@@ -99,6 +112,7 @@ struct claim {
 	const json_t *facts; /* as sent; what they may be is in protocol.c */
 	int64_t wait_us;     /* how long it waits for an answer: so long it need not be heard of */
 	uint64_t ticket;     /* of this site's newest claim; see engine_claim_begin */
+	bool tells_draining; /* engine_claim's answer: whether the site drains and knows the word */
 };
 /*
  * Notes that the site is there, and makes its older claims void. Where another process with its identity is there already, it
@@ -109,8 +123,7 @@ must_check int engine_claim_begin(struct engine *engine, struct claim *claim, st
  * *task is NULL if there is no work now (or the claim is void), else the task under a lease: a new reference. ERROR_CONFLICT if
  * another process with the site's identity is at work.
  */
-must_check int engine_claim(
-	struct engine *engine, const struct claim *claim, json_t **task, struct rounds_error *error);
+must_check int engine_claim(struct engine *engine, struct claim *claim, json_t **task, struct rounds_error *error);
 
 /* Whether it makes sense to go on waiting: no newer claim has taken its place. */
 bool engine_claim_may_wait(struct engine *engine, const struct claim *claim);

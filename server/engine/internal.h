@@ -54,6 +54,9 @@ json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *rost
 /* waiting.c: says which sites have fallen silent while a round waits for them; looks every 2 s, however often it is called. */
 must_check int watch_silence(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
+/* skipping.c: rounds go on without the sites that are called off, as far as they can; the ticker's. */
+must_check int skip_called_off(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
+
 /* jobs.c */
 must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason,
 	bool held, struct rounds_error *error);

@@ -35,7 +35,7 @@ static const struct field claim_2[] = { CLAIM_2, { NULL } };
 
 const struct protocol protocols[PROTOCOL_VERSION - PROTOCOL_OLDEST + 1] = {
 	{ .version = 1, .claim = claim_1, .longest_lease = 15 },
-	{ .version = 2, .claim = claim_2, .longest_lease = INT64_MAX },
+	{ .version = 2, .claim = claim_2, .longest_lease = INT64_MAX, .tells_draining = true },
 };
 
 const struct protocol *protocol_find(int64_t version)
@@ -52,6 +52,13 @@ int64_t protocol_lease(int64_t version, int64_t lease_us)
 	int64_t seconds = lease_us / SECOND_US;
 
 	return protocol && seconds > protocol->longest_lease ? protocol->longest_lease : seconds;
+}
+
+bool protocol_tells_draining(int64_t version)
+{
+	const struct protocol *protocol = protocol_find(version);
+
+	return protocol && protocol->tells_draining;
 }
 
 /* What is not told is null, so that nobody takes silence for "none". */

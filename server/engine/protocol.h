@@ -21,6 +21,7 @@ struct protocol {
 	 * hears of an abort with the next one; later versions send one every five seconds, whatever the lease.
 	 */
 	int64_t longest_lease;
+	bool tells_draining; /* a site that drains is told so with its task and with its heartbeats */
 };
 
 /* In order of version, PROTOCOL_OLDEST first. */
@@ -28,6 +29,8 @@ extern const struct protocol protocols[PROTOCOL_VERSION - PROTOCOL_OLDEST + 1];
 
 /* What a site of this version is told of a lease, in seconds; the server keeps its own. */
 int64_t protocol_lease(int64_t version, int64_t lease_us);
+
+bool protocol_tells_draining(int64_t version);
 
 /* NULL for a version that this server does not speak. */
 const struct protocol *protocol_find(int64_t version);

@@ -17,25 +17,36 @@
 #define REST_US   (SECOND_US / 2)
 #define REST_MOST 6 /* doublings: 32 s */
 
-static int answer_beat(struct report *report, struct store_tx *tx, struct rounds_error *error)
+static int answer_beat(struct report *report, const struct site_standing *standing, struct rounds_error *error)
 {
-	int64_t protocol;
-
-	if (site_protocol(tx, report->site, &protocol, error))
-		return -1;
 	*report->answer = json_pack("{s:s, s:I}", "state", "leased", "lease_seconds",
-		(json_int_t)protocol_lease(protocol, json_integer_or(report->task, "lease_us", 0)));
+		(json_int_t)protocol_lease(standing->protocol, json_integer_or(report->task, "lease_us", 0)));
+	if (*report->answer && standing->drains && protocol_tells_draining(standing->protocol))
+		json_object_set_new(*report->answer, "draining", json_true());
 	return *report->answer ? 0 : error_no_memory(error);
+}
+
+/* The task is still the site's to do: open, and the site is not called off. */
+static int check_wanted(
+	struct report *report, struct store_tx *tx, struct site_standing *standing, struct rounds_error *error)
+{
+	if (report_find_task(report, tx, error) || report_check_open(report, error) ||
+		site_standing(tx, report->site, standing, error))
+		return -1;
+	return standing->is_called_off
+		       ? error_set(error, ERROR_CONFLICT, "the site is drained: what it works on is called off")
+		       : 0;
 }
 
 /* Most heartbeats bring nothing new: they cost a read. */
 static int look(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct report *report = argument;
+	struct site_standing standing;
 
-	if (report_find_task(report, tx, error) || report_check_open(report, error))
+	if (check_wanted(report, tx, &standing, error))
 		return -1;
-	return report_is_news(report) ? 0 : answer_beat(report, tx, error);
+	return report_is_news(report) ? 0 : answer_beat(report, &standing, error);
 }
 
 static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -48,8 +59,9 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 		.metrics = report->metrics,
 	};
 	struct task_change again = { 0 };
+	struct site_standing standing;
 
-	if (report_find_task(report, tx, error) || report_check_open(report, error) ||
+	if (check_wanted(report, tx, &standing, error) ||
 		(log && keep_log(report->engine, tx, report->task, log, error)))
 		return -1;
 	/* Its lease had run out, but nobody else has begun: it goes on. */
@@ -61,7 +73,7 @@ static int heartbeat(struct store_tx *tx, void *argument, struct rounds_error *e
 		report_note_left_out(report, tx, error) ||
 		tell_progress(report->engine, tx, json_text_or(report->task, "job", ""), error))
 		return -1;
-	return answer_beat(report, tx, error);
+	return answer_beat(report, &standing, error);
 }
 
 int engine_heartbeat(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,

@@ -115,7 +115,8 @@ static int tick(struct store_tx *tx, void *argument, struct rounds_error *error)
 
 	return expire_leases(engine, tx, error) || end_rests(engine, tx, error) || fail_orphans(engine, tx, error) ||
 			       fire_timers(engine, tx, error) || resume_held(engine, tx, error) ||
-			       schedule(engine, tx, error) || watch_silence(engine, tx, error)
+			       schedule(engine, tx, error) || skip_called_off(engine, tx, error) ||
+			       watch_silence(engine, tx, error)
 		       ? -1
 		       : 0;
 }

@@ -1,6 +1,6 @@
 /*
  * Whom jobs wait for. The ticker looks for sites that have fallen silent while a round needs them and says so, by name, in the
- * job's reason and in its events; a person may then go on without one, for that round.
+ * job's reason and in its events; a person may then go on without one, for that round (skipping.c).
  */
 #include "server/engine/internal.h"
 
@@ -29,6 +29,8 @@ static const char *doing(struct engine *engine, const json_t *task)
 	bool works = !strcmp(json_text_or(task, "state", ""), "leased");
 	int64_t silent = presence_silence(engine->presence, site);
 
+	if (json_bool_or(task, "called_off", false))
+		return "draining";
 	if (works ? silent > SILENT_AT_WORK_US : silent > PRESENT_US && !presence_has(engine->presence, site))
 		return "silent";
 	return works ? "working" : "asked";
@@ -229,61 +231,4 @@ int watch_silence(struct engine *engine, struct store_tx *tx, struct rounds_erro
 		if (say_silence(engine, tx, job, tasks, error))
 			return -1;
 	return 0;
-}
-
-struct skipping {
-	struct engine *engine;
-	const char *job, *site, *caller;
-};
-
-/* The round goes on without the site's task, as if the site had failed, but without blame. */
-static int skip_task(struct skipping *skipping, struct store_tx *tx, const json_t *task, struct rounds_error *error)
-{
-	int64_t round = json_integer_or(task, "round", 0);
-	char reason[160], text[260];
-	struct event event = { .kind = EVENT_TASK_FAILED,
-		.round = round,
-		.task = json_text_or(task, "kind", ""),
-		.site = skipping->site,
-		.reason = reason,
-		.is_skipped = true };
-	const struct task_change change = { .reason = reason };
-
-	text_print(reason, sizeof(reason), "skipped by %s", skipping->caller);
-	text_print(text, sizeof(text), "the round goes on without %s: %s", skipping->site, reason);
-	return task_move(tx, json_text_or(task, "id", ""), json_text_or(task, "state", ""), TASK_CANCELLED, &change,
-		       error) ||
-			       note(skipping->engine, tx, skipping->job, round, "site_skipped", skipping->site, text,
-				       error) ||
-			       advance(skipping->engine, tx, skipping->job, &event, error)
-		       ? -1
-		       : 0;
-}
-
-static int skip(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct skipping *skipping = argument;
-	json_auto_t *job = NULL, *tasks = NULL;
-	size_t i;
-	json_t *task;
-
-	if (job_find(tx, skipping->job, &job, error))
-		return -1;
-	if (strcmp(json_text_or(job, "state", ""), "running") != 0)
-		return error_set(
-			error, ERROR_CONFLICT, "the job is %s; it waits for no site", json_text_or(job, "state", ""));
-	if (task_list_waited(tx, skipping->job, &tasks, error))
-		return -1;
-	json_array_foreach (tasks, i, task)
-		if (!strcmp(json_text_or(task, "site", ""), skipping->site))
-			return skip_task(skipping, tx, task, error);
-	return error_set(error, ERROR_CONFLICT, "the job does not wait for %.64s now", skipping->site);
-}
-
-int engine_skip(
-	struct engine *engine, const char *job, const char *site, const char *caller, struct rounds_error *error)
-{
-	struct skipping skipping = { engine, job, site, caller };
-
-	return store_write(engine->options.store, skip, &skipping, error);
 }

@@ -184,47 +184,33 @@ enum outcome site_join(struct request *request, void *context)
 	return outcome;
 }
 
-struct site_change {
-	const char *name, *state;
-	json_t *row;
-};
-
-static int change_site(struct store_tx *tx, void *argument, struct rounds_error *error)
-{
-	struct site_change *change = argument;
-	json_auto_t *before = NULL;
-
-	if (site_find(tx, change->name, &before, error))
-		return -1;
-	if (!strcmp(json_text_or(before, "state", ""), "removed"))
-		return error_set(error, ERROR_CONFLICT, "the site was removed; invite it again");
-	return site_set_state(tx, change->name, change->state, error) ||
-			       site_find(tx, change->name, &change->row, error)
-		       ? -1
-		       : 0;
-}
-
 enum outcome site_edit(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	json_auto_t *body = NULL;
-	struct site_change change = { .name = request_parameter(request, "site"), .state = "" };
+	json_t *row = NULL;
+	const char *state = "", *caller = request_caller(request)->name;
+	struct site_change change = { .site = request_parameter(request, "site"), .caller = caller, .answer = &row };
 
-	if (request_json(request, &body, &error) || json_only(body, (const char *const[]){ "state", NULL }, &error) ||
-		json_get_text(body, "state", true, &change.state, &error))
+	if (request_json(request, &body, &error) ||
+		json_only(body, (const char *const[]){ "state", "now", NULL }, &error) ||
+		json_get_text(body, "state", true, &state, &error) ||
+		json_get_bool(body, "now", false, &change.now, &error))
 		return reply_error(request, &error);
-	if (strcmp(change.state, "active") != 0 && strcmp(change.state, "draining") != 0)
+	change.drain = !strcmp(state, "draining");
+	if (!change.drain && strcmp(state, "active") != 0)
 		error_field(&error, "state", "must be \"active\" or \"draining\"");
-	if (error.kind || store_write(app->store, change_site, &change, &error) || auth_refresh(app->auth, &error)) {
-		json_decref(change.row);
+	else if (change.now && !change.drain)
+		error_field(&error, "now", "is for a site that is drained");
+	if (error.kind || engine_change_site(app->engine, &change, &error) || auth_refresh(app->auth, &error)) {
+		json_decref(row);
 		return reply_error(request, &error);
 	}
-	engine_kick(app->engine);
-	log_info("site changed", "site", change.name, "state", change.state, "by", request_caller(request)->name,
+	log_info("site changed", "site", change.site, "state", state, "now", change.now ? "yes" : NULL, "by", caller,
 		NULL);
-	add_presence(app, change.row);
-	return reply_json(request, 200, change.row);
+	add_presence(app, row);
+	return reply_json(request, 200, row);
 }
 
 enum outcome site_delete(struct request *request, void *context)

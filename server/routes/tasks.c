@@ -45,11 +45,10 @@ enum outcome task_claim(struct request *request, void *context)
 		in_time = request_wait(request, key, wait);
 	if (engine_claim(app->engine, &claim, &task, &error))
 		return reply_error(request, &error);
-	if (task)
-		return reply_json(request, 200, json_pack("{s:o}", "task", task));
-	if (in_time && engine_claim_may_wait(app->engine, &claim))
+	if (!task && in_time && engine_claim_may_wait(app->engine, &claim))
 		return WAIT;
-	return reply_json(request, 200, json_pack("{s:n}", "task"));
+	return reply_json(request, 200,
+		json_pack("{s:o?, s:o*}", "task", task, "draining", claim.tells_draining ? json_true() : NULL));
 }
 
 typedef int report_fn(struct engine *engine, const char *site, const char *task, const json_t *body, json_t **answer,

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define SITE                                                                                                         \
-	"name, state, serial, created_us AS \"created:time\", expires_us AS \"certificate_expires:time\","           \
+	"name, state, called_off AS \"now:bool\", serial, created_us AS \"created:time\","                           \
+	" expires_us AS \"certificate_expires:time\","                                                               \
 	" seen_us AS \"seen:time\", version, protocol, slots, datasets AS \"datasets:json\","                        \
 	" executors AS \"executors:json\", tables AS \"tables:json\","                                               \
 	" rtt_us / 1e6 AS rtt_seconds, received_bytes, sent_bytes"
@@ -17,7 +18,8 @@ int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_e
 	store_about(tx, "site", site->name, "");
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
+		" ON CONFLICT DO UPDATE SET called_off = called_off AND state <> 'removed',"
+		" state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
 		"excluded.expires_us, old_serial = NULL",
 		"ssii", site->name, site->serial, db_wall_us(tx), site->expires_us);
 }
@@ -45,9 +47,12 @@ int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error)
 	return db_rows(tx, error, sites, "SELECT " SITE " FROM site ORDER BY name", "");
 }
 
-int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error)
+int site_set_state(
+	struct store_tx *tx, const char *name, const char *state, bool called_off, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE site SET state = ?2 WHERE name = ?1", "ss", name, state);
+	store_about(tx, "site", name, called_off ? "called off" : "");
+	return db_run(tx, error, "UPDATE site SET state = ?2, called_off = ?3 WHERE name = ?1", "ssi", name, state,
+		(int64_t)called_off);
 }
 
 int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error)
@@ -60,9 +65,18 @@ int site_describe(struct store_tx *tx, const char *name, const json_t *facts, st
 		json_integer_or(facts, "protocol", 0), json_object_get(facts, "tables"));
 }
 
-int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, struct rounds_error *error)
+int site_standing(struct store_tx *tx, const char *name, struct site_standing *standing, struct rounds_error *error)
 {
-	return db_integer(tx, error, 0, protocol, "SELECT protocol FROM site WHERE name = ?1", "s", name);
+	json_auto_t *row = NULL;
+
+	if (db_first(tx, error, &row, "SELECT protocol, state, called_off FROM site WHERE name = ?1", "s", name))
+		return -1;
+	*standing = (struct site_standing){
+		.protocol = json_integer_or(row, "protocol", 0),
+		.drains = !strcmp(json_text_or(row, "state", ""), "draining"),
+		.is_called_off = json_integer_or(row, "called_off", 0) != 0,
+	};
+	return 0;
 }
 
 int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t sent, int64_t rtt_us,

@@ -22,10 +22,15 @@ must_check int site_find(struct store_tx *tx, const char *name, json_t **site, s
 must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error);
 /* {"name", "state", "serial", "old_serial"} of each. */
 must_check int site_list_serials(struct store_tx *tx, json_t **sites, struct rounds_error *error);
-/* "active", "draining" (no new job) or "removed". */
-must_check int site_set_state(struct store_tx *tx, const char *name, const char *state, struct rounds_error *error);
-/* The version of the protocol that it speaks; 0: it has not said yet. */
-must_check int site_protocol(struct store_tx *tx, const char *name, int64_t *protocol, struct rounds_error *error);
+/* "active", "draining" (no new job; where it is called off, no work at all) or "removed". */
+must_check int site_set_state(
+	struct store_tx *tx, const char *name, const char *state, bool called_off, struct rounds_error *error);
+struct site_standing {
+	int64_t protocol; /* the version that it speaks; 0: it has not said yet */
+	bool drains, is_called_off;
+};
+must_check int site_standing(
+	struct store_tx *tx, const char *name, struct site_standing *standing, struct rounds_error *error);
 /* What it says of itself when it asks for work. */
 must_check int site_describe(struct store_tx *tx, const char *name, const json_t *facts, struct rounds_error *error);
 /* Weights that it has fetched and delivered, and its round trip; 0: not known. */

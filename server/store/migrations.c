@@ -132,6 +132,8 @@ static const char *const migrations[] = {
 	/* What a site speaks, and what it tells of its datasets. */
 	"ALTER TABLE site ADD COLUMN protocol INTEGER;"
 	"ALTER TABLE site ADD COLUMN tables TEXT;"
+	/* It drains, and what it had to do was called off. */
+	"ALTER TABLE site ADD COLUMN called_off INTEGER NOT NULL DEFAULT 0;"
 	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"

@@ -71,7 +71,8 @@ int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, stru
 
 #define WAITED                                                                                                         \
 	"SELECT task.id, task.job, task.round, task.kind, task.site, task.state, task.created_us AS \"created:time\"," \
-	" task.leased_us AS \"leased:time\" FROM task INDEXED BY "
+	" task.leased_us AS \"leased:time\","                                                                          \
+	" ifnull((SELECT called_off FROM site WHERE name = task.site), 0) AS \"called_off:bool\" FROM task INDEXED BY "
 
 int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error)
 {
@@ -83,6 +84,23 @@ int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struc
 		WAITED
 		"task_open_by_job CROSS JOIN job ON job.id = task.job WHERE task.state IN ('pending', 'leased')"
 		" AND job.state = 'running' ORDER BY task.job, task.site",
+		"");
+}
+
+int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM task INDEXED BY task_open WHERE site = ?1 AND state IN ('pending', 'leased')"
+		" ORDER BY id",
+		"s", site);
+}
+
+int task_list_called_off(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT " COLUMNS " FROM site JOIN task INDEXED BY task_open ON task.site = site.name"
+		" AND task.state IN ('pending', 'leased') JOIN job ON job.id = task.job AND job.state = 'running'"
+		" WHERE site.called_off LIMIT 200",
 		"");
 }
 

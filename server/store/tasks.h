@@ -31,6 +31,10 @@ must_check int task_list_now(
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
 /* What the site holds a lease on, of running jobs; also with `heard`. */
 must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+/* Unfinished tasks of one site. */
+must_check int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+/* Unfinished tasks, of running jobs, at sites that are called off. */
+must_check int task_list_called_off(struct store_tx *tx, json_t **tasks, struct rounds_error *error);
 /* Unfinished tasks of sites that were removed. */
 must_check int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error);
 must_check int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);
@@ -39,7 +43,10 @@ must_check int task_list_open(
 /* What was accepted in a round and had samples, in the order of the sites' names. */
 must_check int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
-/* Open tasks of running jobs, or of one job: {"id", "job", "round", "kind", "site", "state", "created", "leased"} by job and site. */
+/*
+ * Open tasks of running jobs, or of one job, by job and site: {"id", "job", "round", "kind", "site", "state", "created",
+ * "leased", "called_off": whether its site is}.
+ */
 must_check int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error);
 /* {"id", "site"} of those that have rested until now. */
 must_check int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error);

@@ -328,7 +328,16 @@ def test_a_site_is_invited_drained_and_removed(desk, clinic):
     page.get_by_role("row", name=re.compile("hospital-e")).get_by_text("connected").wait_for()
     page.get_by_role("link", name="hospital-e").click()
     page.get_by_role("button", name="Drain").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
     page.get_by_role("button", name="Let it take part again").wait_for()
+    assert not clinic.api.get("/sites/hospital-e")["now"]
+    page.get_by_role("button", name="Drain now").click()
+    page.get_by_label("Now: what it works on is called off").check()
+    page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
+    page.get_by_text("It had no work.").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_text("called off").wait_for()
+    assert clinic.api.get("/sites/hospital-e")["now"]
     page.get_by_role("button", name="Remove", exact=True).click()
     page.get_by_role("button", name="Remove the site").click()
     page.locator("h1").get_by_text("removed").wait_for()

@@ -15,7 +15,7 @@ const whatIsTold = (table) => [
 
 export const Lamp = ({ site }) => (
   <span class={`lamp ${site.state === "removed" ? "off" : site.connected ? "up" : "down"}`}>
-    {site.state === "removed" ? "removed" : site.state === "draining" ? "draining" : site.connected ? "connected" : "away"}
+    {site.state === "removed" ? "removed" : site.state === "draining" ? (site.now ? "called off" : "draining") : site.connected ? "connected" : "away"}
   </span>
 );
 
@@ -63,6 +63,37 @@ const Invite = ({ name: given = "", onClose }) => {
         </form>
       )}
     </Dialog>
+  );
+};
+
+// What becomes of the work that it has is a choice; what came of it is told by job.
+const Drain = ({ site, onClose }) => {
+  const [now, setNow] = useState(false);
+  const [done, setDone] = useState(null);
+  const choice = (value, words) => (
+    <label><input type="radio" name="drain" checked={now === value} onChange={() => setNow(value)} /> {words}</label>
+  );
+  if (done) return (
+    <Dialog title={`${site.name} is drained`} onClose={onClose}>
+      <div class="body">
+        {done.skipped.length + done.waiting.length === 0 && <p>It had no work.</p>}
+        <ul>
+          {done.skipped.map((entry) => <li key={entry.job}><a href={`#/jobs/${entry.job}`}>{entry.name}</a>: round {entry.round} goes on without it.</li>)}
+          {done.waiting.map((entry) => <li key={entry.job}><a href={`#/jobs/${entry.job}`}>{entry.name}</a> cannot go on without it and waits, unless you abort it: {entry.reason}</li>)}
+        </ul>
+      </div>
+    </Dialog>
+  );
+  let answer = null;
+  const drain = async () => {
+    answer = await call("PATCH", `/sites/${encodeURIComponent(site.name)}`, { state: "draining", now });
+  };
+  return (
+    <Confirm title={`Drain ${site.name}?`} verb="Drain" act={drain} onClose={() => (answer?.now ? setDone(answer) : onClose())}>
+      <p>It takes part in no new job from now on.</p>
+      {choice(false, "Let it finish: jobs that it is in go on, with it")}
+      {choice(true, "Now: what it works on is called off within ten seconds, and rounds go on without it until it takes part again")}
+    </Confirm>
   );
 };
 
@@ -134,7 +165,7 @@ export const Site = ({ name }) => {
         <h1>{site.name} <Lamp site={site} /></h1>
         {may("site.manage") && (
           <span class="buttons">
-            {site.state === "active" && <button type="button" onClick={() => change("draining")} title="It takes part in no new job; running ones go on">Drain</button>}
+            {(site.state === "active" || (site.state === "draining" && !site.now)) && <button type="button" onClick={() => setOpen("drain")}>{site.state === "active" ? "Drain" : "Drain now"}</button>}
             {site.state === "draining" && <button type="button" onClick={() => change("active")}>Let it take part again</button>}
             <button type="button" onClick={() => setOpen("invite")}>Invite again</button>
             {site.state !== "removed" && <button type="button" class="danger" onClick={() => setOpen("remove")}>Remove</button>}
@@ -171,6 +202,7 @@ export const Site = ({ name }) => {
         </Card>
       </div>
       {open === "invite" && <Invite name={site.name} onClose={() => setOpen("")} />}
+      {open === "drain" && <Drain site={site} onClose={() => { setOpen(""); reload(); }} />}
       {open === "remove" && (
         <Confirm title={`Remove ${site.name}?`} verb="Remove the site" act={async () => { await call("DELETE", `/sites/${encodeURIComponent(name)}`); reload(); }} onClose={() => setOpen("")}>
           <p>Its certificate is refused from now on, and what it works on fails. It can be invited again later.</p>
