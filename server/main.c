@@ -276,7 +276,7 @@ static void close_rooms(struct server *server)
 	webhooks_stop(server->app.webhooks);
 	engine_close(server->app.engine);
 	audit_close(server->app.audit);
-	/* The writer may still wake those who wait: it ends before what it wakes. */
+	/* Nobody writes any more, and so nobody is woken. */
 	store_close(server->app.store);
 	feed_free(server->app.feed);
 	webhooks_free(server->app.webhooks);

@@ -42,8 +42,8 @@ int blob_add_in(struct store_tx *tx, const struct digest *digest, uint64_t size,
 
 /*
  * A blob goes in steps, each of which a crash may follow: it is doomed in the index, from when on nothing can begin to use it;
- * its name is taken and the index forgets it; its space is given back. The middle step runs where blobs are entered, on the
- * writer's thread: one that has been entered again is not doomed any more, one that will be is appearing.
+ * its name is taken and the index forgets it; its space is given back. The middle step is a write as the entering of a blob is,
+ * and so before it or after: one that has been entered again is not doomed any more, one that will be is appearing.
  */
 static int doom_in(struct store_tx *tx, void *argument, struct rounds_error *error)
 {

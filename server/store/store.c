@@ -28,7 +28,7 @@ struct write_request {
 	struct after_commit *after;
 	int result;
 	bool done;
-	pthread_cond_t finished;
+	pthread_cond_t turn; /* it is done, or first */
 };
 
 struct reader {
@@ -38,14 +38,12 @@ struct reader {
 
 struct store {
 	char *path;
-	pthread_t writer;
-	bool writer_runs, stopping;
-	pthread_mutex_t lock; /* of the queue and the idle readers */
-	pthread_cond_t queued;
+	pthread_mutex_t lock; /* of all that follows but `tx` */
 	struct write_request *first, *last;
+	bool writing;
 	struct reader *idle;
-	struct store_tx tx; /* the writer's */
 	struct store_counters counters;
+	struct store_tx tx; /* of whoever is writing */
 };
 
 int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
@@ -196,62 +194,58 @@ static void run_batch(struct store *store, struct write_request *batch)
 	pthread_mutex_unlock(&store->lock);
 }
 
+/* The first of those who wait, and as many behind it as share its commit. With the lock held. */
 static struct write_request *take_batch(struct store *store)
 {
-	struct write_request *batch, *end;
+	struct write_request *batch = store->first, *end = batch;
 
-	pthread_mutex_lock(&store->lock);
-	while (!store->first && !store->stopping)
-		pthread_cond_wait(&store->queued, &store->lock);
-	batch = end = store->first;
-	for (int i = 1; end && end->next && i < BATCH_LIMIT; i++)
+	for (int i = 1; end->next && i < BATCH_LIMIT; i++)
 		end = end->next;
-	if (end) {
-		store->first = end->next;
-		end->next = NULL;
-	}
+	store->first = end->next;
+	end->next = NULL;
 	if (!store->first)
 		store->last = NULL;
-	pthread_mutex_unlock(&store->lock);
 	return batch;
 }
 
-static void *writer(void *argument)
+/* Whoever is first in the queue writes for all behind it, then the next first does: LevelDB's group commit. With the lock held. */
+static void write_batch(struct store *store)
 {
-	struct store *store = argument;
-	struct write_request *batch;
+	struct write_request *batch = take_batch(store);
 
-	while ((batch = take_batch(store))) {
-		run_batch(store, batch);
-		pthread_mutex_lock(&store->lock);
-		while (batch) {
-			struct write_request *next = batch->next; /* the waiter owns it once it is done */
+	store->writing = true;
+	pthread_mutex_unlock(&store->lock);
+	run_batch(store, batch);
+	pthread_mutex_lock(&store->lock);
+	store->writing = false;
+	while (batch) {
+		struct write_request *next = batch->next; /* the waiter owns it once it is done */
 
-			batch->done = true;
-			pthread_cond_signal(&batch->finished);
-			batch = next;
-		}
-		pthread_mutex_unlock(&store->lock);
+		batch->done = true;
+		pthread_cond_signal(&batch->turn);
+		batch = next;
 	}
-	return NULL;
+	if (store->first)
+		pthread_cond_signal(&store->first->turn);
 }
 
 int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error)
 {
 	struct write_request request = { .fn = fn, .argument = argument, .witness = attending, .error = error };
 
-	pthread_cond_init(&request.finished, NULL);
+	pthread_cond_init(&request.turn, NULL);
 	pthread_mutex_lock(&store->lock);
 	if (store->last)
 		store->last->next = &request;
 	else
 		store->first = &request;
 	store->last = &request;
-	pthread_cond_signal(&store->queued);
-	while (!request.done)
-		pthread_cond_wait(&request.finished, &store->lock);
+	while (!request.done && (store->writing || store->first != &request))
+		pthread_cond_wait(&request.turn, &store->lock);
+	if (!request.done)
+		write_batch(store);
 	pthread_mutex_unlock(&store->lock);
-	pthread_cond_destroy(&request.finished);
+	pthread_cond_destroy(&request.turn);
 	return request.result;
 }
 
@@ -314,16 +308,12 @@ int store_open(const char *path, struct world *world, struct store **out, struct
 	if (!store)
 		return error_no_memory(error);
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_cond_init(&store->queued, NULL);
 	store->tx.world = world;
 	store->path = strdup(path);
 	if (!store->path)
 		return error_no_memory(error);
 	if (db_connect(path, &store->tx, error) || migrations_apply(&store->tx, error))
 		return -1;
-	if (pthread_create(&store->writer, NULL, writer, store))
-		return error_set(error, ERROR_UNAVAILABLE, "cannot start the database writer");
-	store->writer_runs = true;
 	*out = store;
 	store = NULL;
 	return 0;
@@ -333,13 +323,6 @@ void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	if (store->writer_runs) {
-		pthread_mutex_lock(&store->lock);
-		store->stopping = true;
-		pthread_cond_signal(&store->queued);
-		pthread_mutex_unlock(&store->lock);
-		pthread_join(store->writer, NULL);
-	}
 	while (store->idle) {
 		struct reader *next = store->idle->next;
 
@@ -348,7 +331,6 @@ void store_close(struct store *store)
 		store->idle = next;
 	}
 	db_disconnect(&store->tx);
-	pthread_cond_destroy(&store->queued);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);
 	free(store);

@@ -1,10 +1,10 @@
 /*
- * The store: SQLite in WAL mode with synchronous=FULL, one writer thread, readers beside it.
+ * The store: SQLite in WAL mode with synchronous=FULL, one write after the other, readers beside it.
  *
- * A write is a function that runs inside a transaction on the writer's thread. Writes that wait at the same time
- * share one commit (and so one fsync); each has its own savepoint, so that one that fails undoes itself alone.
- * store_write returns when the commit is durable. What the outside may only see after that goes into
- * store_after_commit.
+ * A write is a function that runs inside a transaction, as if it were alone: what it has read is so until its commit. Writes that
+ * wait at the same time share one commit (and so one fsync), which one of those who wait makes for all; each has its own
+ * savepoint, so that one that fails undoes itself alone. store_write returns when the commit is durable. What the outside may
+ * only see after that goes into store_after_commit.
  *
  * SQL and sqlite3.h stay inside this folder.
  */
@@ -30,7 +30,7 @@ DEFINE_CLEANUP(struct store *, store_close);
 /* The database at `path` as it is at one moment, in a new file, durably; a server may go on writing. No row that was deleted is in it. */
 must_check int store_copy(const char *path, const char *to, struct rounds_error *error);
 
-/* Runs fn in the writer and waits for the commit. `argument` need only live as long as the call. */
+/* Runs fn, on whatever thread is writing, and waits for the commit. `argument` need only live as long as the call. */
 must_check int store_write(struct store *store, store_fn *fn, void *argument, struct rounds_error *error);
 
 /* Runs fn here and now on a reading connection: a consistent snapshot. */
@@ -67,7 +67,7 @@ const struct store_subject *store_subject(const struct store_tx *tx);
  */
 must_check int store_scrub(struct store *store, struct rounds_error *error);
 
-/* Called on the writer's thread once the transaction is durable; not at all if it fails. Must not block. */
+/* Called once the transaction is durable, on the thread that made it so; not at all if it fails. Must not block, nor write. */
 must_check int store_after_commit(struct store_tx *tx, void (*fn)(void *context, const char *key), void *context,
 	const char *key, struct rounds_error *error);
 
