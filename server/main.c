@@ -202,6 +202,7 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 {
 	const char *directory = json_text_or(config, "data_dir", "");
 	struct app *app = &server->app;
+	struct webhook_transport *transport;
 	struct engine_options options = {
 		.wake = wake,
 		.context = app,
@@ -223,8 +224,8 @@ static int open_rooms(struct server *server, const json_t *config, struct rounds
 	options.store = app->store;
 	options.blobs = app->blobs;
 	if (open_web(config, &app->web, error) ||
-		webhooks_new(app->store, app->world, json_text_or(config, "webhook_ca_file", NULL), &app->webhooks,
-			error) ||
+		webhook_transport_new(json_text_or(config, "webhook_ca_file", NULL), &transport, error) ||
+		webhooks_new(app->store, app->world, transport, &app->webhooks, error) ||
 		read_proxies(config, server, error) || make_http(server, config, error) ||
 		engine_open(&options, &app->engine, error))
 		return -1;
@@ -379,7 +380,7 @@ int serve(const json_t *config, const json_t *words)
 	int failed;
 
 	(void)words;
-	webhooks_global_init();
+	webhook_transport_global_init();
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
 	sigaddset(&blocked, SIGINT);

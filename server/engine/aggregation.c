@@ -203,8 +203,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 	return store_write(engine->options.store, store_aggregate, order, error);
 }
 
-/* True if there was something to do. */
-static bool work_once(struct engine *engine, struct rounds_error *error)
+bool aggregate_once(struct engine *engine, struct rounds_error *error)
 {
 	struct aggregation_order order = { .engine = engine, .failure = error };
 	bool found = false, failed = store_read(engine->options.store, take_order, &order, error) != 0;
@@ -245,7 +244,7 @@ void *aggregation_run(void *argument)
 		pthread_mutex_unlock(&engine->lock);
 		if (stopping)
 			return NULL;
-		if (work_once(engine, &error)) {
+		if (aggregate_once(engine, &error)) {
 			pthread_mutex_lock(&engine->lock);
 			engine->work_to_aggregate = true; /* there may be more */
 			pthread_mutex_unlock(&engine->lock);

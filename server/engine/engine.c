@@ -35,6 +35,7 @@ int engine_open(const struct engine_options *options, struct engine **out, struc
 	condition_init(&engine->aggregate);
 	condition_init(&engine->prove);
 	engine->silent = json_object();
+	engine->swept = engine_now(engine);
 	engine->presence = presence_new(options->world);
 	if (!engine->presence)
 		return error_no_memory(error);

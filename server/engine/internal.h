@@ -24,6 +24,7 @@ struct engine {
 	/* waiting.c, the ticker's alone: {job: {site: true}} that it has said are silent, and when it looks again */
 	json_t *silent;
 	int64_t next_look;
+	int64_t swept; /* when the ticker last looked for blobs that nothing uses */
 };
 
 /* engine.c: steady time in the engine's world. */
@@ -91,6 +92,8 @@ size_t job_least_sites(const json_t *job);
 must_check int schedule(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
 /* aggregation.c */
+/* True if there was a round to aggregate, and it is done. */
+bool aggregate_once(struct engine *engine, struct rounds_error *error);
 void *aggregation_run(void *engine);
 
 /* manifest.c */
@@ -123,12 +126,16 @@ must_check int small_update_take(struct engine *engine, const json_t *result, st
 	struct rounds_error *error);
 
 /* proving.c: one proof after the other, oldest first. */
+/* True if one was asked for, and it is done. */
+bool prove_once(struct engine *engine);
 void *proving_run(void *engine);
 
 /* verify.c */
 must_check int verify_job(struct engine *engine, const char *job, json_t **report, struct rounds_error *error);
 
 /* ticker.c */
+/* All that time has brought by now; *due: when it brings more, steady time. */
+must_check int tick_once(struct engine *engine, int64_t *due, struct rounds_error *error);
 void *ticker_run(void *engine);
 
 /* retention.c */

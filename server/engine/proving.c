@@ -80,8 +80,7 @@ static int store_report(struct store_tx *tx, void *argument, struct rounds_error
 		       : 0;
 }
 
-/* True if there was something to do, and it is done. */
-static bool prove_once(struct engine *engine)
+bool prove_once(struct engine *engine)
 {
 	json_auto_t *asked = NULL, *made = NULL;
 	struct rounds_error error = { 0 };

@@ -153,22 +153,27 @@ static bool is_stopping(struct engine *engine)
 	return stopping;
 }
 
+int tick_once(struct engine *engine, int64_t *due, struct rounds_error *error)
+{
+	int failed = store_write(engine->options.store, tick, engine, error) ||
+		     store_read(engine->options.store, next_due, due, error);
+
+	settle_rivals(engine);
+	if (failed || engine_now(engine) - engine->swept <= SWEEP_US)
+		return failed ? -1 : 0;
+	engine->swept = engine_now(engine);
+	return sweep(engine, error);
+}
+
 void *ticker_run(void *argument)
 {
 	struct engine *engine = argument;
-	int64_t swept = engine_now(engine);
 
 	while (!is_stopping(engine)) {
 		struct rounds_error error = { 0 };
-		int64_t due = INT64_MAX;
-		bool failed = store_write(engine->options.store, tick, engine, &error) ||
-			      store_read(engine->options.store, next_due, &due, &error);
+		int64_t due;
+		bool failed = tick_once(engine, &due, &error);
 
-		settle_rivals(engine);
-		if (!failed && engine_now(engine) - swept > SWEEP_US) {
-			swept = engine_now(engine);
-			failed = sweep(engine, &error);
-		}
 		if (failed)
 			log_error(
 				"the engine could not take its turn; it tries again", "reason", error.message, NULL);

@@ -8,7 +8,6 @@
 #include "server/observe/webhook_parts.h"
 #include "server/store/webhooks.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,12 +16,9 @@
 enum {
 	PAUSE_MS = 200, /* between two looks at the store */
 	IDLE_MS = 60000,
-	CONNECT_SECONDS = 10,
-	ANSWER_SECONDS = 20,
 	FIRST_RETRY_SECONDS = 5,
 	LAST_RETRY_SECONDS = 3600,
 	GIVE_UP_SECONDS = 3 * 86400,
-	ANSWER_BYTES = 64 * 1024,
 };
 
 /* A receiver, and what is on its way to it. */
@@ -33,21 +29,16 @@ struct receiver {
 	int64_t due;     /* nothing is tried before; steady time */
 	int64_t failing; /* since when, wall time; 0: it takes all */
 	int64_t failures;
-	bool known; /* still in the store */
-	bool ping;  /* asked for */
-	CURL *easy; /* NULL: nothing is on its way */
-	struct curl_slist *headers;
-	char *body;
-	size_t answered; /* bytes of its answer */
-	int64_t event;   /* that is on its way; 0: a ping */
-	char reason[CURL_ERROR_SIZE];
+	bool known;    /* still in the store */
+	bool ping;     /* asked for */
+	bool busy;     /* something is on its way */
+	int64_t event; /* that is on its way; 0: a ping */
 };
 
 struct webhooks {
 	struct store *store;
 	struct world *world;
-	char *ca_file;
-	CURLM *multi;
+	struct webhook_transport *transport;
 	pthread_t thread;
 	bool runs;
 	atomic_bool stopping, touched;
@@ -59,26 +50,22 @@ struct webhooks {
 	int64_t next_look;
 };
 
-void webhooks_global_init(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-int webhooks_new(struct store *store, struct world *world, const char *ca_file, struct webhooks **out,
+int webhooks_new(struct store *store, struct world *world, struct webhook_transport *transport, struct webhooks **out,
 	struct rounds_error *error)
 {
 	struct webhooks *webhooks = calloc(1, sizeof(*webhooks));
 
-	if (!webhooks)
+	if (!webhooks) {
+		transport->free(transport);
 		return error_no_memory(error);
+	}
 	webhooks->store = store;
 	webhooks->world = world;
 	world_random(world, &webhooks->random, sizeof(webhooks->random));
 	pthread_mutex_init(&webhooks->lock, NULL);
-	webhooks->multi = curl_multi_init();
+	webhooks->transport = transport;
 	webhooks->pings = json_object();
-	webhooks->ca_file = ca_file ? strdup(ca_file) : NULL;
-	if (!webhooks->multi || !webhooks->pings || (ca_file && !webhooks->ca_file)) {
+	if (!webhooks->pings) {
 		webhooks_free(webhooks);
 		return error_no_memory(error);
 	}
@@ -89,7 +76,7 @@ int webhooks_new(struct store *store, struct world *world, const char *ca_file, 
 void webhooks_touch(struct webhooks *webhooks)
 {
 	if (!atomic_exchange(&webhooks->touched, true))
-		curl_multi_wakeup(webhooks->multi);
+		webhooks->transport->wake(webhooks->transport);
 }
 
 int webhooks_ping(struct webhooks *webhooks, const char *id, struct rounds_error *error)
@@ -109,78 +96,31 @@ void webhook_counters(struct webhooks *webhooks, struct webhook_counters *counte
 	counters->refused = atomic_load(&webhooks->refused);
 }
 
-/* What a receiver answers is not looked at, and not kept; one that has no end is left when its status is known. */
-static size_t ignore(char *bytes, size_t one, size_t count, void *context)
-{
-	struct receiver *receiver = context;
-
-	(void)bytes;
-	receiver->answered += one * count;
-	return receiver->answered > ANSWER_BYTES ? 0 : one * count;
-}
-
-static bool add_header(struct receiver *receiver, const char *name, const char *value)
-{
-	scoped(text_free) char *line = text_new("%s: %s", name, value);
-	struct curl_slist *more = line ? curl_slist_append(receiver->headers, line) : NULL;
-
-	receiver->headers = more ? more : receiver->headers;
-	return more != NULL;
-}
-
 /* `id` is the event's number, the same at each try: by it receivers know what they have taken. */
-static bool make_headers(struct webhooks *webhooks, struct receiver *receiver, const char *secret, const char *id)
+static int post(struct webhooks *webhooks, struct receiver *receiver, const json_t *row, const char *id,
+	const char *body, struct rounds_error *error)
 {
-	long long timestamp = world_wall_us(webhooks->world) / SECOND_US;
-	char signature[WEBHOOK_SIGNATURE_SIZE], seconds[24];
+	int64_t timestamp = world_wall_us(webhooks->world) / SECOND_US;
+	char signature[WEBHOOK_SIGNATURE_SIZE];
+	char id_line[80], time_line[60], signature_line[WEBHOOK_SIGNATURE_SIZE + 30];
+	const char *const headers[] = { "Content-Type: application/json", id_line, time_line, signature_line,
+		"Expect:", NULL };
+	const struct webhook_message message = { json_text_or(row, "url", ""), body, headers };
 
-	snprintf(seconds, sizeof(seconds), "%lld", timestamp);
-	return !webhook_sign(secret, id, timestamp, receiver->body, signature) &&
-	       add_header(receiver, "Content-Type", "application/json") && add_header(receiver, "webhook-id", id) &&
-	       add_header(receiver, "webhook-timestamp", seconds) &&
-	       add_header(receiver, "webhook-signature", signature) && add_header(receiver, "Expect", "");
+	if (webhook_sign(json_text_or(row, "secret", ""), id, timestamp, body, signature))
+		return error_no_memory(error);
+	snprintf(id_line, sizeof(id_line), "webhook-id: %s", id);
+	snprintf(time_line, sizeof(time_line), "webhook-timestamp: %lld", (long long)timestamp);
+	snprintf(signature_line, sizeof(signature_line), "webhook-signature: %s", signature);
+	return webhooks->transport->send(webhooks->transport, receiver, &message, error);
 }
 
-static void let_go(struct webhooks *webhooks, struct receiver *receiver)
-{
-	if (receiver->easy) {
-		curl_multi_remove_handle(webhooks->multi, receiver->easy);
-		curl_easy_cleanup(receiver->easy);
-	}
-	curl_slist_free_all(receiver->headers);
-	free(receiver->body);
-	receiver->easy = NULL;
-	receiver->headers = NULL;
-	receiver->body = NULL;
-}
-
-static void set_options(struct webhooks *webhooks, struct receiver *receiver, const char *url)
-{
-	CURL *easy = receiver->easy;
-
-	receiver->reason[0] = '\0';
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, receiver);
-	curl_easy_setopt(easy, CURLOPT_URL, url);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, receiver->body);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, receiver->headers);
-	receiver->answered = 0;
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, ignore);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, receiver);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, receiver->reason);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)ANSWER_SECONDS);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "rounds-server/" ROUNDS_VERSION);
-	if (webhooks->ca_file)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, webhooks->ca_file);
-}
-
-/* `event` NULL: a ping. */
+/* `event` NULL: a ping. Where there is no memory for it, it is tried again with the next look. */
 static void send_event(struct webhooks *webhooks, struct receiver *receiver, const json_t *row, const json_t *event)
 {
 	json_auto_t *message = NULL;
+	scoped(text_free) char *body = NULL;
+	struct rounds_error ignored;
 	char id[UUID_TEXT_SIZE + 8], now[TIME_TEXT_SIZE];
 
 	time_format(world_wall_us(webhooks->world), now);
@@ -191,14 +131,8 @@ static void send_event(struct webhooks *webhooks, struct receiver *receiver, con
 		uuid_new(webhooks->world, id);
 	message = json_pack("{s:s, s:s, s:O?}", "type", event ? json_text_or(event, "kind", "") : "ping", "timestamp",
 		event ? json_text_or(event, "time", "") : now, "data", event);
-	receiver->body = message ? json_dumps(message, JSON_COMPACT) : NULL;
-	receiver->easy = receiver->body ? curl_easy_init() : NULL;
-	if (receiver->easy && make_headers(webhooks, receiver, json_text_or(row, "secret", ""), id)) {
-		set_options(webhooks, receiver, json_text_or(row, "url", ""));
-		if (curl_multi_add_handle(webhooks->multi, receiver->easy) == CURLM_OK)
-			return;
-	}
-	let_go(webhooks, receiver); /* no memory: tried again with the next look */
+	body = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	receiver->busy = body && !post(webhooks, receiver, row, id, body, &ignored);
 }
 
 static struct receiver *have_receiver(struct webhooks *webhooks, const json_t *row)
@@ -238,7 +172,7 @@ static int serve(
 		return error_no_memory(error);
 	receiver->known = true;
 	receiver->ping |= wants_ping(webhooks, receiver->id);
-	if (receiver->easy)
+	if (receiver->busy)
 		return 0;
 	if (receiver->ping) {
 		receiver->ping = false;
@@ -295,7 +229,7 @@ static void forget_removed(struct webhooks *webhooks)
 			link = &receiver->next;
 			continue;
 		}
-		let_go(webhooks, receiver);
+		webhooks->transport->cancel(webhooks->transport, receiver);
 		*link = receiver->next;
 		free(receiver);
 	}
@@ -307,14 +241,14 @@ static int store_try(struct store_tx *tx, void *argument, struct rounds_error *e
 }
 
 /* Twice as long each time, and a little more or less, so that many do not come back together. */
-static int64_t pause_after(struct webhooks *webhooks, int64_t failures, curl_off_t asked_for)
+static int64_t pause_after(struct webhooks *webhooks, int64_t failures, int64_t asked_for)
 {
 	int64_t seconds = FIRST_RETRY_SECONDS;
 
 	while (failures-- > 0 && seconds < LAST_RETRY_SECONDS)
 		seconds *= 2;
 	if (seconds < asked_for)
-		seconds = (int64_t)asked_for;
+		seconds = asked_for;
 	if (seconds > LAST_RETRY_SECONDS)
 		seconds = LAST_RETRY_SECONDS;
 	return (int64_t)((double)(seconds * SECOND_US) * (0.8 + 0.4 * random_unit(&webhooks->random)));
@@ -329,36 +263,28 @@ static const char *why_give_up(struct webhooks *webhooks, const struct receiver 
 	return NULL;
 }
 
-static void finish(struct webhooks *webhooks, struct receiver *receiver, CURLcode code)
+static void finish(struct webhooks *webhooks, struct receiver *receiver, const struct webhook_answer *answer)
 {
-	struct webhook_try tried = { .id = receiver->id, .counts = receiver->event != 0 };
+	struct webhook_try tried = { .id = receiver->id, .counts = receiver->event != 0, .status = answer->status };
 	struct rounds_error error = { 0 };
-	char fault[CURL_ERROR_SIZE + 40];
-	curl_off_t asked_for = 0;
-	bool answered = code == CURLE_OK || receiver->answered > ANSWER_BYTES;
-	long status = 0;
+	char fault[sizeof(answer->fault)];
 
-	curl_easy_getinfo(receiver->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(receiver->easy, CURLINFO_RETRY_AFTER, &asked_for);
-	tried.status = status;
-	if (answered && status >= 200 && status < 300) {
+	receiver->busy = false;
+	if (!answer->fault[0] && answer->status >= 200 && answer->status < 300) {
 		tried.place = receiver->seen = receiver->event ? receiver->event : receiver->seen;
 		atomic_fetch_add(&webhooks->taken, 1);
 	} else {
-		if (answered)
-			snprintf(fault, sizeof(fault), "answered with status %ld", status);
-		else
-			snprintf(fault, sizeof(fault), "%s",
-				receiver->reason[0] ? receiver->reason : curl_easy_strerror(code));
+		snprintf(fault, sizeof(fault), "%s", answer->fault);
+		if (!fault[0])
+			snprintf(fault, sizeof(fault), "answered with status %ld", answer->status);
 		tried.fault = fault;
-		tried.give_up = tried.counts ? why_give_up(webhooks, receiver, status) : NULL;
+		tried.give_up = tried.counts ? why_give_up(webhooks, receiver, answer->status) : NULL;
 		if (tried.counts)
 			receiver->due = world_steady_us(webhooks->world) +
-					pause_after(webhooks, receiver->failures, asked_for);
+					pause_after(webhooks, receiver->failures, answer->retry_after);
 		atomic_fetch_add(&webhooks->refused, 1);
 		log_warn("webhook failed", "webhook", receiver->id, "reason", fault, NULL);
 	}
-	let_go(webhooks, receiver);
 	/* Not stored: the event is sent once more. */
 	if (store_write(webhooks->store, store_try, &tried, &error))
 		log_warn("cannot store a webhook's state", "reason", error.message, NULL);
@@ -366,19 +292,11 @@ static void finish(struct webhooks *webhooks, struct receiver *receiver, CURLcod
 
 static bool collect(struct webhooks *webhooks)
 {
+	struct webhook_answer answer;
 	bool any = false;
-	CURLMsg *message;
-	int left;
 
-	while ((message = curl_multi_info_read(webhooks->multi, &left))) {
-		struct receiver *receiver = NULL;
-
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&receiver);
-		finish(webhooks, receiver, message->data.result);
-		any = true;
-	}
+	for (; webhooks->transport->answer(webhooks->transport, &answer); any = true)
+		finish(webhooks, answer.receiver, &answer);
 	return any;
 }
 
@@ -390,7 +308,7 @@ static int wait_ms(const struct webhooks *webhooks, int64_t now)
 	if (atomic_load(&webhooks->touched))
 		until = webhooks->next_look;
 	for (const struct receiver *receiver = webhooks->receivers; receiver; receiver = receiver->next)
-		if (!receiver->easy && receiver->due > now && receiver->due < until)
+		if (!receiver->busy && receiver->due > now && receiver->due < until)
 			until = receiver->due;
 	return until <= now ? 0 : (int)((until - now) / 1000 + 1);
 }
@@ -398,16 +316,15 @@ static int wait_ms(const struct webhooks *webhooks, int64_t now)
 static bool any_due(const struct webhooks *webhooks, int64_t now)
 {
 	for (const struct receiver *receiver = webhooks->receivers; receiver; receiver = receiver->next)
-		if (!receiver->easy && receiver->due && receiver->due <= now)
+		if (!receiver->busy && receiver->due && receiver->due <= now)
 			return true;
 	return false;
 }
 
-static void turn(struct webhooks *webhooks)
+void webhooks_turn(struct webhooks *webhooks)
 {
 	struct rounds_error error = { 0 };
 	int64_t now = world_steady_us(webhooks->world);
-	int running;
 
 	if ((atomic_load(&webhooks->touched) && now >= webhooks->next_look) || any_due(webhooks, now)) {
 		atomic_store(&webhooks->touched, false);
@@ -417,12 +334,11 @@ static void turn(struct webhooks *webhooks)
 		else
 			forget_removed(webhooks);
 	}
-	curl_multi_perform(webhooks->multi, &running);
+	webhooks->transport->wait(webhooks->transport, wait_ms(webhooks, world_steady_us(webhooks->world)));
 	if (collect(webhooks)) {
 		webhooks->next_look = 0;
 		atomic_store(&webhooks->touched, true);
 	}
-	curl_multi_poll(webhooks->multi, NULL, 0, wait_ms(webhooks, world_steady_us(webhooks->world)), NULL);
 }
 
 static void *run(void *context)
@@ -430,7 +346,7 @@ static void *run(void *context)
 	struct webhooks *webhooks = context;
 
 	while (!atomic_load(&webhooks->stopping))
-		turn(webhooks);
+		webhooks_turn(webhooks);
 	return NULL;
 }
 
@@ -448,7 +364,7 @@ void webhooks_stop(struct webhooks *webhooks)
 	if (!webhooks || !webhooks->runs)
 		return;
 	atomic_store(&webhooks->stopping, true);
-	curl_multi_wakeup(webhooks->multi);
+	webhooks->transport->wake(webhooks->transport);
 	pthread_join(webhooks->thread, NULL);
 	webhooks->runs = false;
 }
@@ -461,13 +377,10 @@ void webhooks_free(struct webhooks *webhooks)
 		struct receiver *receiver = webhooks->receivers;
 
 		webhooks->receivers = receiver->next;
-		let_go(webhooks, receiver);
 		free(receiver);
 	}
-	if (webhooks->multi)
-		curl_multi_cleanup(webhooks->multi);
+	webhooks->transport->free(webhooks->transport);
 	json_decref(webhooks->pings);
 	pthread_mutex_destroy(&webhooks->lock);
-	free(webhooks->ca_file);
 	free(webhooks);
 }

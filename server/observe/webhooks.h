@@ -12,19 +12,19 @@
 #ifndef ROUNDS_SERVER_OBSERVE_WEBHOOKS_H
 #define ROUNDS_SERVER_OBSERVE_WEBHOOKS_H
 
+#include "server/observe/webhook_transport.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
 
 struct webhooks;
 
-/* Once per process, before threads. */
-void webhooks_global_init(void);
-
-/* `ca_file`: whose certificates receivers may have; NULL: the system's authorities. */
-must_check int webhooks_new(struct store *store, struct world *world, const char *ca_file, struct webhooks **webhooks,
-	struct rounds_error *error);
+/* Takes the transport, also where it fails. */
+must_check int webhooks_new(struct store *store, struct world *world, struct webhook_transport *transport,
+	struct webhooks **webhooks, struct rounds_error *error);
 must_check int webhooks_start(struct webhooks *webhooks, struct rounds_error *error); /* its thread */
+/* What that thread does again and again: sends what is due, takes what has been answered. */
+void webhooks_turn(struct webhooks *webhooks);
 void webhooks_stop(struct webhooks *webhooks); /* what is on its way is given up, and comes again after a start */
 void webhooks_free(struct webhooks *webhooks);
 
