@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "server/engine/past.h"
 #include "server/engine/plan.h"
 #include "server/store/blob_index.h"
 #include "server/store/jobs.h"
@@ -274,13 +275,13 @@ static int step(
 {
 	const json_t *spec = json_object_get(at->job, "spec");
 	const struct workflow *workflow = workflow_find(json_text_or(spec, "workflow", ""));
-	json_auto_t *rows = NULL;
-	scoped(free) void *names = NULL;
+	scoped(past_free) struct past past = { 0 };
 	struct job_view view = {
 		.params = json_object_get(spec, "params"),
 		.initial_model = json_text_or(spec, "initial_model", NULL),
 		.seed = (uint64_t)json_integer_or(spec, "seed", 1),
 		.workflow = workflow,
+		.history = past_begin(&past, at->tx, at->id, error),
 	};
 
 	if (!workflow)
@@ -288,16 +289,10 @@ static int step(
 			json_text_or(spec, "workflow", ""));
 	if (!workflow->steps[event->kind])
 		return 0;
-	if (job_sites(at->tx, at->id, &rows, error))
-		return -1;
-	view.site_count = json_array_size(rows);
-	names = calloc(view.site_count + 1, sizeof(char *));
-	if (!names)
-		return error_no_memory(error);
-	for (size_t i = 0; i < view.site_count; i++)
-		((const char **)names)[i] = json_text_or(json_array_get(rows, i), "site", "");
-	view.sites = names;
+	state_renew(state);
 	workflow->steps[event->kind](&view, event, state, plan);
+	if (past.failed)
+		return -1;
 	return plan->failed || !state ? error_no_memory(error) : 0;
 }
 

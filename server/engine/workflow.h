@@ -41,14 +41,43 @@ struct event {
 	const char *timer;
 };
 
+/* The job's sites in order of name: never none. */
+struct sites {
+	const char *const *names;
+	size_t count;
+};
+
+/*
+ * What a step may ask beside what it is given. It asks when it opens or closes a round, not for every event: so the work of a
+ * round grows with its sites and not with their square, and a state holds counters, not what the tasks' rows hold already. If it
+ * cannot be read, the answer is one site without a name, or no results, and the engine drops the plan.
+ */
+struct history {
+	struct sites (*sites)(struct history *history);
+	/*
+	 * What was delivered for a round's tasks of a kind, in order of site: [{"site", "weight", "metrics", "distance", "model"}],
+	 * each as in its event; a new reference.
+	 */
+	json_t *(*results)(struct history *history, const char *kind, int64_t round);
+};
+
 struct job_view {
-	const json_t *params;     /* checked against the workflow's table, defaults filled in */
-	const char *const *sites; /* the job's sites in order of name */
-	size_t site_count;
+	const json_t *params;      /* checked against the workflow's table, defaults filled in */
 	const char *initial_model; /* NULL: a site must make one */
 	uint64_t seed;
 	const struct workflow *workflow;
+	struct history *history;
 };
+
+static inline struct sites sites_of(const struct job_view *job)
+{
+	return job->history->sites(job->history);
+}
+
+static inline json_t *results_of(const struct job_view *job, const char *kind, int64_t round)
+{
+	return job->history->results(job->history, kind, round);
+}
 
 struct plan;
 
@@ -76,6 +105,9 @@ struct workflow {
 
 /* NULL if there is none of that name. */
 const struct workflow *workflow_find(const char *name);
+
+/* A state as an older server wrote it becomes one as the steps of today write it. */
+void state_renew(json_t *state);
 
 /* All of them, ended by NULL. */
 extern const struct workflow *const workflows[];

@@ -139,6 +139,15 @@ int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const 
 		"sis", job, round, kind);
 }
 
+int task_list_results(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
+	struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT site, weight, metrics AS \"metrics:json\", update_digest AS \"update\", result AS \"result:json\""
+		" FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
+		"sis", job, round, kind);
+}
+
 int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,

@@ -43,6 +43,9 @@ must_check int task_list_open(
 /* What was accepted in a round and had samples, in the order of the sites' names. */
 must_check int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
+/* {"site", "weight", "metrics", "update", "result"} of all that was accepted in a round, in the order of the sites' names. */
+must_check int task_list_results(struct store_tx *tx, const char *job, int64_t round, const char *kind,
+	json_t **tasks, struct rounds_error *error);
 /*
  * Open tasks of running jobs, or of one job, by job and site: {"id", "job", "round", "kind", "site", "state", "created",
  * "leased", "called_off": whether its site is}.

@@ -2,7 +2,7 @@
  * Every site trains a model of its own from the same beginning, and every site measures all of them and their weighted mean:
  * a matrix that shows whose data teach what, and where a model does not carry over.
  *
- * State: {"phase", "initial", "models": {site: digest, "mean": digest}, "order": [whose], "left"}
+ * State: {"phase", "models": how many were trained, "order": [whose], "left"}
  *
  * Round 1 trains. Round 2 + k measures the k-th model of the order. The metric NAME of the model of site A, measured at
  * site B, is NAME@A of site B in round 1.
@@ -32,13 +32,15 @@ static bool in_phase(const json_t *state, const char *phase)
 
 static void train_all(const struct job_view *job, json_t *state, const char *model, struct plan *plan)
 {
+	struct sites sites = sites_of(job);
+
 	json_object_set_new(state, "phase", json_string("training"));
-	json_object_set_new(state, "models", json_object());
-	json_object_set_new(state, "left", json_integer((json_int_t)job->site_count));
+	json_object_set_new(state, "models", json_integer(0));
+	json_object_set_new(state, "left", json_integer((json_int_t)sites.count));
 	plan_model(plan, 0, model);
 	plan_round(plan, 1, model);
-	for (size_t i = 0; i < job->site_count; i++)
-		plan_task(plan, "train", job->sites[i], 1, model);
+	for (size_t i = 0; i < sites.count; i++)
+		plan_task(plan, "train", sites.names[i], 1, model);
 }
 
 static void start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
@@ -49,7 +51,7 @@ static void start(const struct job_view *job, const struct event *event, json_t 
 		return;
 	}
 	json_object_set_new(state, "phase", json_string("initializing"));
-	plan_task(plan, "initialize", job->sites[0], 0, NULL);
+	plan_task(plan, "initialize", sites_of(job).names[0], 0, NULL);
 }
 
 /* One less to wait for; true if it was the last. */
@@ -63,7 +65,7 @@ static bool count_down(json_t *state)
 
 static void training_ends(json_t *state, struct plan *plan)
 {
-	if (json_object_size(json_object_get(state, "models")) == 0)
+	if (json_integer_or(state, "models", 0) == 0)
 		plan_fail(plan, "no site could train a model");
 	else
 		plan_aggregate(plan, 1, "train", &(const struct aggregate_plan){ .method = "weighted_mean" });
@@ -72,21 +74,19 @@ static void training_ends(json_t *state, struct plan *plan)
 /* Every model, in order of its site's name and the mean last, goes to every site. */
 static void measure_all(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
-	json_t *models = json_object_get(state, "models"), *order = json_array();
+	json_auto_t *models = results_of(job, "train", 1);
+	json_t *order = json_array(), *whose;
+	struct sites sites = sites_of(job);
+	size_t k;
 
-	json_object_set_new(models, mean_of_all, json_string(event->model));
-	for (size_t i = 0; i <= job->site_count; i++) {
-		const char *whose = i < job->site_count ? job->sites[i] : mean_of_all;
-
-		if (json_object_get(models, whose))
-			json_array_append_new(order, json_string(whose));
+	json_array_append_new(models, json_pack("{s:s, s:s}", "site", mean_of_all, "model", event->model));
+	json_array_foreach (models, k, whose) {
+		json_array_append(order, json_object_get(whose, "site"));
+		for (size_t i = 0; i < sites.count; i++)
+			plan_task(plan, "evaluate", sites.names[i], 2 + (int64_t)k, json_text_or(whose, "model", ""));
 	}
-	for (size_t k = 0; k < json_array_size(order); k++)
-		for (size_t i = 0; i < job->site_count; i++)
-			plan_task(plan, "evaluate", job->sites[i], 2 + (int64_t)k,
-				json_text_or(models, json_string_value(json_array_get(order, k)), ""));
 	json_object_set_new(
-		state, "left", json_integer((json_int_t)json_array_size(order) * (json_int_t)job->site_count));
+		state, "left", json_integer((json_int_t)json_array_size(order) * (json_int_t)sites.count));
 	json_object_set_new(state, "order", order);
 	json_object_set_new(state, "phase", json_string("measuring"));
 	plan_model(plan, 1, event->model);
@@ -113,7 +113,7 @@ static void take_result(const struct job_view *job, const struct event *event, j
 		return;
 	}
 	if (in_phase(state, "training")) {
-		json_object_set_new(json_object_get(state, "models"), event->site, json_string(event->model));
+		json_object_set_new(state, "models", json_integer(json_integer_or(state, "models", 0) + 1));
 		plan_metrics(plan, event, 0);
 		if (count_down(state))
 			training_ends(state, plan);

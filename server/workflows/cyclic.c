@@ -38,7 +38,8 @@ static int64_t rounds_of(const json_t *given)
 /* A lap's order is a permutation that follows from the seed and the lap. */
 static const char *site_of(const struct job_view *job, int64_t number)
 {
-	size_t count = job->site_count, place = (size_t)(number - 1) % count, lap = (size_t)(number - 1) / count;
+	struct sites sites = sites_of(job);
+	size_t count = sites.count, place = (size_t)(number - 1) % count, lap = (size_t)(number - 1) / count;
 	uint64_t random = random_salted(job->seed, lap);
 	size_t *order = calloc(count, sizeof(size_t));
 
@@ -49,7 +50,7 @@ static const char *site_of(const struct job_view *job, int64_t number)
 		place = order[place];
 	}
 	free(order);
-	return job->sites[place];
+	return sites.names[place];
 }
 
 static void visit(const struct job_view *job, json_t *state, int64_t number, struct plan *plan)
@@ -63,7 +64,7 @@ static void visit(const struct job_view *job, json_t *state, int64_t number, str
 /* A visit is over, be it that the site was passed over; the model has been measured, if this was asked for. */
 static void go_on(const struct job_view *job, int64_t number, json_t *state, struct plan *plan)
 {
-	if (number < rounds_of(job->params) * (int64_t)job->site_count)
+	if (number < rounds_of(job->params) * (int64_t)sites_of(job).count)
 		visit(job, state, number + 1, plan);
 	else if (json_integer_or(state, "round", 0) > 0)
 		plan_complete(plan);
@@ -73,8 +74,8 @@ static void go_on(const struct job_view *job, int64_t number, json_t *state, str
 
 static void end_visit(const struct job_view *job, int64_t number, json_t *state, struct plan *plan)
 {
-	bool lap = number % (int64_t)job->site_count == 0;
-	bool last = number == rounds_of(job->params) * (int64_t)job->site_count;
+	int64_t sites = (int64_t)sites_of(job).count;
+	bool lap = number % sites == 0, last = number == rounds_of(job->params) * sites;
 	bool asked = *json_text_or(job->params, "key_metric", "") ||
 		     (last && json_bool_or(job->params, "evaluate_last", true));
 	int64_t round = json_integer_or(state, "round", 0);
@@ -108,9 +109,9 @@ static void take_model(json_t *state, int64_t round, const char *model, struct p
 static void start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	(void)event;
-	plan_expect(plan, rounds_of(job->params) * (int64_t)job->site_count);
+	plan_expect(plan, rounds_of(job->params) * (int64_t)sites_of(job).count);
 	if (!job->initial_model) {
-		plan_task(plan, "initialize", job->sites[0], 0, NULL);
+		plan_task(plan, "initialize", sites_of(job).names[0], 0, NULL);
 		return;
 	}
 	take_model(state, 0, job->initial_model, plan);

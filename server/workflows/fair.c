@@ -29,14 +29,14 @@ static const struct field fair_params[] = {
 };
 
 /* A positive metric that the algorithm cannot do without. */
-static double needed(const json_t *result, const char *site, const char *name, char *fault, size_t size)
+static double needed(const json_t *result, const char *name, char *fault, size_t size)
 {
 	double value = json_number_or(json_object_get(result, "metrics"), name, NAN);
 
 	if (!(value > 0))
 		snprintf(fault, size,
-			"%s did not report %s, a positive number: its executor does not do this algorithm", site,
-			name);
+			"%s did not report %s, a positive number: its executor does not do this algorithm",
+			json_text_or(result, "site", ""), name);
 	return value;
 }
 
@@ -48,20 +48,20 @@ static void finish(struct combination *how, double rate)
 static void combine_nova(const struct job_view *job, struct combination *how, char *fault, size_t size)
 {
 	double total = 0, effective = 0, inverse = 0;
-	const char *site;
-	json_t *result;
+	size_t i;
+	const json_t *result;
 
 	(void)job;
 	how->weights = json_object();
-	json_object_foreach ((json_t *)(uintptr_t)how->results, site, result)
+	json_array_foreach (how->results, i, result)
 		total += json_number_or(result, "weight", 1);
-	json_object_foreach ((json_t *)(uintptr_t)how->results, site, result) {
+	json_array_foreach (how->results, i, result) {
 		double share = json_number_or(result, "weight", 1) / total;
-		double steps = needed(result, site, "train_steps", fault, size);
+		double steps = needed(result, "train_steps", fault, size);
 
 		effective += share * steps;
 		inverse += share / steps;
-		json_object_set_new(how->weights, site, json_real(share / steps));
+		json_object_set_new(how->weights, json_text_or(result, "site", ""), json_real(share / steps));
 	}
 	if (!fault[0])
 		finish(how, effective * inverse);
@@ -71,17 +71,17 @@ static void combine_fair(const struct job_view *job, struct combination *how, ch
 {
 	double q = json_number_or(job->params, "q", 1), lipschitz = json_number_or(job->params, "lipschitz", 10);
 	double sum = 0, curvature = 0;
-	const char *site;
-	json_t *result;
+	size_t i;
+	const json_t *result;
 
 	how->weights = json_object();
-	json_object_foreach ((json_t *)(uintptr_t)how->results, site, result) {
-		double loss = needed(result, site, "train_loss_before", fault, size);
+	json_array_foreach (how->results, i, result) {
+		double loss = needed(result, "train_loss_before", fault, size);
 		double apart = lipschitz * json_number_or(result, "distance", 0);
 
 		sum += pow(loss, q) * lipschitz;
 		curvature += q * pow(loss, q - 1) * apart * apart + lipschitz * pow(loss, q);
-		json_object_set_new(how->weights, site, json_real(pow(loss, q)));
+		json_object_set_new(how->weights, json_text_or(result, "site", ""), json_real(pow(loss, q)));
 	}
 	if (!fault[0])
 		finish(how, sum / curvature);

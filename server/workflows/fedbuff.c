@@ -65,9 +65,10 @@ static void begin_round(json_t *state, int64_t round, const char *model, struct 
 static void begin(const struct job_view *job, json_t *state, const char *model, struct plan *plan)
 {
 	json_t *idle = json_array();
+	struct sites sites = sites_of(job);
 
-	for (size_t i = 0; i < job->site_count; i++)
-		json_array_append_new(idle, json_string(job->sites[i]));
+	for (size_t i = 0; i < sites.count; i++)
+		json_array_append_new(idle, json_string(sites.names[i]));
 	json_object_set_new(state, "idle", idle);
 	json_object_set_new(state, "working", json_object());
 	json_object_set_new(state, "buffer", json_array());
@@ -81,7 +82,7 @@ static void start(const struct job_view *job, const struct event *event, json_t 
 	if (job->initial_model)
 		begin(job, state, job->initial_model, plan);
 	else
-		plan_task(plan, "initialize", job->sites[0], 0, NULL);
+		plan_task(plan, "initialize", sites_of(job).names[0], 0, NULL);
 }
 
 /* The weight of each buffered change: rate / K / sqrt(1 + staleness). */

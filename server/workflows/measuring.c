@@ -5,13 +5,13 @@
 #include <string.h>
 
 /* In order of name, so that the order of arrival does not show in the last bit. */
-void measuring_means(
-	const struct job_view *job, const json_t *results, int64_t model_round, struct plan *plan, json_t *means)
+void measuring_means(const json_t *results, int64_t model_round, struct plan *plan, json_t *means)
 {
 	json_auto_t *weights = json_object();
+	size_t i;
+	const json_t *result;
 
-	for (size_t i = 0; i < job->site_count; i++) {
-		const json_t *result = json_object_get(results, job->sites[i]);
+	json_array_foreach (results, i, result) {
 		double weight = json_number_or(result, "weight", 0);
 		const char *name;
 		json_t *value;
@@ -65,31 +65,30 @@ bool measuring_judge(const struct job_view *job, json_t *state, int64_t round, c
 
 void measuring_begin(const struct job_view *job, json_t *state, int64_t round, const char *model, struct plan *plan)
 {
+	struct sites sites = sites_of(job);
+
 	json_object_set_new(state, "measuring",
-		json_pack("{s:I, s:s, s:I, s:{}}", "round", (json_int_t)round, "model", model, "open",
-			(json_int_t)job->site_count, "results"));
-	for (size_t i = 0; i < job->site_count; i++)
-		plan_task(plan, "evaluate", job->sites[i], round, model);
+		json_pack("{s:I, s:s, s:I}", "round", (json_int_t)round, "model", model, "open",
+			(json_int_t)sites.count));
+	for (size_t i = 0; i < sites.count; i++)
+		plan_task(plan, "evaluate", sites.names[i], round, model);
 }
 
 enum measuring measuring_take(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	json_t *asked = json_object_get(state, "measuring");
 	int64_t round = json_integer_or(asked, "round", 0), open = json_integer_or(asked, "open", 0) - 1;
-	json_auto_t *means = json_object();
+	json_auto_t *means = json_object(), *results = NULL;
 
 	if (!asked || strcmp(event->task, "evaluate") != 0 || event->round != round)
 		return MEASURING_NOT;
 	json_object_set_new(asked, "open", json_integer(open));
-	if (event->kind == EVENT_RESULT) {
-		json_object_set_new(json_object_get(asked, "results"), event->site,
-			json_pack("{s:f, s:O?}", "weight", event->weight, "metrics",
-				(json_t *)(uintptr_t)event->metrics));
+	if (event->kind == EVENT_RESULT)
 		plan_metrics(plan, event, round);
-	}
 	if (open > 0)
 		return MEASURING_GOES_ON;
-	measuring_means(job, json_object_get(asked, "results"), round, plan, means);
+	results = results_of(job, "evaluate", round);
+	measuring_means(results, round, plan, means);
 	measuring_judge(job, state, round, json_text_or(asked, "model", ""), means, plan);
 	json_object_del(state, "measuring");
 	return MEASURING_DONE;

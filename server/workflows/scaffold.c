@@ -35,10 +35,11 @@ static json_t *instruct(const struct job_view *job)
 static void combine(const struct job_view *job, struct combination *how, char *fault, size_t size)
 {
 	json_auto_t *lengths = json_object();
-	const char *site;
-	json_t *result;
+	size_t i;
+	const json_t *result;
 
-	json_object_foreach ((json_t *)(uintptr_t)how->results, site, result) {
+	json_array_foreach (how->results, i, result) {
+		const char *site = json_text_or(result, "site", "");
 		double length = json_number_or(json_object_get(result, "metrics"), "train_length", 0);
 
 		if (!(length > 0)) {
@@ -51,12 +52,12 @@ static void combine(const struct job_view *job, struct combination *how, char *f
 	}
 	if (!json_bool_or(job->params, "weighted", true)) {
 		how->weights = json_object();
-		json_object_foreach ((json_t *)(uintptr_t)how->results, site, result)
-			json_object_set_new(how->weights, site, json_real(1));
+		json_array_foreach (how->results, i, result)
+			json_object_set_new(how->weights, json_text_or(result, "site", ""), json_real(1));
 	}
 	how->step = json_pack("{s:s, s:f, s:f, s:O, s:[s, s, s]}", "name", "scaffold", "rate",
 		json_number_or(job->params, "server_learning_rate", 1), "share",
-		(double)json_object_size(how->results) / (double)job->site_count, "lengths", lengths, "mean_only",
+		(double)json_array_size(how->results) / (double)sites_of(job).count, "lengths", lengths, "mean_only",
 		TRAINING_BUFFERS);
 }
 

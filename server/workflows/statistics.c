@@ -46,12 +46,13 @@ static void begin_pass(const struct job_view *job, json_t *state, int64_t pass, 
 		json_object_get(job->params, "time"), "event", json_object_get(job->params, "event"), "time_max",
 		json_object_get(job->params, "time_max"));
 	struct task_extras extras = { .algorithm = algorithm };
+	struct sites sites = sites_of(job);
 
-	json_object_set_new(state, "left", json_integer((int64_t)job->site_count));
+	json_object_set_new(state, "left", json_integer((int64_t)sites.count));
 	json_object_set_new(state, "answered", json_integer(0));
 	plan_round(plan, pass, sums);
-	for (size_t i = 0; i < job->site_count; i++)
-		plan_task_with(plan, "train", job->sites[i], pass, sums, &extras);
+	for (size_t i = 0; i < sites.count; i++)
+		plan_task_with(plan, "train", sites.names[i], pass, sums, &extras);
 }
 
 static void start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)

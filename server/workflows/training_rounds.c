@@ -8,8 +8,8 @@
  * the updates of round r + 1; metrics named train_* are of the site's own training and belong to its round. After
  * the last round the model is evaluated at every site. A site that had no samples (weight 0) has answered, but is no input.
  *
- * State: {"phase", "round", "model", "control", "cohort": [site], "results": {site: {"weight", "metrics", "distance"}},
- *         "lost": [site], "skipped": [site], "best", "since_best"}; whom a person has skipped is in the cohort no more
+ * State: {"phase", "round", "model", "control", "cohort", "answered", "lost", "skipped": [site], "best", "since_best"}. How many
+ * are in the cohort, have answered and have failed for good; whom a person has skipped is in the cohort no more.
  */
 #include "server/workflows/training_rounds.h"
 
@@ -53,24 +53,29 @@ static bool in_phase(const json_t *state, const char *phase)
 static void set_phase(json_t *state, const char *phase)
 {
 	json_object_set_new(state, "phase", json_string(phase));
-	json_object_set_new(state, "results", json_object());
-	json_object_set_new(state, "lost", json_array());
+	json_object_set_new(state, "answered", json_integer(0));
+	json_object_set_new(state, "lost", json_integer(0));
 	json_object_del(state, "skipped");
 }
 
 static size_t answered(const json_t *state)
 {
-	return json_object_size(json_object_get(state, "results"));
+	return (size_t)json_integer_or(state, "answered", 0);
 }
 
 static size_t lost(const json_t *state)
 {
-	return json_array_size(json_object_get(state, "lost"));
+	return (size_t)json_integer_or(state, "lost", 0);
 }
 
 static size_t cohort_size(const json_t *state)
 {
-	return json_array_size(json_object_get(state, "cohort"));
+	return (size_t)json_integer_or(state, "cohort", 0);
+}
+
+static void count(json_t *state, const char *what, int by)
+{
+	json_object_set_new(state, what, json_integer(json_integer_or(state, what, 0) + by));
 }
 
 static size_t quorum(const struct job_view *job, const json_t *state)
@@ -80,9 +85,12 @@ static size_t quorum(const struct job_view *job, const json_t *state)
 	return wanted == 0 || wanted > cohort_size(state) ? cohort_size(state) : wanted;
 }
 
-/* Sends the present task to each site of the cohort. */
-static void send(const struct job_view *job, json_t *state, const char *kind, struct plan *plan)
+/* Sends the present task to a cohort: that share of the job's sites. */
+static void send(const struct job_view *job, json_t *state, const char *kind, double fraction, struct plan *plan)
 {
+	struct sites sites = sites_of(job);
+	size_t count = (size_t)ceil(fraction * (double)sites.count - 1e-9);
+	json_auto_t *cohort = json_array();
 	double deadline = json_number_or(job->params, "deadline_seconds", 0);
 	bool trains = !strcmp(kind, "train");
 	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
@@ -93,35 +101,26 @@ static void send(const struct job_view *job, json_t *state, const char *kind, st
 	size_t i;
 	json_t *site;
 
-	json_array_foreach (json_object_get(state, "cohort"), i, site)
+	choose(sites.names, sites.count, count ? count : 1, job->seed, (uint64_t)round_of(state), cohort);
+	json_object_set_new(state, "cohort", json_integer((json_int_t)json_array_size(cohort)));
+	json_array_foreach (cohort, i, site)
 		plan_task_with(plan, kind, json_string_value(site), round_of(state), model_of(state), &extras);
 	if (deadline > 0)
 		plan_timer(plan, "deadline", deadline);
-}
-
-static void choose_cohort(const struct job_view *job, json_t *state, double fraction)
-{
-	size_t count = (size_t)ceil(fraction * (double)job->site_count - 1e-9);
-	json_t *cohort = json_array();
-
-	choose(job->sites, job->site_count, count ? count : 1, job->seed, (uint64_t)round_of(state), cohort);
-	json_object_set_new(state, "cohort", cohort);
 }
 
 static void begin_round(const struct job_view *job, json_t *state, int64_t round, struct plan *plan)
 {
 	set_phase(state, "training");
 	json_object_set_new(state, "round", json_integer(round));
-	choose_cohort(job, state, json_number_or(job->params, "fraction", 1));
 	plan_round(plan, round, model_of(state));
-	send(job, state, "train", plan);
+	send(job, state, "train", json_number_or(job->params, "fraction", 1), plan);
 }
 
 static void begin_evaluation(const struct job_view *job, json_t *state, struct plan *plan)
 {
 	set_phase(state, "evaluating");
-	choose_cohort(job, state, 1);
-	send(job, state, "evaluate", plan);
+	send(job, state, "evaluate", 1, plan);
 }
 
 /* The first step with a model: what the job is for. */
@@ -149,8 +148,8 @@ void training_start(const struct job_view *job, const struct event *event, json_
 	}
 	set_phase(state, "initializing");
 	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
-	plan_task_with(
-		plan, "initialize", job->sites[0], 0, NULL, &(const struct task_extras){ .algorithm = algorithm });
+	plan_task_with(plan, "initialize", sites_of(job).names[0], 0, NULL,
+		&(const struct task_extras){ .algorithm = algorithm });
 }
 
 static void complete(json_t *state, struct plan *plan)
@@ -161,7 +160,7 @@ static void complete(json_t *state, struct plan *plan)
 
 static void close_evaluation(const struct job_view *job, json_t *state, struct plan *plan)
 {
-	json_auto_t *means = json_object();
+	json_auto_t *means = json_object(), *results = results_of(job, "evaluate", round_of(state));
 
 	plan_timer_off(plan, "deadline");
 	plan_cancel(plan, round_of(state), "the evaluation has closed");
@@ -172,7 +171,7 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 	/* What was trained stays what it is. */
 	if (answered(state) == 0)
 		plan_note(plan, round_of(state), "no site could measure the last model; nobody knows how good it is");
-	measuring_means(job, json_object_get(state, "results"), round_of(state), plan, means);
+	measuring_means(results, round_of(state), plan, means);
 	measuring_judge(job, state, round_of(state), model_of(state), means, plan);
 	complete(state, plan);
 }
@@ -191,19 +190,19 @@ static json_t *aggregator_params(const json_t *given)
 /* The results of sites that had samples: a new reference. */
 static json_t *with_samples(const json_t *results)
 {
-	json_t *some = json_object(), *result;
-	const char *site;
+	json_t *some = json_array(), *result;
+	size_t i;
 
-	json_object_foreach ((json_t *)(uintptr_t)results, site, result)
+	json_array_foreach (results, i, result)
 		if (json_number_or(result, "weight", 0) > 0)
-			json_object_set(some, site, result);
+			json_array_append(some, result);
 	return some;
 }
 
 /* What is known of the round goes to the algorithm; without one, the job's aggregator makes the next model. */
-static void combine(const struct job_view *job, const json_t *state, struct plan *plan)
+static void combine(const struct job_view *job, const json_t *state, const json_t *all, struct plan *plan)
 {
-	json_auto_t *results = with_samples(json_object_get(state, "results"));
+	json_auto_t *results = with_samples(all);
 	struct combination how = {
 		.method = json_text_or(job->params, "aggregator", "weighted_mean"),
 		.results = results,
@@ -212,7 +211,7 @@ static void combine(const struct job_view *job, const json_t *state, struct plan
 	struct aggregate_plan asked = { 0 };
 	char fault[300] = "";
 
-	if (!json_object_size(results))
+	if (!json_array_size(results))
 		snprintf(fault, sizeof(fault), "round %lld: none of the %zu sites that answered had any samples",
 			(long long)round_of(state), answered(state));
 	if (strcmp(how.method, "weighted_mean") != 0)
@@ -231,14 +230,14 @@ static void combine(const struct job_view *job, const json_t *state, struct plan
 
 static void close_round(const struct job_view *job, json_t *state, struct plan *plan)
 {
-	json_auto_t *means = json_object();
 	int64_t round = round_of(state);
+	json_auto_t *means = json_object(), *results = results_of(job, "train", round);
 	bool stop;
 
 	plan_timer_off(plan, "deadline");
 	plan_timer_off(plan, "grace");
 	plan_cancel(plan, round, "the round has closed without it");
-	measuring_means(job, json_object_get(state, "results"), round - 1, plan, means);
+	measuring_means(results, round - 1, plan, means);
 	stop = measuring_judge(job, state, round - 1, model_of(state), means, plan);
 	if (stop) {
 		plan_note(plan, round, "stopped early: \"%s\" has not improved for %lld rounds",
@@ -248,7 +247,7 @@ static void close_round(const struct job_view *job, json_t *state, struct plan *
 		return;
 	}
 	json_object_set_new(state, "phase", json_string("aggregating"));
-	combine(job, state, plan);
+	combine(job, state, results, plan);
 }
 
 /* A round closes when everyone has answered or is lost, or when those who answered suffice and the grace is over. */
@@ -279,9 +278,7 @@ void training_result(const struct job_view *job, const struct event *event, json
 	}
 	if (!in_phase(state, "training") && !in_phase(state, "evaluating"))
 		return;
-	json_object_set_new(json_object_get(state, "results"), event->site,
-		json_pack("{s:f, s:O?, s:f}", "weight", event->weight, "metrics", (json_t *)(uintptr_t)event->metrics,
-			"distance", event->distance));
+	count(state, "answered", 1);
 	plan_metrics(plan, event, in_phase(state, "evaluating") ? event->round : event->round - 1);
 	settle(job, state, plan);
 }
@@ -289,17 +286,10 @@ void training_result(const struct job_view *job, const struct event *event, json
 /* The round was never meant for it: the cohort is smaller, and so is the quorum if it was all of it. */
 static void leave_out(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
-	json_t *cohort = json_object_get(state, "cohort"), *site;
-	size_t i;
-
 	if (!json_object_get(state, "skipped"))
 		json_object_set_new(state, "skipped", json_array());
 	json_array_append_new(json_object_get(state, "skipped"), json_string(event->site));
-	json_array_foreach (cohort, i, site)
-		if (!strcmp(json_string_value(site), event->site)) {
-			json_array_remove(cohort, i);
-			break;
-		}
+	count(state, "cohort", -1);
 	if (in_phase(state, "training") && cohort_size(state) == lost(state))
 		plan_fail(plan, "round %lld has no site left: %s was %s", (long long)event->round, event->site,
 			event->reason);
@@ -321,7 +311,7 @@ void training_failure(const struct job_view *job, const struct event *event, jso
 		leave_out(job, event, state, plan);
 		return;
 	}
-	json_array_append_new(json_object_get(state, "lost"), json_string(event->site));
+	count(state, "lost", 1);
 	if (strict && in_phase(state, "training"))
 		plan_fail(plan, "%s failed in round %lld: %s", event->site, (long long)event->round, event->reason);
 	else if (in_phase(state, "training") && cohort_size(state) - lost(state) < quorum(job, state))

@@ -7,7 +7,7 @@
 
 /* How a round's updates become a model. What is set here is the kit's to free. */
 struct combination {
-	const json_t *results; /* {site: {"weight", "metrics", "distance"}}, of those that had samples */
+	const json_t *results; /* as results_of() gives them, of those that had samples */
 	const char *method;    /* the job's aggregator, unless the rules say otherwise */
 	json_t *params, *weights, *step;
 };

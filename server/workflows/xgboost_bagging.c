@@ -15,7 +15,7 @@ static const struct field params[] = { TRAINING_PARAMS{ NULL } };
 
 static json_t *instruct(const struct job_view *job)
 {
-	double sites = ceil(json_number_or(job->params, "fraction", 1) * (double)job->site_count - 1e-9);
+	double sites = ceil(json_number_or(job->params, "fraction", 1) * (double)sites_of(job).count - 1e-9);
 
 	return json_pack("{s:I}", "boosters", (json_int_t)(sites < 1 ? 1 : sites));
 }

@@ -13,9 +13,14 @@
 #include "common/json.h"
 #include "server/engine/plan.h"
 
+#include <stddef.h>
+
 struct story {
 	const struct workflow *workflow;
 	struct job_view job;
+	struct history history; /* what is in the next two */
+	struct sites sites;
+	json_t *results; /* as in their events, each with its "kind" and "round" */
 	json_t *params, *state, *actions;
 	size_t next;
 };
@@ -35,11 +40,53 @@ static inline json_t *from_single_quotes(const char *text)
 	return value;
 }
 
+static inline struct story *story_of(struct history *history)
+{
+	return (struct story *)((char *)history - offsetof(struct story, history));
+}
+
+static inline struct sites story_sites(struct history *history)
+{
+	return story_of(history)->sites;
+}
+
+/* In order of site, whatever the order in which they were told. */
+static inline json_t *story_results(struct history *history, const char *kind, int64_t round)
+{
+	const struct story *story = story_of(history);
+	json_t *found = json_array(), *result;
+	size_t i;
+
+	for (size_t site = 0; site < story->sites.count; site++)
+		json_array_foreach (story->results, i, result)
+			if (!strcmp(json_text_or(result, "site", ""), story->sites.names[site]) &&
+				!strcmp(json_text_or(result, "kind", ""), kind) &&
+				json_integer_or(result, "round", -1) == round)
+				json_array_append(found, result);
+	return found;
+}
+
+static inline void remember(struct story *story, const struct event *event)
+{
+	json_array_append_new(story->results,
+		json_pack("{s:s, s:s, s:I, s:f, s:O?, s:f, s:s?}", "site", event->site, "kind",
+			event->task    ? event->task
+			: event->model ? "train"
+				       : "evaluate",
+			"round", (json_int_t)event->round, "weight", event->weight, "metrics",
+			(json_t *)(uintptr_t)event->metrics, "distance", event->distance, "model", event->model));
+}
+
 /* `sites` end with NULL. */
 static inline struct story begin(
 	const char *workflow, const char *params, const char *initial_model, const char *const *sites)
 {
-	struct story story = { .workflow = workflow_find(workflow), .state = json_object(), .actions = json_array() };
+	struct story story = { .workflow = workflow_find(workflow),
+		.history = { story_sites, story_results },
+		.sites = { .names = sites },
+		.results = json_array(),
+		.state = json_object(),
+		.actions = json_array() };
 	json_auto_t *given = from_single_quotes(params), *faults = json_array();
 
 	assert_non_null(story.workflow);
@@ -47,13 +94,12 @@ static inline struct story begin(
 	assert_non_null(story.params);
 	story.job = (struct job_view){
 		.params = story.params,
-		.sites = sites,
 		.initial_model = initial_model,
 		.seed = 1,
 		.workflow = story.workflow,
 	};
-	while (sites[story.job.site_count])
-		story.job.site_count++;
+	while (sites[story.sites.count])
+		story.sites.count++;
 	return story;
 }
 
@@ -66,6 +112,9 @@ static inline void tell(struct story *story, struct event event)
 
 		fail_msg("not expected: %s", text);
 	}
+	if (event.kind == EVENT_RESULT)
+		remember(story, &event);
+	story->job.history = &story->history;
 	story->workflow->steps[event.kind](&story->job, &event, story->state, &plan);
 	assert_false(plan.failed);
 }
@@ -83,6 +132,7 @@ static inline void expect(struct story *story, const char *action)
 static inline void end(struct story *story)
 {
 	assert_int_equal(story->next, json_array_size(story->actions));
+	json_decref(story->results);
 	json_decref(story->params);
 	json_decref(story->state);
 	json_decref(story->actions);

@@ -1,6 +1,8 @@
 /* Stories of the workflows beside FedAvg: what each does differently, and what it does when things go wrong. */
 #include "tests/unit/server/story.h"
 
+#include <math.h>
+
 static const char *const two[] = { "a", "b", NULL };
 static const char *const three[] = { "a", "b", "c", NULL };
 
@@ -292,6 +294,92 @@ static void a_matrix_lacks_what_failed(void **state)
 	end(&s);
 }
 
+/* A story that an older server began: its state, and what the tasks' rows hold of it. */
+static struct story begin_older(const char *workflow, const char *params, const char *state)
+{
+	struct story story = begin(workflow, params, "M0", three);
+
+	json_decref(story.state);
+	story.state = from_single_quotes(state);
+	state_renew(story.state);
+	return story;
+}
+
+static void what_an_older_server_began_goes_on(void **state)
+{
+	struct story s = begin_older("fedavg", "{'rounds': 1, 'quorum': 2}",
+		"{'phase': 'training', 'round': 1, 'model': 'M0', 'cohort': ['a', 'b', 'c'], 'lost': [], "
+		"'results': {'a': {'weight': 3.0, 'metrics': {'auc': 0.5}, 'distance': 1.5}}}");
+	json_auto_t *of_a = from_single_quotes("{'auc': 0.5}"), *of_b = from_single_quotes("{'auc': 0.9}");
+	struct event told = result("a", 1, "Ua", 3, of_a);
+
+	remember(&s, &told);
+	tell(&s, lost("c", 1, "train"));
+	tell(&s, result("b", 1, "Ub", 1, of_b));
+	expect(&s, "{'do': 'metric', 'round': 0, 'site': 'b', 'name': 'auc', 'value': 0.9}");
+	s.next += 3;
+	expect(&s, "{'do': 'metric', 'round': 0, 'site': '', 'name': 'auc', 'value': 0.6}");
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	end(&s);
+
+	s = begin_older("cyclic", "{'rounds': 1}",
+		"{'model': 'M3', 'round': 3, 'visit': 3, 'measured': 3, 'measuring': {'round': 3, 'model': 'M3', 'open': 1, "
+		"'results': {'a': {'weight': 3.0, 'metrics': {'auc': 0.5}}}}}");
+	told = evaluated("a", 3, 3, of_a);
+	remember(&s, &told);
+	tell(&s, evaluated("b", 3, 1, of_b));
+	s.next++;
+	expect(&s, "{'do': 'metric', 'round': 3, 'site': '', 'name': 'auc', 'value': 0.6}");
+	expect(&s, "{'do': 'complete'}");
+	end(&s);
+
+	s = begin_older("cross_site_evaluation", "{}",
+		"{'phase': 'training', 'initial': 'M0', 'left': 1, 'models': {'a': 'Ua', 'b': 'Ub'}}");
+	told = trained("a", 1, "Ua");
+	remember(&s, &told);
+	tell(&s, lost("c", 1, "train"));
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	tell(&s, aggregated(1, "M1"));
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'model': 'Ua'}");
+	s.next = json_array_size(s.actions);
+	end(&s);
+}
+
+/* Sums over the sites are in order of name: the order of arrival does not show in the last bit. */
+static void the_order_of_arrival_does_not_show(void **state)
+{
+	static const char *const orders[][3] = { { "a", "b", "c" }, { "c", "a", "b" }, { "b", "c", "a" } };
+	static const char *const names[] = { "fednova", "qfedavg", "scaffold" };
+
+	for (size_t name = 0; name < ARRAY_SIZE(names); name++) {
+		json_auto_t *first = NULL;
+
+		for (size_t order = 0; order < ARRAY_SIZE(orders); order++) {
+			struct story s = begin(names[name], "{'rounds': 1}", "M0", three);
+
+			tell_all(&s, started());
+			for (size_t i = 0; i < 3; i++) {
+				double odd = orders[order][i][0] / 3.0;
+				json_auto_t *metrics = json_pack("{s:f, s:f, s:f}", "train_steps", odd,
+					"train_loss_before", sqrt(odd), "train_length", odd);
+				struct event event = trained(orders[order][i], 1, "U");
+
+				event.weight = odd * odd;
+				event.distance = 1 / odd;
+				event.metrics = metrics;
+				tell_all(&s, event);
+			}
+			json_t *plan = json_array_get(s.actions, s.next - 1);
+
+			assert_string_equal(json_text_or(plan, "do", ""), "aggregate");
+			if (!first)
+				first = json_incref(plan);
+			assert_true(json_equal(plan, first));
+			end(&s);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +391,8 @@ int main(void)
 		cmocka_unit_test(fedbuff_waits_for_nobody),
 		cmocka_unit_test(fedbuff_ends_with_a_look_at_its_last_version),
 		cmocka_unit_test(a_matrix_lacks_what_failed),
+		cmocka_unit_test(what_an_older_server_began_goes_on),
+		cmocka_unit_test(the_order_of_arrival_does_not_show),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
