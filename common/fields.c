@@ -59,12 +59,47 @@ int fields_error(const json_t *faults, struct rounds_error *error)
 	return error_field(error, json_text_or(json_array_get(faults, 0), "field", ""), "%s", text);
 }
 
+static struct variant variant_at(const struct field *field, size_t index)
+{
+	return field->variant ? field->variant(index) : (struct variant){ 0 };
+}
+
+/* The tables whose fields stand beside this one, by index from 0; NULL behind the last. */
+static const struct field *table_beside(const struct field *field, size_t index)
+{
+	static const struct field none[] = { { NULL } };
+	struct variant variant = variant_at(field, index);
+
+	if (field->type == FIELD_TABLE)
+		return index == 0 ? field->nested : NULL;
+	if (!variant.name)
+		return NULL;
+	for (size_t i = 0; i < index; i++)
+		if (variant_at(field, i).fields == variant.fields)
+			return none; /* it was there already */
+	return variant.fields ? variant.fields : none;
+}
+
 const struct field *fields_find(const struct field *fields, const char *name)
 {
-	for (; fields->name; fields++)
-		if (!strcmp(fields->name, name))
+	const struct field *table, *found;
+
+	for (; fields->name; fields++) {
+		if (fields->type != FIELD_TABLE && !strcmp(fields->name, name))
 			return fields;
+		for (size_t i = 0; (table = table_beside(fields, i)); i++)
+			if ((found = fields_find(table, name)))
+				return found;
+	}
 	return NULL;
+}
+
+/* The field's i-th choice; NULL behind the last. */
+static const char *choice_at(const struct field *field, size_t index)
+{
+	if (field->variant)
+		return field->variant(index).name;
+	return index < FIELD_CHOICES ? field->choices[index] : NULL;
 }
 
 static bool is_clean_text(const json_t *value)
@@ -88,18 +123,18 @@ static void check_number(const struct field *field, const json_t *value, const c
 
 static void check_text(const struct field *field, const json_t *value, const char *path, json_t *faults)
 {
-	const char *text = json_string_value(value);
-	char allowed[300] = "";
+	const char *text = json_string_value(value), *choice;
+	char allowed[400] = "";
 
 	if (!is_clean_text(value)) {
 		fields_fault(faults, path, "must be text");
 		return;
 	}
-	for (size_t i = 0; i < FIELD_CHOICES && field->choices[i]; i++) {
-		if (!strcmp(field->choices[i], text))
+	for (size_t i = 0; (choice = choice_at(field, i)); i++) {
+		if (!strcmp(choice, text))
 			return;
 		size_t used = strlen(allowed);
-		snprintf(allowed + used, sizeof(allowed) - used, "%s\"%s\"", i ? ", " : "", field->choices[i]);
+		snprintf(allowed + used, sizeof(allowed) - used, "%s\"%s\"", i ? ", " : "", choice);
 	}
 	if (allowed[0])
 		fields_fault(faults, path, "must be one of %s", allowed);
@@ -190,6 +225,8 @@ static json_t *check_value(const struct field *field, json_t *value, const char 
 		break;
 	case FIELD_MAP:
 		return check_map(field, value, path, faults);
+	case FIELD_TABLE:
+		break;
 	}
 	return json_incref(value);
 }
@@ -209,6 +246,40 @@ static void unknown_names(const struct field *fields, const json_t *value, const
 	}
 }
 
+static void set_default(const struct field *field, json_t *copy)
+{
+	if (field->fallback)
+		json_object_set_new(copy, field->name, json_loads(field->fallback, JSON_DECODE_ANY, NULL));
+}
+
+static void apply_field(
+	const struct field *field, const json_t *value, const char *prefix, json_t *copy, json_t *faults)
+{
+	json_t *given = json_object_get(value, field->name);
+	char below[160];
+
+	text_print(below, sizeof(below), "%s%s", prefix, field->name);
+	if (given && !json_is_null(given))
+		json_object_set_new(copy, field->name, check_value(field, given, below, faults));
+	else if (field->required)
+		fields_fault(faults, below, "is required: %s", field->help);
+	else
+		set_default(field, copy);
+}
+
+static void apply_table(
+	const struct field *fields, const json_t *value, const char *prefix, json_t *copy, json_t *faults)
+{
+	const struct field *table;
+
+	for (const struct field *field = fields; field->name; field++) {
+		if (field->type != FIELD_TABLE)
+			apply_field(field, value, prefix, copy, faults);
+		for (size_t i = 0; (table = table_beside(field, i)); i++)
+			apply_table(table, value, prefix, copy, faults);
+	}
+}
+
 json_t *fields_apply(const struct field *fields, const json_t *value, const char *path, json_t *faults)
 {
 	size_t before = json_array_size(faults);
@@ -222,22 +293,26 @@ json_t *fields_apply(const struct field *fields, const json_t *value, const char
 		return NULL;
 	}
 	unknown_names(fields, value, prefix, faults);
-	for (const struct field *field = fields; field->name; field++) {
-		json_t *given = json_object_get(value, field->name);
-		char below[160];
-
-		text_print(below, sizeof(below), "%s%s", prefix, field->name);
-		if (given && !json_is_null(given))
-			json_object_set_new(copy, field->name, check_value(field, given, below, faults));
-		else if (field->required)
-			fields_fault(faults, below, "is required: %s", field->help);
-		else if (field->fallback)
-			json_object_set_new(copy, field->name, json_loads(field->fallback, JSON_DECODE_ANY, NULL));
-	}
+	apply_table(fields, value, prefix, copy, faults);
 	if (json_array_size(faults) == before)
 		return copy;
 	json_decref(copy);
 	return NULL;
+}
+
+json_t *fields_pick(const struct field *fields, const json_t *value)
+{
+	json_t *picked = json_object();
+
+	for (const struct field *field = fields; field && field->name; field++) {
+		json_t *given = json_object_get(value, field->name);
+
+		if (given)
+			json_object_set(picked, field->name, given);
+		else
+			set_default(field, picked);
+	}
+	return picked;
 }
 
 static json_t *list_schema(const struct field *field)
@@ -251,14 +326,15 @@ static json_t *list_schema(const struct field *field)
 
 static json_t *text_schema(const struct field *field)
 {
+	const char *choice;
 	json_t *choices;
 
-	if (!field->choices[0])
+	if (!choice_at(field, 0))
 		return json_pack("{s:s, s:i, s:i}", "type", "string", "minLength", (int)field->min, "maxLength",
 			(int)field->max);
 	choices = json_array();
-	for (size_t i = 0; i < FIELD_CHOICES && field->choices[i]; i++)
-		json_array_append_new(choices, json_string(field->choices[i]));
+	for (size_t i = 0; (choice = choice_at(field, i)); i++)
+		json_array_append_new(choices, json_string(choice));
 	return json_pack("{s:s, s:o}", "type", "string", "enum", choices);
 }
 
@@ -287,24 +363,41 @@ static json_t *type_schema(const struct field *field)
 	case FIELD_MAP:
 		return json_pack(
 			"{s:s, s:o}", "type", "object", "additionalProperties", fields_schema(field->nested));
+	case FIELD_TABLE:
+		break;
 	}
 	return json_object();
+}
+
+static void add_schema(const struct field *field, json_t *properties, json_t *required)
+{
+	json_t *schema = type_schema(field);
+
+	json_object_set_new(schema, "description", json_string(field->help));
+	if (field->fallback)
+		json_object_set_new(schema, "default", json_loads(field->fallback, JSON_DECODE_ANY, NULL));
+	json_object_set_new(properties, field->name, schema);
+	if (field->required)
+		json_array_append_new(required, json_string(field->name));
+}
+
+static void add_schemas(const struct field *fields, json_t *properties, json_t *required)
+{
+	const struct field *table;
+
+	for (const struct field *field = fields; field->name; field++) {
+		if (field->type != FIELD_TABLE)
+			add_schema(field, properties, required);
+		for (size_t i = 0; (table = table_beside(field, i)); i++)
+			add_schemas(table, properties, required);
+	}
 }
 
 json_t *fields_schema(const struct field *fields)
 {
 	json_t *properties = json_object(), *required = json_array();
 
-	for (const struct field *field = fields; field->name; field++) {
-		json_t *schema = type_schema(field);
-
-		json_object_set_new(schema, "description", json_string(field->help));
-		if (field->fallback)
-			json_object_set_new(schema, "default", json_loads(field->fallback, JSON_DECODE_ANY, NULL));
-		json_object_set_new(properties, field->name, schema);
-		if (field->required)
-			json_array_append_new(required, json_string(field->name));
-	}
+	add_schemas(fields, properties, required);
 	return json_pack("{s:s, s:o, s:o, s:b}", "type", "object", "properties", properties, "required", required,
 		"additionalProperties", 0);
 }

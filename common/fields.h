@@ -26,9 +26,16 @@ enum field_type {
 	FIELD_TEXTS,   /* an array of text, min..max of them */
 	FIELD_OBJECT,  /* checked with `nested`; free if that is NULL */
 	FIELD_MAP,     /* an object whose every value is an object checked with `nested` */
+	FIELD_TABLE,   /* no field: those of `nested` stand here, beside the others */
 };
 
 #define FIELD_CHOICES 12
+
+/* One of several ways to do something. Its own fields stand beside the field that names the way. */
+struct variant {
+	const char *name;
+	const struct field *fields; /* NULL: none; several variants may share a table */
+};
 
 struct field {
 	const char *name; /* NULL ends the table */
@@ -40,6 +47,8 @@ struct field {
 	double min, max;
 	const char *choices[FIELD_CHOICES];
 	const struct field *nested;
+	/* Of text: the choices come from a table elsewhere, by index from 0; one without a name is behind the last. */
+	struct variant (*variant)(size_t index);
 };
 
 /* True for what FIELD_NAME accepts. */
@@ -57,6 +66,9 @@ void fields_fault(json_t *faults, const char *path, const char *format, ...) __a
 
 /* Turns the faults into an error: its field is the first one's, its message says all that there is room for. Returns -1. */
 int fields_error(const json_t *faults, struct rounds_error *error);
+
+/* What an object that was checked before says of a table's own fields, or else their defaults: a new reference. */
+json_t *fields_pick(const struct field *fields, const json_t *value);
 
 /* A JSON Schema for the table: a new reference. */
 json_t *fields_schema(const struct field *fields);

@@ -1,4 +1,5 @@
-#include "server/aggregate/aggregator.h"
+#include "server/aggregate/gram.h"
+#include "server/aggregate/kernels.h"
 
 #include "common/blas/one_thread.h"
 #include "common/text.h"
@@ -16,6 +17,7 @@ struct aggregation {
 	const struct aggregate_order *order;
 	struct tensor_file *files; /* the inputs, then the model */
 	double *given;             /* weights as they came */
+	json_t *params;            /* given or default */
 	bool has_model;
 	struct preparation preparation;
 	double *weights;         /* of the chosen inputs, last of the model where it counts */
@@ -292,7 +294,7 @@ static int prepare(struct aggregation *work, struct rounds_error *error)
 	const struct aggregator *aggregator = work->order->aggregator;
 	struct preparation *preparation = &work->preparation;
 
-	preparation->params = work->order->params;
+	preparation->params = work->params;
 	preparation->given = work->given;
 	preparation->count = preparation->chosen_count = work->order->count;
 	if (aggregator->needs_gram && look_at_all(work, error))
@@ -393,9 +395,11 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	work->weights = calloc(count + 1, sizeof(double));
 	work->preparation.weights = calloc(count + 1, sizeof(long double));
 	work->preparation.chosen = calloc(count, sizeof(size_t));
+	work->params = fields_pick(work->order->aggregator->params, work->order->params);
 	work->error = error;
 	pthread_mutex_init(&work->lock, NULL);
-	failed = work->files && work->given && work->weights && work->preparation.weights && work->preparation.chosen
+	failed = work->files && work->given && work->params && work->weights && work->preparation.weights &&
+				 work->preparation.chosen
 			 ? make(work, error)
 			 : error_no_memory(error);
 	for (size_t i = 0; work->files && i <= count; i++)
@@ -403,6 +407,7 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	pthread_mutex_destroy(&work->lock);
 	free(work->files);
 	free(work->given);
+	json_decref(work->params);
 	free(work->weights);
 	free(work->preparation.weights);
 	free(work->preparation.chosen);
@@ -416,6 +421,8 @@ int aggregate(const struct aggregate_order *order, const struct sink *output, st
 {
 	struct aggregation work = { .order = order, .sink = output };
 
+	if (order->aggregator->make)
+		return order->aggregator->make(order, output, error);
 	return with_inputs(&work, error);
 }
 
@@ -426,30 +433,7 @@ int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, st
 	return with_inputs(&work, error);
 }
 
-void weights_cap(double *weights, size_t count, double share)
+bool aggregator_needs_model(const struct aggregator *aggregator)
 {
-	for (size_t pass = 0; pass < count; pass++) {
-		double greatest = 0, rest = 0;
-		size_t capped = 0;
-
-		for (size_t i = 0; i < count; i++)
-			greatest = weights[i] > greatest ? weights[i] : greatest;
-		for (size_t i = 0; i < count; i++)
-			capped += weights[i] == greatest;
-		for (size_t i = 0; i < count; i++)
-			rest += weights[i] == greatest ? 0 : weights[i];
-		if (capped == count || greatest <= share * (rest + (double)capped * greatest))
-			return;
-		/* Where the capped ones together may have all, the next greatest decides: they become equal to it. */
-		double level = share * (double)capped < 1 ? share * rest / (1 - share * (double)capped) : 0;
-		double next = 0;
-		for (size_t i = 0; i < count; i++)
-			if (weights[i] < greatest && weights[i] > next)
-				next = weights[i];
-		if (level < next)
-			level = next;
-		for (size_t i = 0; i < count; i++)
-			if (weights[i] == greatest)
-				weights[i] = level;
-	}
+	return aggregator->needs_model || aggregator->needs_gram;
 }

@@ -10,16 +10,22 @@
 #define ROUNDS_SERVER_AGGREGATE_AGGREGATE_H
 
 #include "common/error.h"
+#include "common/fields.h"
 #include "common/tensors.h"
 
 #include <stddef.h>
 
 struct aggregate_input {
+	const char *site; /* who sent it; borrowed, NULL: nobody */
 	struct view view;
-	double weight; /* finite; positive but for "combination" */
+	struct view base; /* the model that it was trained from, where the inputs do not have one in common */
+	double weight;    /* finite */
 };
 
 struct aggregator;
+struct preparation;
+struct stretch;
+typedef int kernel_fn(const struct stretch *stretch); /* -1 without memory */
 
 /* How one input lies to the result: what an operator looks at to see who is out of line. */
 struct outlier {
@@ -29,7 +35,7 @@ struct outlier {
 
 struct aggregate_order {
 	const struct aggregator *aggregator;
-	const json_t *params;     /* of the aggregator, see aggregator_params; NULL: the defaults */
+	const json_t *params;     /* the aggregator's own; what is missing has its default */
 	const json_t *metadata;   /* of the output; NULL: the first input's header stays as it is */
 	const struct view *model; /* that the inputs were trained from; NULL: none, as if it were zero */
 	const struct aggregate_input *inputs;
@@ -38,8 +44,25 @@ struct aggregate_order {
 	struct outlier *outliers; /* room for one per input; NULL: not wanted */
 };
 
+/* A way to make one model of a round's updates: a row of the table in aggregators.c. */
+struct aggregator {
+	const char *name;           /* what a job, a plan and a manifest call it */
+	const struct field *params; /* its own, each with a default; NULL: none */
+	bool is_offered;            /* a job may name it; the others are named by their workflow */
+	bool is_unlike_model;       /* what it makes is not like a model, and no input can be an outlier */
+	bool needs_model;           /* the model that the inputs were trained from must be there */
+	/* The whole output at once; */
+	int (*make)(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error);
+	/* or, without it, block by block with these (kernels.h). */
+	bool needs_gram; /* how the inputs lie to one another and to the model */
+	int (*prepare)(struct preparation *preparation, struct rounds_error *error); /* NULL: a weighted mean */
+	kernel_fn *kernel;
+};
+
 /* NULL if there is none of that name. */
 const struct aggregator *aggregator_find(const char *name);
+/* Those that a job may name, with their params, for its table of fields. */
+struct variant aggregator_variant(size_t index);
 /* Whether its result depends on the model that the inputs were trained from. */
 bool aggregator_needs_model(const struct aggregator *aggregator);
 
@@ -49,7 +72,7 @@ bool aggregator_needs_model(const struct aggregator *aggregator);
  */
 must_check int aggregate(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error);
 
-/* The same into memory of the tensors' total size, behind one another in the order of the first input's bytes. */
+/* The same, of what goes block by block, into memory of the tensors' total size, in the order of the first input's bytes. */
 must_check int aggregate_to_memory(const struct aggregate_order *order, uint8_t *output, struct rounds_error *error);
 
 /*

@@ -1,4 +1,5 @@
 #include "server/aggregate/boosters.h"
+#include "server/aggregate/aggregators.h"
 
 #include "common/json.h"
 #include "common/tensors.h"
@@ -165,19 +166,18 @@ static int write_booster(
 	return failed ? -1 : 0;
 }
 
-static int merge(const struct view *model_view, const struct view *const *updates, size_t count,
-	const json_t *metadata, const struct sink *output, struct rounds_error *error)
+static int merge(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error)
 {
 	json_auto_t *merged = NULL, *model = NULL;
 	size_t from;
 
-	if (read_booster(model_view, &model, error))
+	if (read_booster(order->model, &model, error))
 		return -1;
 	from = json_array_size(json_object_get(forest_of(model), "trees"));
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < order->count; i++) {
 		json_auto_t *update = NULL;
 
-		if (read_booster(updates[i], &update, error) || continues(update, model, error))
+		if (read_booster(&order->inputs[i].view, &update, error) || continues(update, model, error))
 			return error_prefix(error, "input %zu", i + 1);
 		/* The first one brings what XGBoost writes beside the trees, such as feature names. */
 		if (!merged)
@@ -188,18 +188,24 @@ static int merge(const struct view *model_view, const struct view *const *update
 	if (!merged)
 		return error_no_memory(error);
 	count_trees(merged);
-	return write_booster(merged, metadata, output, error);
+	return write_booster(merged, order->metadata, output, error);
 }
 
-int boosters_merge(const struct view *model, const struct view *const *updates, size_t count, const json_t *metadata,
-	const struct sink *output, struct rounds_error *error)
+static int merge_in_turn(const struct aggregate_order *order, const struct sink *output, struct rounds_error *error)
 {
 	int failed;
 
-	if (count == 0)
+	if (order->count == 0 || !order->model)
 		return error_set(error, ERROR_INVALID, "there is nothing to merge");
 	pthread_mutex_lock(&turn);
-	failed = merge(model, updates, count, metadata, output, error);
+	failed = merge(order, output, error);
 	pthread_mutex_unlock(&turn);
 	return failed;
 }
+
+const struct aggregator aggregator_boosters = {
+	.name = "boosters",
+	.is_unlike_model = true,
+	.needs_model = true,
+	.make = merge_in_turn,
+};

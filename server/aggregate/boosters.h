@@ -1,7 +1,7 @@
 /*
  * Tree ensembles in XGBoost's own JSON model format (gbtree), as the bytes of the tensor "booster" (U8) of a safetensors file,
  * so that they travel, are stored and are proven like weights. A site is given a booster and returns it with trees of its own
- * behind; merged, the given trees come first, then those of each site, in the order of the inputs.
+ * behind. Merged, the given trees come first, then those of each site, in the order of the inputs: the aggregator "boosters".
  * https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html
  */
 #ifndef ROUNDS_SERVER_AGGREGATE_BOOSTERS_H
@@ -14,9 +14,5 @@
 
 /* Whether a file holds a booster that begins with all trees of the model (NULL: of none). ERROR_UNPROCESSABLE says why not. */
 must_check int boosters_check(const struct view *update, const struct view *model, struct rounds_error *error);
-
-/* `metadata` is what the output says of itself; NULL: nothing. */
-must_check int boosters_merge(const struct view *model, const struct view *const *updates, size_t count,
-	const json_t *metadata, const struct sink *output, struct rounds_error *error);
 
 #endif

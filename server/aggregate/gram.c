@@ -1,7 +1,8 @@
 /* Inner products of what the inputs changed: the one pass over the data that distances need. */
-#include "server/aggregate/aggregator.h"
+#include "server/aggregate/gram.h"
 
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 int gram_work_new(size_t count, struct gram_work *work, struct rounds_error *error)
@@ -93,4 +94,17 @@ void outlier_sums(enum dtype dtype, const uint8_t *const *inputs, size_t count, 
 			sums[3 * i + 2] += norm;
 		}
 	}
+}
+
+double gram_norm(const struct preparation *preparation, size_t input)
+{
+	return sqrt(fmax(preparation->gram[input * preparation->count + input], 0));
+}
+
+double gram_distance(const struct preparation *preparation, size_t a, size_t b)
+{
+	const double *gram = preparation->gram;
+	size_t n = preparation->count;
+
+	return sqrt(fmax(gram[a * n + a] + gram[b * n + b] - 2 * gram[a * n + b], 0));
 }

@@ -178,7 +178,7 @@ static void sort_vectors(const struct stretch *stretch, const struct sorter *sor
 	dtype_store(stretch->dtype, result, some, stretch->output + at * dtype_size(stretch->dtype));
 }
 
-static int ascending(const void *a, const void *b)
+int ascending(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 

@@ -7,7 +7,7 @@
 #ifndef ROUNDS_SERVER_AGGREGATE_WIDE_H
 #define ROUNDS_SERVER_AGGREGATE_WIDE_H
 
-#include "server/aggregate/aggregator.h"
+#include "server/aggregate/kernels.h"
 
 /* Whether any input's element `at` of an I64 tensor is beyond 2^53; *base is then the first input's. */
 bool wide_find(const struct stretch *stretch, size_t at, int64_t *base);

@@ -156,12 +156,6 @@ static int adopt(struct aggregation_order *order, struct draft *draft, const cha
 	return 0;
 }
 
-/* Sums of statistics have no model beside which a site could lie. */
-static bool is_total(const json_t *manifest)
-{
-	return !strcmp(json_text_or(manifest, "method", ""), "total");
-}
-
 /* Finite updates may add up to what is not: nobody is to train from that. ERROR_UNPROCESSABLE names the tensor. */
 static int check_made(const struct aggregation_order *order, struct rounds_error *error)
 {
@@ -189,8 +183,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 	order->manifest = manifest_draft(order->round, order->inputs, order->previous);
 	if (!order->manifest)
 		return error_no_memory(error);
-	if (manifest_recompute(engine, order->manifest, !is_total(order->manifest), &order->made, error) ||
-		check_made(order, error) ||
+	if (manifest_recompute(engine, order->manifest, true, &order->made, error) || check_made(order, error) ||
 		adopt(order, order->made.model, "model", &order->model, &order->model_size, error) ||
 		(order->made.control &&
 			adopt(order, order->made.control, "control", &order->control, &order->control_size, error)))

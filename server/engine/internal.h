@@ -108,7 +108,8 @@ bool manifest_needs_model(const json_t *manifest);
 struct recomputed {
 	struct draft *model, *control, *aggregate, *second;
 	double second_scale; /* mean of the weights that made `second`, one divided by its site's length of steps */
-	struct outlier *outliers; /* one for each input; NULL if not asked for */
+	struct outlier
+		*outliers; /* one for each input; NULL if not asked for, or if the result is not like a model */
 };
 void recomputed_free(struct recomputed *made);
 /* Every input is proven by its digest first. Whatever it has made is the caller's to free, also what was adopted since. */

@@ -13,7 +13,6 @@
 #include "server/engine/internal.h"
 
 #include "common/json.h"
-#include "server/aggregate/boosters.h"
 #include "server/aggregate/server_step.h"
 #include "server/store/rounds.h"
 #include "server/store/tasks.h"
@@ -93,9 +92,9 @@ json_t *manifest_draft(const json_t *round, json_t *inputs, const json_t *previo
 		"inputs", inputs, "previous", json_object_get(previous, "manifest_digest"));
 }
 
-static bool has_boosters(const json_t *manifest)
+static const struct aggregator *aggregator_of(const json_t *manifest)
 {
-	return !strcmp(json_text_or(manifest, "method", ""), "boosters");
+	return aggregator_find(json_text_or(manifest, "method", ""));
 }
 
 /* Each input is read once to see that it still has its digest; a few at a time. */
@@ -151,6 +150,8 @@ static int prove_inputs(struct engine *engine, const json_t *inputs, struct roun
 static void inputs_free(struct aggregate_input *inputs, size_t count)
 {
 	for (size_t i = 0; inputs && i < count; i++)
+		view_release(inputs[i].base);
+	for (size_t i = 0; inputs && i < count; i++)
 		view_release(inputs[i].view);
 	free(inputs);
 }
@@ -180,32 +181,20 @@ static int hold(struct engine *engine, const json_t *manifest, const char *name,
 	return 0;
 }
 
-/*
- * Holds the manifest's inputs. Where they were trained from models of their own, these follow with the opposite weight, and
- * the round's model comes last: the sum is the model and what each result changed.
- */
-static int hold_inputs(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs, size_t *count,
-	struct rounds_error *error)
+static int hold_inputs(
+	struct engine *engine, const json_t *manifest, struct aggregate_input *inputs, struct rounds_error *error)
 {
-	const json_t *list = json_object_get(manifest, "inputs");
 	size_t i;
 	json_t *input;
 
-	*count = 0;
-	json_array_foreach (list, i, input) {
-		inputs[*count].weight = json_number_or(input, "weight", 1);
-		if (hold(engine, input, "update", false, &inputs[(*count)++].view, error))
+	json_array_foreach (json_object_get(manifest, "inputs"), i, input) {
+		inputs[i].site = json_text_or(input, "site", NULL);
+		inputs[i].weight = json_number_or(input, "weight", 1);
+		if (hold(engine, input, "update", false, &inputs[i].view, error) ||
+			hold(engine, input, "base", true, &inputs[i].base, error))
 			return -1;
 	}
-	if (strcmp(json_text_or(manifest, "method", ""), "combination") != 0)
-		return 0;
-	json_array_foreach (list, i, input) {
-		inputs[*count].weight = -json_number_or(input, "weight", 1);
-		if (hold(engine, input, "base", true, &inputs[(*count)++].view, error))
-			return -1;
-	}
-	inputs[*count].weight = 1;
-	return hold(engine, manifest, "model_in", true, &inputs[(*count)++].view, error);
+	return 0;
 }
 
 /* SCAFFOLD's second mean: each update weighs the more, the shorter its site's steps were. */
@@ -280,39 +269,19 @@ static int inherit(struct engine *engine, const json_t *manifest, const struct v
 	return *metadata ? 0 : error_no_memory(error);
 }
 
-/* Boosters are merged, not averaged: the updates in order of site behind the model's own trees. */
-static int merge(struct engine *engine, const json_t *metadata, const struct view *model,
-	const struct aggregate_input *inputs, size_t count, struct recomputed *made, struct rounds_error *error)
-{
-	const struct view **updates = calloc(count + 1, sizeof(struct view *));
-	int failed = updates ? draft_new(engine->options.blobs, &made->model, error) : error_no_memory(error);
-
-	for (size_t i = 0; updates && i < count; i++)
-		updates[i] = &inputs[i].view;
-	if (!failed)
-		failed = boosters_merge(model, updates, count, metadata, draft_sink(made->model), error);
-	free(updates);
-	free(made->outliers);
-	made->outliers = NULL;
-	return failed;
-}
-
-static int average(struct engine *engine, const json_t *manifest, const json_t *metadata, const struct view *model,
-	struct aggregate_input *inputs, size_t count, struct recomputed *made, struct rounds_error *error)
+static int make(struct engine *engine, const json_t *manifest, const json_t *metadata, const struct view *model,
+	struct aggregate_input *inputs, struct recomputed *made, struct rounds_error *error)
 {
 	struct aggregate_order order = {
-		.aggregator = aggregator_find(json_text_or(manifest, "method", "")),
+		.aggregator = aggregator_of(manifest),
 		.params = json_object_get(manifest, "params"),
 		.metadata = metadata,
 		.inputs = inputs,
-		.count = count,
+		.count = json_array_size(json_object_get(manifest, "inputs")),
 		.threads = engine->options.threads,
 		.outliers = made->outliers,
 	};
 
-	if (!order.aggregator)
-		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
-			json_text_or(manifest, "method", ""));
 	/* Where only the outliers look at the model, a manifest can be proven without it. */
 	order.model = model->bytes && (aggregator_needs_model(order.aggregator) || made->outliers) ? model : NULL;
 	if (draft_new(engine->options.blobs, &made->aggregate, error) ||
@@ -328,6 +297,13 @@ static int average(struct engine *engine, const json_t *manifest, const json_t *
 	return 0;
 }
 
+bool manifest_needs_model(const json_t *manifest)
+{
+	const struct aggregator *aggregator = aggregator_of(manifest);
+
+	return json_object_get(manifest, "step") || (aggregator && aggregator_needs_model(aggregator));
+}
+
 static int recompute(struct engine *engine, const json_t *manifest, struct aggregate_input *inputs,
 	struct recomputed *made, struct rounds_error *error)
 {
@@ -335,38 +311,34 @@ static int recompute(struct engine *engine, const json_t *manifest, struct aggre
 	scoped(view_release) struct view model = { 0 };
 	json_auto_t *metadata = NULL;
 	struct rounds_error fault;
-	size_t count;
 
 	/* What is not needed may be gone. */
 	if (hold(engine, manifest, "model_in", needs_model, &model, &fault) && needs_model) {
 		*error = fault;
 		return -1;
 	}
-	if (inherit(engine, manifest, &model, &metadata, error) ||
-		hold_inputs(engine, manifest, inputs, &count, error))
-		return -1;
-	return has_boosters(manifest) ? merge(engine, metadata, &model, inputs, count, made, error)
-				      : average(engine, manifest, metadata, &model, inputs, count, made, error);
-}
-
-bool manifest_needs_model(const json_t *manifest)
-{
-	const struct aggregator *aggregator = aggregator_find(json_text_or(manifest, "method", ""));
-
-	return json_object_get(manifest, "step") || has_boosters(manifest) ||
-	       !strcmp(json_text_or(manifest, "method", ""), "combination") ||
-	       (aggregator && aggregator_needs_model(aggregator));
+	return inherit(engine, manifest, &model, &metadata, error) || hold_inputs(engine, manifest, inputs, error) ||
+			       make(engine, manifest, metadata, &model, inputs, made, error)
+		       ? -1
+		       : 0;
 }
 
 int manifest_recompute(struct engine *engine, const json_t *manifest, bool outliers, struct recomputed *made,
 	struct rounds_error *error)
 {
+	const struct aggregator *aggregator = aggregator_of(manifest);
 	const json_t *list = json_object_get(manifest, "inputs");
-	size_t count = 2 * json_array_size(list) + 1; /* bases and the model, at most */
-	struct aggregate_input *inputs = calloc(count + 1, sizeof(*inputs));
+	size_t count = json_array_size(list);
+	struct aggregate_input *inputs;
 	int failed;
 
-	*made = (struct recomputed){ .outliers = outliers ? calloc(count, sizeof(struct outlier)) : NULL };
+	*made = (struct recomputed){ 0 };
+	if (!aggregator)
+		return error_set(error, ERROR_INTERNAL, "this server has no aggregator \"%s\"",
+			json_text_or(manifest, "method", ""));
+	outliers = outliers && !aggregator->is_unlike_model;
+	made->outliers = outliers ? calloc(count + 1, sizeof(struct outlier)) : NULL;
+	inputs = calloc(count + 1, sizeof(*inputs));
 	failed = inputs && (!outliers || made->outliers)
 			 ? prove_inputs(engine, list, error) || recompute(engine, manifest, inputs, made, error)
 			 : error_no_memory(error);

@@ -3,6 +3,7 @@
 #include "common/json.h"
 #include "common/random.h"
 #include "common/text.h"
+#include "server/aggregate/aggregate.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -41,11 +42,13 @@ void plan_cancel(struct plan *plan, int64_t round, const char *reason)
 
 void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const struct aggregate_plan *how)
 {
+	const struct aggregator *aggregator = aggregator_find(how->method);
+	json_auto_t *params = aggregator && aggregator->params ? fields_pick(aggregator->params, how->params) : NULL;
+
 	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:O*, s:O*, s:O*, s:O*, s:O*}", "do", "aggregate", "round",
-			     (json_int_t)round, "kind", kind, "method", how->method, "params",
-			     (json_t *)(uintptr_t)how->params, "weights", (json_t *)(uintptr_t)how->weights, "step",
-			     (json_t *)(uintptr_t)how->step, "results", (json_t *)(uintptr_t)how->results, "skipped",
-			     (json_t *)(uintptr_t)how->skipped));
+			     (json_int_t)round, "kind", kind, "method", how->method, "params", params, "weights",
+			     (json_t *)(uintptr_t)how->weights, "step", (json_t *)(uintptr_t)how->step, "results",
+			     (json_t *)(uintptr_t)how->results, "skipped", (json_t *)(uintptr_t)how->skipped));
 }
 
 void plan_timer(struct plan *plan, const char *name, double after_seconds)

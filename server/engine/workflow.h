@@ -122,13 +122,16 @@ struct task_extras {
 void plan_task_with(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model,
 	const struct task_extras *extras);
 void plan_cancel(struct plan *plan, int64_t round, const char *reason); /* the round's open tasks */
+/* The aggregators that a job may name, with the params of each, for a field of the workflow's table. */
+struct variant aggregator_variant(size_t index);
 /*
  * One model out of the updates of that kind of task: by an aggregator and its params, with weights by site instead of the
  * sample counts, and a step of the server's own (server/aggregate/server_step.h) to the next model. Each may be NULL.
  */
 struct aggregate_plan {
 	const char *method;
-	const json_t *params, *weights, *step;
+	const json_t *params; /* of which the aggregator's own are taken, such as the job's */
+	const json_t *weights, *step;
 	/*
 	 * [{"site", "round", "weight"}]: these results and no others, from whatever rounds; each one's change from the model
 	 * that it was trained from, times its weight, is added to the round's model. The method is "combination" then.

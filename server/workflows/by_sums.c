@@ -13,14 +13,15 @@
 #include "common/json.h"
 
 static const struct field kmeans_params[] = {
-	TRAINING_PARAMS{ "clusters", FIELD_INTEGER, "How many centers", .fallback = "8", .min = 1, .max = 100000 },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "clusters", FIELD_INTEGER, "How many centers", .fallback = "8", .min = 1, .max = 100000 },
 	{ NULL },
 };
 
 static const struct field cox_params[] = {
-	TRAINING_PARAMS{ "time", FIELD_TEXT,
-		"The column of times; the dataset's label says whether the event was seen", .required = true,
-		.min = 1, .max = 200 },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "time", FIELD_TEXT, "The column of times; the dataset's label says whether the event was seen",
+		.required = true, .min = 1, .max = 200 },
 	{ "time_max", FIELD_NUMBER, "The end of the last cell of time; later rows count as at risk until then",
 		.required = true, .min = 0, .max = 1e300, .exclusive = true },
 	{ "bins", FIELD_INTEGER, "Cells of time up to time_max: as many as it has units, and nothing is lost",

@@ -9,9 +9,9 @@
 #include "common/json.h"
 
 static const struct field params[] = {
-	TRAINING_PARAMS{ "lambda", FIELD_NUMBER,
-		"Weight of the penalty lambda/2 |v - w|^2 in the personal model's loss", .fallback = "0.1", .min = 0,
-		.max = 1e6 },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "lambda", FIELD_NUMBER, "Weight of the penalty lambda/2 |v - w|^2 in the personal model's loss",
+		.fallback = "0.1", .min = 0, .max = 1e6 },
 	{ NULL },
 };
 

@@ -17,12 +17,10 @@
 #include <math.h>
 #include <stdio.h>
 
-static const struct field nova_params[] = { TRAINING_PARAMS{ NULL } };
-
 static const struct field fair_params[] = {
-	TRAINING_PARAMS{ "q", FIELD_NUMBER,
-		"How much fairness counts; 0: none, as in federated averaging of equal sites", .fallback = "1.0",
-		.min = 0, .max = 100 },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "q", FIELD_NUMBER, "How much fairness counts; 0: none, as in federated averaging of equal sites",
+		.fallback = "1.0", .min = 0, .max = 100 },
 	{ "lipschitz", FIELD_NUMBER, "1 / learning rate of the sites, which bounds their curvature",
 		.fallback = "10.0", .min = 0, .max = 1e9, .exclusive = true },
 	{ NULL },
@@ -105,7 +103,7 @@ static const struct training_rules fair_rules = { .combine = combine_fair, .inst
 const struct workflow workflow_fednova = {
 	.name = "fednova",
 	.summary = "Federated averaging of changes per step, for sites that do unlike amounts of work",
-	.params = nova_params,
+	.params = training_params,
 	.rules = &nova_rules,
 	TRAINING_STEPS,
 };

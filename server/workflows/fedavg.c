@@ -10,14 +10,12 @@
 #include "server/workflows/training_rounds.h"
 #include "server/workflows/workflows.h"
 
-static const struct field params[] = { TRAINING_PARAMS{ NULL } };
-
 static const struct training_rules rules = { 0 };
 
 const struct workflow workflow_fedavg = {
 	.name = "fedavg",
 	.summary = "Every site trains the same model; the weighted mean is the next one",
-	.params = params,
+	.params = training_params,
 	.rules = &rules,
 	.takes_late_sites = true,
 	TRAINING_STEPS,

@@ -27,14 +27,16 @@
 	}
 
 static const struct field momentum_params[] = {
-	TRAINING_PARAMS RATE("1.0"),
+	{ "", FIELD_TABLE, .nested = training_params },
+	RATE("1.0"),
 	{ "server_momentum", FIELD_NUMBER, "How much of the last step goes on", .fallback = "0.9", .min = 0,
 		.max = 1 },
 	{ NULL },
 };
 
 static const struct field adaptive_params[] = {
-	TRAINING_PARAMS RATE("0.1"),
+	{ "", FIELD_TABLE, .nested = training_params },
+	RATE("0.1"),
 	{ "beta1", FIELD_NUMBER, "Decay of the first moment", .fallback = "0.9", .min = 0, .max = 1 },
 	{ "beta2", FIELD_NUMBER, "Decay of the second moment (fedadam, fedyogi)", .fallback = "0.99", .min = 0,
 		.max = 1 },

@@ -9,8 +9,9 @@
 #include "common/json.h"
 
 static const struct field params[] = {
-	TRAINING_PARAMS{ "mu", FIELD_NUMBER, "Weight of the penalty mu/2 |w - w0|^2 in every site's loss",
-		.fallback = "0.01", .min = 0, .max = 1e6 },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "mu", FIELD_NUMBER, "Weight of the penalty mu/2 |w - w0|^2 in every site's loss", .fallback = "0.01",
+		.min = 0, .max = 1e6 },
 	{ NULL },
 };
 

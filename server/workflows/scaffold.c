@@ -18,8 +18,9 @@
 #include <stdio.h>
 
 static const struct field params[] = {
-	TRAINING_PARAMS{ "server_learning_rate", FIELD_NUMBER, "Length of the server's steps", .fallback = "1.0",
-		.min = 0, .max = 1e6, .exclusive = true },
+	{ "", FIELD_TABLE, .nested = training_params },
+	{ "server_learning_rate", FIELD_NUMBER, "Length of the server's steps", .fallback = "1.0", .min = 0,
+		.max = 1e6, .exclusive = true },
 	{ "weighted", FIELD_BOOL,
 		"Weigh sites by their sample counts, as federated averaging does; false: all alike, as in the paper",
 		.fallback = "true" },

@@ -19,6 +19,31 @@
 #include <stdio.h>
 #include <string.h>
 
+const struct field training_params[] = {
+	{ "rounds", FIELD_INTEGER, "How many rounds to train", .fallback = "10", .min = 1, .max = 1000000 },
+	{ "fraction", FIELD_NUMBER,
+		"Share of the job's sites that train in a round, chosen by the job's seed; 1: all of them",
+		.fallback = "1.0", .min = 0, .max = 1, .exclusive = true },
+	{ "quorum", FIELD_INTEGER, "Updates that suffice to close a round; 0: one from every site of the cohort",
+		.fallback = "0", .min = 0, .max = 100000 },
+	{ "deadline_seconds", FIELD_NUMBER,
+		"After so long a round closes with what it has, if that is a quorum; 0: never", .fallback = "0",
+		.min = 0, .max = 31536000 },
+	{ "grace_seconds", FIELD_NUMBER, "How long a round that has its quorum waits for the stragglers",
+		.fallback = "0", .min = 0, .max = 31536000 },
+	{ "failure_policy", FIELD_TEXT,
+		"When a site fails for good: go on while a quorum is possible, or fail the job",
+		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } },
+	MEASURING_KEY_PARAMS("model"),
+	{ "early_stop_rounds", FIELD_INTEGER,
+		"Stop when the key metric has not improved for so many rounds; 0: never", .fallback = "0", .min = 0,
+		.max = 1000000 },
+	MEASURING_LAST_PARAM,
+	{ "aggregator", FIELD_TEXT, "How one model is made of a round's updates", .fallback = "\"weighted_mean\"",
+		.variant = aggregator_variant },
+	{ NULL },
+};
+
 void training_check(const json_t *given, json_t *faults)
 {
 	if (json_integer_or(given, "early_stop_rounds", 0) && !*json_text_or(given, "key_metric", ""))
@@ -176,17 +201,6 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 	complete(state, plan);
 }
 
-/* The parameters of the job's aggregator: a new reference. */
-static json_t *aggregator_params(const json_t *given)
-{
-	static const char *const names[] = { "trim", "byzantine", "clip_norm" };
-	json_t *params = json_object();
-
-	for (size_t i = 0; i < 3; i++)
-		json_object_set(params, names[i], json_object_get(given, names[i]));
-	return params;
-}
-
 /* The results of sites that had samples: a new reference. */
 static json_t *with_samples(const json_t *results)
 {
@@ -214,16 +228,13 @@ static void combine(const struct job_view *job, const json_t *state, const json_
 	if (!json_array_size(results))
 		snprintf(fault, sizeof(fault), "round %lld: none of the %zu sites that answered had any samples",
 			(long long)round_of(state), answered(state));
-	if (strcmp(how.method, "weighted_mean") != 0)
-		how.params = aggregator_params(job->params);
 	if (rules_of(job)->combine && !fault[0])
 		rules_of(job)->combine(job, &how, fault, sizeof(fault));
-	asked = (struct aggregate_plan){ how.method, how.params, how.weights, how.step, .skipped = skipped };
+	asked = (struct aggregate_plan){ how.method, job->params, how.weights, how.step, .skipped = skipped };
 	if (fault[0])
 		plan_fail(plan, "%s", fault);
 	else
 		plan_aggregate(plan, round_of(state), "train", &asked);
-	json_decref(how.params);
 	json_decref(how.weights);
 	json_decref(how.step);
 }

@@ -9,7 +9,7 @@
 struct combination {
 	const json_t *results; /* as results_of() gives them, of those that had samples */
 	const char *method;    /* the job's aggregator, unless the rules say otherwise */
-	json_t *params, *weights, *step;
+	json_t *weights, *step;
 };
 
 struct training_rules {
@@ -20,6 +20,9 @@ struct training_rules {
 	bool shares_control; /* the state of the server's step goes to the trainers */
 	bool only_evaluates;
 };
+
+/* What every job of the kit may say; an algorithm's own parameters stand beside them in its table. */
+extern const struct field training_params[];
 
 step_fn training_start, training_result, training_failure, training_aggregate, training_timer;
 void training_check(const json_t *params, json_t *faults);
@@ -34,38 +37,6 @@ int64_t training_rounds(const json_t *params);
 	.steps = { [EVENT_STARTED] = training_start, [EVENT_RESULT] = training_result,                               \
 		[EVENT_TASK_FAILED] = training_failure, [EVENT_AGGREGATED] = training_aggregate,                     \
 		[EVENT_TIMER] = training_timer }
-
-#define TRAINING_PARAMS \
-	{ "rounds", FIELD_INTEGER, "How many rounds to train", .fallback = "10", .min = 1, .max = 1000000 }, \
-	{ "fraction", FIELD_NUMBER, \
-		"Share of the job's sites that train in a round, chosen by the job's seed; 1: all of them", \
-		.fallback = "1.0", .min = 0, .max = 1, .exclusive = true }, \
-	{ "quorum", FIELD_INTEGER, "Updates that suffice to close a round; 0: one from every site of the cohort", \
-		.fallback = "0", .min = 0, .max = 100000 }, \
-	{ "deadline_seconds", FIELD_NUMBER, \
-		"After so long a round closes with what it has, if that is a quorum; 0: never", .fallback = "0", \
-		.min = 0, .max = 31536000 }, \
-	{ "grace_seconds", FIELD_NUMBER, "How long a round that has its quorum waits for the stragglers", \
-		.fallback = "0", .min = 0, .max = 31536000 }, \
-	{ "failure_policy", FIELD_TEXT, \
-		"When a site fails for good: go on while a quorum is possible, or fail the job", \
-		.fallback = "\"tolerate\"", .choices = { "tolerate", "fail" } }, \
-	MEASURING_KEY_PARAMS("model"), \
-	{ "early_stop_rounds", FIELD_INTEGER, \
-		"Stop when the key metric has not improved for so many rounds; 0: never", .fallback = "0", .min = 0, \
-		.max = 1000000 }, \
-	MEASURING_LAST_PARAM, \
-	{ "aggregator", FIELD_TEXT, "How one model is made of a round's updates", .fallback = "\"weighted_mean\"", \
-		.choices = { "weighted_mean", "mean", "sum", "median", "trimmed_mean", "norm_clipping", "geometric_median", \
-			"krum", "multi_krum", "bulyan" } }, \
-	{ "trim", FIELD_NUMBER, "trimmed_mean: the share of values that is dropped at either end", .fallback = "0.2", \
-		.min = 0, .max = 0.499 }, \
-	{ "byzantine", FIELD_INTEGER, \
-		"krum, multi_krum, bulyan: how many hostile sites to withstand; 0: as many as the method can", .fallback = "0", \
-		.min = 0, .max = 10000 }, \
-	{ "clip_norm", FIELD_NUMBER, \
-		"norm_clipping: the greatest norm of a site's change; 0: the median of the norms", .fallback = "0.0", .min = 0, \
-		.max = 1e300 },
 /* clang-format on */
 
 #endif

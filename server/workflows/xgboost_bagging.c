@@ -11,8 +11,6 @@
 
 #include "common/json.h"
 
-static const struct field params[] = { TRAINING_PARAMS{ NULL } };
-
 static json_t *instruct(const struct job_view *job)
 {
 	double sites = ceil(json_number_or(job->params, "fraction", 1) * (double)sites_of(job).count - 1e-9);
@@ -33,7 +31,7 @@ static const struct training_rules rules = { .instruct = instruct, .combine = co
 const struct workflow workflow_xgboost_bagging = {
 	.name = "xgboost_bagging",
 	.summary = "Every site adds trees of its own to the common booster",
-	.params = params,
+	.params = training_params,
 	.rules = &rules,
 	.updates = UPDATES_BOOSTERS,
 	TRAINING_STEPS,

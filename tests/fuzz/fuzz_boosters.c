@@ -1,5 +1,6 @@
 /* Boosters that a site sends: whatever comes, an error with words, or a model that can be merged with itself. */
 #include "common/tensors.h"
+#include "server/aggregate/aggregate.h"
 #include "server/aggregate/boosters.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	struct rounds_error error = { 0 };
 	scoped(view_release) struct view booster = { 0 };
 	scoped(view_release) struct view both = { 0 };
-	const struct view *boosters[] = { &booster, &booster };
+	struct aggregate_order order = { .aggregator = aggregator_find("boosters"), .model = &booster, .count = 2 };
 	int into = out;
 	struct sink sink = sink_of_descriptor(&into);
 	uint8_t *header;
@@ -34,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			abort();
 		return 0;
 	}
-	if (!boosters_merge(&booster, boosters, 2, NULL, &sink, &error) &&
+	order.inputs = (const struct aggregate_input[]){ { .view = booster }, { .view = booster } };
+	if (!aggregate(&order, &sink, &error) &&
 		(view_of_descriptor(out, &both, &error) || boosters_check(&both, &booster, &error)))
 		abort();
 	return 0;

@@ -55,6 +55,63 @@ static void all_faults_come_at_once_with_their_paths(void **state)
 	assert_true(strlen(error.message) < sizeof(error.message) - 1);
 }
 
+static const struct field cut_fields[] = {
+	{ "depth", FIELD_INTEGER, "How deep", .fallback = "2", .min = 1, .max = 5 },
+	{ NULL },
+};
+
+static struct variant way(size_t index)
+{
+	static const struct variant ways[] = { { "saw", cut_fields }, { "tear", NULL }, { "cut", cut_fields } };
+
+	return index < ARRAY_SIZE(ways) ? ways[index] : (struct variant){ 0 };
+}
+
+static const struct field common_fields[] = {
+	{ "speed", FIELD_INTEGER, "How fast", .fallback = "4", .min = 1, .max = 9 },
+	{ "way", FIELD_TEXT, "How", .fallback = "\"tear\"", .variant = way },
+	{ NULL },
+};
+
+static const struct field joined[] = {
+	{ "", FIELD_TABLE, .nested = common_fields },
+	{ "thing", FIELD_TEXT, "What", .required = true, .min = 1, .max = 9 },
+	{ NULL },
+};
+
+static void fields_of_other_tables_stand_beside_its_own(void **state)
+{
+	json_auto_t *given = json_pack("{s:s}", "thing", "log"), *faults = json_array();
+	json_auto_t *made = fields_apply(joined, given, "", faults), *schema = fields_schema(joined), *bad = NULL;
+	const json_t *properties = json_object_get(schema, "properties");
+	json_auto_t *wanted = json_pack(
+		"{s:i, s:s, s:i, s:s}", "speed", 4, "way", "tear", "depth", 2, "thing", "log");
+	json_auto_t *choices = json_pack("[s, s, s]", "saw", "tear", "cut");
+
+	assert_true(json_equal(made, wanted));
+	assert_int_equal(json_object_size(properties), 4);
+	assert_true(json_equal(json_object_get(json_object_get(properties, "way"), "enum"), choices));
+	assert_ptr_equal(fields_find(joined, "depth"), cut_fields);
+	assert_null(fields_find(joined, ""));
+
+	json_object_set_new(given, "way", json_string("bite"));
+	json_object_set_new(given, "depth", json_integer(6));
+	assert_null(bad = fields_apply(joined, given, "", faults));
+	assert_int_equal(json_array_size(faults), 2); /* a table that two variants share is looked at once */
+	assert_string_equal(
+		json_text_or(json_array_get(faults, 0), "message", ""), "must be one of \"saw\", \"tear\", \"cut\"");
+}
+
+static void a_tables_own_fields_are_picked(void **state)
+{
+	json_auto_t *given = json_pack("{s:i, s:i}", "speed", 7, "depth", 3), *none = fields_pick(cut_fields, NULL);
+	json_auto_t *own = fields_pick(cut_fields, given);
+
+	assert_int_equal(json_object_size(own), 1);
+	assert_int_equal(json_integer_or(own, "depth", 0), 3);
+	assert_int_equal(json_integer_or(none, "depth", 0), 2);
+}
+
 static void names(void **state)
 {
 	assert_true(name_is_valid("hospital-a.2_x"));
@@ -155,6 +212,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_good_object_gets_its_defaults),
 		cmocka_unit_test(all_faults_come_at_once_with_their_paths),
+		cmocka_unit_test(fields_of_other_tables_stand_beside_its_own),
+		cmocka_unit_test(a_tables_own_fields_are_picked),
 		cmocka_unit_test(names),
 		cmocka_unit_test(json_that_is_refused),
 		cmocka_unit_test(the_same_value_has_the_same_bytes),

@@ -241,6 +241,35 @@ static void nobody_measures_the_model(void **state)
 	end(&s);
 }
 
+/* An aggregator hears of its own parameters and of no other's; what the job does not say has its default. */
+static void an_aggregator_gets_its_own_parameters(void **state)
+{
+	static const struct {
+		const char *params, *plan;
+	} cases[] = {
+		{ "{'aggregator': 'trimmed_mean', 'clip_norm': 3.0}", "'trimmed_mean', 'params': {'trim': 0.2}" },
+		{ "{'aggregator': 'bulyan', 'byzantine': 2}", "'bulyan', 'params': {'byzantine': 2}" },
+		{ "{'aggregator': 'norm_clipping', 'clip_norm': 3.0}",
+			"'norm_clipping', 'params': {'clip_norm': 3.0}" },
+		{ "{'aggregator': 'median', 'byzantine': 2}", "'median'" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct story s = begin("fedavg", cases[i].params, "M0", two);
+		char wanted[200];
+
+		tell(&s, started());
+		s.next += 4;
+		tell(&s, result("a", 1, "Ua", 1, NULL));
+		tell(&s, result("b", 1, "Ub", 1, NULL));
+		s.next += 3;
+		snprintf(wanted, sizeof(wanted), "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': %s}",
+			cases[i].plan);
+		expect(&s, wanted);
+		end(&s);
+	}
+}
+
 static void parameters_that_do_not_go_together(void **state)
 {
 	json_auto_t *params = from_single_quotes("{'early_stop_rounds': 2, 'key_metric': ''}"),
@@ -283,6 +312,7 @@ int main(void)
 		cmocka_unit_test(failures_are_tolerated_while_a_quorum_is_possible),
 		cmocka_unit_test(a_round_goes_on_without_whom_a_person_skips),
 		cmocka_unit_test(nobody_measures_the_model),
+		cmocka_unit_test(an_aggregator_gets_its_own_parameters),
 		cmocka_unit_test(parameters_that_do_not_go_together),
 		cmocka_unit_test(a_choice_follows_from_seed_and_round),
 	};
