@@ -84,13 +84,13 @@ int hpke_send_with(struct hpke *hpke, const struct secret_key *ephemeral, const 
 														  : 0;
 }
 
-int hpke_send(struct hpke *hpke, const struct public_key *recipient, struct span info, uint8_t enc[HPKE_ENC_SIZE],
-	struct rounds_error *error)
+int hpke_send(struct world *world, struct hpke *hpke, const struct public_key *recipient, struct span info,
+	uint8_t enc[HPKE_ENC_SIZE], struct rounds_error *error)
 {
 	scoped(secret_key) struct secret_key ephemeral;
 
-	return secret_new(&ephemeral, error) || hpke_send_with(hpke, &ephemeral, recipient, info, enc, error) ? -1
-													      : 0;
+	secret_new(world, &ephemeral);
+	return hpke_send_with(hpke, &ephemeral, recipient, info, enc, error);
 }
 
 int hpke_receive(struct hpke *hpke, const struct secret_key *recipient, const uint8_t enc[HPKE_ENC_SIZE],

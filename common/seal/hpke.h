@@ -20,7 +20,7 @@ struct hpke {
 };
 
 /* `info` must be the same at both ends. */
-must_check int hpke_send(struct hpke *hpke, const struct public_key *recipient, struct span info,
+must_check int hpke_send(struct world *world, struct hpke *hpke, const struct public_key *recipient, struct span info,
 	uint8_t enc[HPKE_ENC_SIZE], struct rounds_error *error);
 /* The same with a given ephemeral key, which must serve once: for the vectors of the RFC. */
 must_check int hpke_send_with(struct hpke *hpke, const struct secret_key *ephemeral,

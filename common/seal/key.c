@@ -3,17 +3,14 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free);
 DEFINE_CLEANUP(EVP_PKEY_CTX *, EVP_PKEY_CTX_free);
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free);
 
-int secret_new(struct secret_key *secret, struct rounds_error *error)
+void secret_new(struct world *world, struct secret_key *secret)
 {
-	if (RAND_priv_bytes(secret->bytes, KEY_SIZE) != 1)
-		return error_set(error, ERROR_INTERNAL, "the system gives no random bytes");
-	return 0;
+	world_random(world, secret->bytes, KEY_SIZE);
 }
 
 void secret_wipe(struct secret_key *secret)

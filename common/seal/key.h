@@ -6,6 +6,7 @@
 #define ROUNDS_COMMON_SEAL_KEY_H
 
 #include "common/seal/kdf.h"
+#include "common/world.h"
 
 #define KEY_SIZE       32
 #define SIGNATURE_SIZE 64
@@ -17,8 +18,8 @@ struct public_key {
 	uint8_t bytes[KEY_SIZE];
 };
 
-/* From the system's generator; any 32 bytes are a secret key of either kind. */
-must_check int secret_new(struct secret_key *secret, struct rounds_error *error);
+/* Any 32 random bytes are a secret key of either kind. */
+void secret_new(struct world *world, struct secret_key *secret);
 void secret_wipe(struct secret_key *secret);
 /* scoped(secret_key) struct secret_key secret; */
 static inline void secret_key_cleanup(struct secret_key *secret)
