@@ -8,38 +8,43 @@
 #ifndef ROUNDS_SERVER_AGGREGATE_SERVER_STEP_H
 #define ROUNDS_SERVER_AGGREGATE_SERVER_STEP_H
 
-#include "common/view.h"
+#include "server/aggregate/aggregate.h"
 
-#include <jansson.h>
-#include <stdbool.h>
-
-/*
- * With x the model, y the aggregate, d = y - x, everything in double, for each element of each float tensor:
- *
- *     sgd       x + rate d
- *     momentum  m = beta1 m + d                                        x + rate m     (Hsu et al. 2019, FedAvgM)
- *     adagrad   m = beta1 m + (1 - beta1) d   v = v + d^2              x + rate m / (sqrt v + tau)
- *     yogi      m = ...                       v = v - (1 - beta2) d^2 sign(v - d^2)
- *     adam      m = ...                       v = beta2 v + (1 - beta2) d^2
- *     scaffold  x + rate d                    c = c + share (scale (x - y') - c)
- *
- * "kmeans" and "cox" (with a "ridge") make the model of sums instead (sum_steps.h).
- *
- * with m = 0 and v = tau^2 at first (c = 0). `step` is {"name", "rate", "beta1", "beta2", "tau", "mean_only", "share"};
- * tensors whose name matches a pattern of "mean_only", and those of integers, take the aggregate as it is. y' is a second
- * aggregate (SCAFFOLD's), and scale belongs to it.
- */
 struct server_step_files {
 	const struct view *model, *aggregate;
-	const struct view *second; /* y', or NULL */
-	double second_scale;       /* scale */
+	const struct view *second; /* another aggregate, for a step that takes one; else NULL */
+	double second_scale;       /* belongs to it */
 	const struct view *state;  /* of the step before, or NULL */
 	const struct sink *output, *state_output;
 };
 
-/* Whether a step of that name keeps a state, and so writes state_output. */
-bool server_step_has_state(const char *name);
+struct chunk;
+struct rates;
+enum { STEP_STATES_LIMIT = 2 };
 
+/* A row of the table in server_steps.c. */
+struct server_step {
+	const char *name; /* what a plan and a manifest call it */
+	/* It takes a second aggregate of the same inputs, for which it gives weights of its own; *scale is for the step. NULL: not. */
+	const struct aggregator *second;
+	void (*reweigh)(const json_t *params, struct aggregate_input *inputs, size_t count, double *scale);
+	int (*make)(const struct server_step *step, const json_t *params, const struct server_step_files *files,
+		struct rounds_error *error);
+	/* Of those that go element by element (element_step.h): */
+	void (*kernel)(struct chunk *chunk, const struct rates *rates);
+	struct step_state {
+		const char *prefix; /* before a tensor's name, in the file of states; NULL: there is none */
+		bool begins_at_tau_squared;
+	} states[STEP_STATES_LIMIT];
+};
+
+/* NULL if there is none of that name. */
+const struct server_step *server_step_find(const char *name);
+
+/* Whether it keeps a state, and so writes state_output. */
+bool server_step_has_state(const struct server_step *step);
+
+/* `step` is {"name"} and what each step says of itself where it is defined. */
 must_check int server_step(const json_t *step, const struct server_step_files *files, struct rounds_error *error);
 
 #endif

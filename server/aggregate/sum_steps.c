@@ -1,5 +1,10 @@
-#include "server/aggregate/sum_steps.h"
+/*
+ * Steps from sums over all sites to the next model, for workflows whose updates are sums and not models: k-means and Cox
+ * regression. Models and sums are float64 tensors, as client/trainers/kmeans.h and cox.h tell.
+ */
+#include "server/aggregate/server_steps.h"
 
+#include "common/json.h"
 #include "common/tensors.h"
 
 #include <math.h>
@@ -247,14 +252,27 @@ static int step(const struct view *model, const struct view *sums, const struct 
 	return failed ? -1 : 0;
 }
 
-int kmeans_step(
-	const struct view *model, const struct view *sums, const struct sink *output, struct rounds_error *error)
-{
-	return step(model, sums, output, 0, divide, error);
-}
-
-int cox_step(const struct view *model, const struct view *sums, const struct sink *output, double ridge,
+/* A center without rows stays where it is. */
+static int kmeans_step(const struct server_step *self, const json_t *params, const struct server_step_files *files,
 	struct rounds_error *error)
 {
-	return step(model, sums, output, ridge, newton, error);
+	(void)self;
+	(void)params;
+	return step(files->model, files->aggregate, files->output, 0, divide, error);
 }
+
+/*
+ * A Newton step of Breslow's partial likelihood, less ridge / 2 * beta^2: beta + H^-1 g, on the cells of time that every site
+ * tells. ERROR_UNPROCESSABLE names the covariate if H is not positive definite. Params: {"ridge"}.
+ */
+static int cox_step(const struct server_step *self, const json_t *params, const struct server_step_files *files,
+	struct rounds_error *error)
+{
+	double ridge = json_number_or(params, "ridge", 0);
+
+	(void)self;
+	return step(files->model, files->aggregate, files->output, ridge, newton, error);
+}
+
+const struct server_step server_step_kmeans = { .name = "kmeans", .make = kmeans_step };
+const struct server_step server_step_cox = { .name = "cox", .make = cox_step };

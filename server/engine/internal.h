@@ -107,7 +107,7 @@ bool manifest_needs_model(const json_t *manifest);
 /* What the manifest's inputs give. `control` is NULL unless the server's step keeps a state. */
 struct recomputed {
 	struct draft *model, *control, *aggregate, *second;
-	double second_scale; /* mean of the weights that made `second`, one divided by its site's length of steps */
+	double second_scale; /* what the step is to know of `second` */
 	struct outlier
 		*outliers; /* one for each input; NULL if not asked for, or if the result is not like a model */
 };

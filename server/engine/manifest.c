@@ -197,24 +197,17 @@ static int hold_inputs(
 	return 0;
 }
 
-/* SCAFFOLD's second mean: each update weighs the more, the shorter its site's steps were. */
-static int second_mean(struct engine *engine, const json_t *manifest, struct aggregate_order order,
+/* Some steps take another aggregate of the same inputs beside the first, by weights of their own. */
+static int make_second(struct engine *engine, const json_t *manifest, struct aggregate_order order,
 	struct aggregate_input *inputs, struct recomputed *made, struct rounds_error *error)
 {
-	const json_t *lengths = json_object_get(json_object_get(manifest, "step"), "lengths");
-	double weights = 0, inverse = 0;
-	size_t i;
-	json_t *input;
+	const json_t *params = json_object_get(manifest, "step");
+	const struct server_step *step = server_step_find(json_text_or(params, "name", ""));
 
-	if (!lengths)
+	if (!step || !step->second)
 		return 0;
-	json_array_foreach (json_object_get(manifest, "inputs"), i, input) {
-		weights += inputs[i].weight;
-		inputs[i].weight /= json_number_or(lengths, json_text_or(input, "site", ""), 1);
-		inverse += inputs[i].weight;
-	}
-	made->second_scale = weights > 0 ? inverse / weights : 0;
-	order.aggregator = aggregator_find("weighted_mean");
+	step->reweigh(params, inputs, order.count, &made->second_scale);
+	order.aggregator = step->second;
 	order.outliers = NULL;
 	return draft_new(engine->options.blobs, &made->second, error) ||
 			       aggregate(&order, draft_sink(made->second), error)
@@ -226,7 +219,8 @@ static int step_on(struct engine *engine, const json_t *manifest, const struct v
 	struct rounds_error *error)
 {
 	const json_t *step = json_object_get(manifest, "step");
-	bool has_state = server_step_has_state(json_text_or(step, "name", ""));
+	const struct server_step *row = server_step_find(json_text_or(step, "name", ""));
+	bool has_state = row && server_step_has_state(row);
 	scoped(view_release) struct view state = { 0 };
 	scoped(view_release) struct view average = { 0 };
 	scoped(view_release) struct view second = { 0 };
@@ -288,7 +282,7 @@ static int make(struct engine *engine, const json_t *manifest, const json_t *met
 		aggregate(&order, draft_sink(made->aggregate), error))
 		return -1;
 	if (json_object_get(manifest, "step"))
-		return second_mean(engine, manifest, order, inputs, made, error) ||
+		return make_second(engine, manifest, order, inputs, made, error) ||
 				       step_on(engine, manifest, model, made, error)
 			       ? -1
 			       : 0;

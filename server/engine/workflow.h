@@ -133,8 +133,8 @@ struct aggregate_plan {
 	const json_t *params; /* of which the aggregator's own are taken, such as the job's */
 	const json_t *weights, *step;
 	/*
-	 * [{"site", "round", "weight"}]: these results and no others, from whatever rounds; each one's change from the model
-	 * that it was trained from, times its weight, is added to the round's model. The method is "combination" then.
+	 * [{"site", "round", "weight"}]: these results and no others, from whatever rounds, each beside the model that it was
+	 * trained from (aggregate/combination.c).
 	 */
 	const json_t *results;
 	const json_t *skipped; /* [site]: of the round, but nobody waited for them; for the record */

@@ -5,7 +5,7 @@
  *     kmeans  Lloyd, Least squares quantization in PCM, 1982: sums and counts of the rows nearest to each center
  *     cox     Cox, Regression models and life-tables, 1972, ties by Breslow: sums over risk sets, then a Newton step
  *
- * What the sums are is told in client/trainers/kmeans.h and cox.h, the steps in server/aggregate/sum_steps.h.
+ * What the sums are is told in client/trainers/kmeans.h and cox.h, the steps in server/aggregate/sum_steps.c.
  */
 #include "server/workflows/training_rounds.h"
 #include "server/workflows/workflows.h"
@@ -45,18 +45,21 @@ static json_t *instruct_cox(const struct job_view *job)
 
 static void combine(const struct job_view *job, struct combination *how, char *fault, size_t size)
 {
+	const struct training_rules *rules = job->workflow->rules;
 	double ridge = json_number_or(job->params, "ridge", 0);
 
 	(void)fault;
 	(void)size;
 	how->method = "total";
-	how->step = json_pack("{s:s}", "name", job->workflow->name);
+	how->step = json_pack("{s:s}", "name", rules->step);
 	if (ridge > 0)
 		json_object_set_new(how->step, "ridge", json_real(ridge));
 }
 
-static const struct training_rules kmeans_rules = { .instruct = instruct_kmeans, .combine = combine };
-static const struct training_rules cox_rules = { .instruct = instruct_cox, .combine = combine };
+static const struct training_rules kmeans_rules = {
+	.instruct = instruct_kmeans, .combine = combine, .step = "kmeans"
+};
+static const struct training_rules cox_rules = { .instruct = instruct_cox, .combine = combine, .step = "cox" };
 
 const struct workflow workflow_kmeans = {
 	.name = "kmeans",

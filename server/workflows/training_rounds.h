@@ -17,6 +17,7 @@ struct training_rules {
 	json_t *(*instruct)(const struct job_view *job);
 	/* Fills in weights and step; words in `fault` fail the job. NULL: the job's aggregator alone. */
 	void (*combine)(const struct job_view *job, struct combination *how, char *fault, size_t size);
+	const char *step;    /* the server's, where several workflows share a `combine` */
 	bool shares_control; /* the state of the server's step goes to the trainers */
 	bool only_evaluates;
 };

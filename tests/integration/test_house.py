@@ -74,6 +74,16 @@ def test_sql_stays_in_the_store():
             assert not words.search((TOP / path).read_text()), path
 
 
+def test_only_workflows_name_aggregators_and_server_steps():
+    """All others ask the row: server/aggregate/aggregators.c, server_steps.c."""
+    rows = re.compile(r'const struct (?:aggregator|server_step) \w+ = \{\s*\.name = "(\w+)"')
+    names = {name for path in SOURCES if path.startswith("server/aggregate/") for name in rows.findall((TOP / path).read_text())}
+    assert {"weighted_mean", "combination", "boosters", "adam", "scaffold", "cox"} <= names
+    for path in [p for p in SOURCES if p.startswith("server/") and not p.startswith(("server/aggregate/", "server/workflows/"))]:
+        for name in names - {"mean", "sum", "total", "median"}:  # these are words of tables and metrics, too
+            assert f'"{name}"' not in (TOP / path).read_text(), f"{path} knows {name}"
+
+
 def test_rows_of_jobs_tasks_and_rounds_move_only_by_comparing():
     """A statement that sets a state names the state that it leaves, and stands in the file of its noun."""
     setter = re.compile(r'UPDATE (job|task|round) SET state\b.*?(?=,\s*"[a-z]*",)', re.S)

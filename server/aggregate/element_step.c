@@ -1,133 +1,14 @@
-#include "server/aggregate/server_step.h"
+#include "server/aggregate/element_step.h"
 
 #include "common/json.h"
 #include "common/tensors.h"
 #include "common/text.h"
-#include "server/aggregate/sum_steps.h"
 
 #include <fnmatch.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { CHUNK = 16384, STATES_LIMIT = 2 };
-
-struct rates {
-	double rate, beta1, beta2, tau, share, scale;
-};
-
-/* One chunk of one tensor: x and its states are changed in place. */
-struct chunk {
-	size_t count;
-	double x[CHUNK], y[CHUNK], second[CHUNK], states[STATES_LIMIT][CHUNK];
-};
-
-typedef void step_kernel_fn(struct chunk *chunk, const struct rates *rates);
-
-static void step_sgd(struct chunk *chunk, const struct rates *rates)
-{
-	for (size_t i = 0; i < chunk->count; i++)
-		chunk->x[i] += rates->rate * (chunk->y[i] - chunk->x[i]);
-}
-
-static void step_momentum(struct chunk *chunk, const struct rates *rates)
-{
-	double *m = chunk->states[0];
-
-	for (size_t i = 0; i < chunk->count; i++) {
-		m[i] = rates->beta1 * m[i] + (chunk->y[i] - chunk->x[i]);
-		chunk->x[i] += rates->rate * m[i];
-	}
-}
-
-/* The three adaptive ones differ in how v remembers. */
-typedef double second_moment_fn(double v, double square, const struct rates *rates);
-
-static double adagrad(double v, double square, const struct rates *rates)
-{
-	(void)rates;
-	return v + square;
-}
-
-static double yogi(double v, double square, const struct rates *rates)
-{
-	double sign = v > square ? 1 : v < square ? -1 : 0;
-
-	return v - (1 - rates->beta2) * square * sign;
-}
-
-static double adam(double v, double square, const struct rates *rates)
-{
-	return rates->beta2 * v + (1 - rates->beta2) * square;
-}
-
-static void adapt(struct chunk *chunk, const struct rates *rates, second_moment_fn *remember)
-{
-	double *m = chunk->states[0], *v = chunk->states[1];
-
-	for (size_t i = 0; i < chunk->count; i++) {
-		double change = chunk->y[i] - chunk->x[i];
-
-		m[i] = rates->beta1 * m[i] + (1 - rates->beta1) * change;
-		v[i] = remember(v[i], change * change, rates);
-		chunk->x[i] += rates->rate * m[i] / (sqrt(v[i]) + rates->tau);
-	}
-}
-
-static void step_adagrad(struct chunk *chunk, const struct rates *rates)
-{
-	adapt(chunk, rates, adagrad);
-}
-
-static void step_yogi(struct chunk *chunk, const struct rates *rates)
-{
-	adapt(chunk, rates, yogi);
-}
-
-static void step_adam(struct chunk *chunk, const struct rates *rates)
-{
-	adapt(chunk, rates, adam);
-}
-
-static void step_scaffold(struct chunk *chunk, const struct rates *rates)
-{
-	double *c = chunk->states[0];
-
-	for (size_t i = 0; i < chunk->count; i++)
-		c[i] += rates->share * (rates->scale * (chunk->x[i] - chunk->second[i]) - c[i]);
-	step_sgd(chunk, rates);
-}
-
-static const struct step {
-	const char *name;
-	step_kernel_fn *kernel;
-	const char *states[STATES_LIMIT]; /* what is put before a tensor's name */
-} steps[] = {
-	{ "sgd", step_sgd, { NULL } },
-	{ "momentum", step_momentum, { "m/" } },
-	{ "adagrad", step_adagrad, { "m/", "v/" } },
-	{ "yogi", step_yogi, { "m/", "v/" } },
-	{ "adam", step_adam, { "m/", "v/" } },
-	{ "scaffold", step_scaffold, { "" } },
-};
-
-static const struct step *step_find(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
-		if (!strcmp(steps[i].name, name))
-			return &steps[i];
-	return NULL;
-}
-
-bool server_step_has_state(const char *name)
-{
-	const struct step *step = step_find(name);
-
-	return step && step->states[0];
-}
-
 struct stepping {
-	const struct step *step;
+	const struct server_step *step;
 	const json_t *mean_only;
 	struct rates rates;
 	struct tensor_file model, aggregate, second, state;
@@ -149,9 +30,13 @@ static bool takes_step(const struct stepping *work, const struct tensor *tensor)
 	return dtype_is_float(tensor->dtype);
 }
 
-static size_t states_of(const struct step *step)
+static size_t states_of(const struct server_step *step)
 {
-	return !step->states[0] ? 0 : !step->states[1] ? 1 : 2;
+	size_t count = 0;
+
+	while (count < STEP_STATES_LIMIT && step->states[count].prefix)
+		count++;
+	return count;
 }
 
 /* The header of the new state: each state of each tensor, in float32 unless the model is in float64. */
@@ -169,7 +54,7 @@ static int plan_state(struct stepping *work, struct rounds_error *error)
 		enum dtype dtype = tensor->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
 
 		for (size_t j = 0; takes_step(work, tensor) && j < states; j++) {
-			char *name = text_new("%s%s", work->step->states[j], tensor->name);
+			char *name = text_new("%s%s", work->step->states[j].prefix, tensor->name);
 
 			if (!name)
 				failed = error_no_memory(error);
@@ -213,26 +98,27 @@ static int save(struct stepping *work, const struct sink *sink, const struct ten
 	return sink_put(sink, work->bytes, count * width, tensor->offset + at * width, error);
 }
 
-/* Without a state of the step before: v begins at tau squared, everything else at zero. */
 static int load_state(
 	struct stepping *work, const struct tensor *tensor, size_t which, uint64_t at, struct rounds_error *error)
 {
+	const struct step_state *state = &work->step->states[which];
+	double begin = state->begins_at_tau_squared ? work->rates.tau * work->rates.tau : 0;
 	struct chunk *chunk = work->chunk;
-	scoped(text_free) char *name = text_new("%s%s", work->step->states[which], tensor->name);
+	scoped(text_free) char *name = text_new("%s%s", state->prefix, tensor->name);
 
 	if (!name)
 		return error_no_memory(error);
 	if (work->state.tensors)
 		return load(&work->state, name, tensor, at, chunk->count, chunk->states[which], error);
 	for (size_t i = 0; i < chunk->count; i++)
-		chunk->states[which][i] = which == 1 ? work->rates.tau * work->rates.tau : 0;
+		chunk->states[which][i] = begin;
 	return 0;
 }
 
 static int save_state(
 	struct stepping *work, const struct tensor *tensor, size_t which, uint64_t at, struct rounds_error *error)
 {
-	scoped(text_free) char *name = text_new("%s%s", work->step->states[which], tensor->name);
+	scoped(text_free) char *name = text_new("%s%s", work->step->states[which].prefix, tensor->name);
 
 	if (!name)
 		return error_no_memory(error);
@@ -246,7 +132,7 @@ static int do_chunk(struct stepping *work, const struct tensor *tensor, uint64_t
 	size_t states = states_of(work->step);
 	bool steps_here = takes_step(work, tensor);
 
-	chunk->count = tensor->count - at < CHUNK ? (size_t)(tensor->count - at) : CHUNK;
+	chunk->count = tensor->count - at < STEP_CHUNK ? (size_t)(tensor->count - at) : STEP_CHUNK;
 	if (load(&work->aggregate, tensor->name, tensor, at, chunk->count, chunk->y, error))
 		return -1;
 	if (!steps_here)
@@ -276,38 +162,33 @@ static int do_step(struct stepping *work, const struct server_step_files *files,
 		return -1;
 	model = work->model.tensors;
 	if (sink_put(work->output, work->model.view.bytes, (size_t)model->header_size, 0, error) ||
-		(work->step->states[0] && plan_state(work, error)))
+		(server_step_has_state(work->step) && plan_state(work, error)))
 		return -1;
 	for (size_t i = 0; i < model->count; i++)
-		for (uint64_t at = 0; at < model->list[i].count; at += CHUNK)
+		for (uint64_t at = 0; at < model->list[i].count; at += STEP_CHUNK)
 			if (do_chunk(work, &model->list[i], at, error))
 				return -1;
 	return 0;
 }
 
-int server_step(const json_t *step, const struct server_step_files *files, struct rounds_error *error)
+int step_elements(const struct server_step *step, const json_t *params, const struct server_step_files *files,
+	struct rounds_error *error)
 {
 	struct stepping work = {
-		.step = step_find(json_text_or(step, "name", "")),
-		.mean_only = json_object_get(step, "mean_only"),
-		.rates = { json_number_or(step, "rate", 1), json_number_or(step, "beta1", 0.9),
-			json_number_or(step, "beta2", 0.99), json_number_or(step, "tau", 1e-3),
-			json_number_or(step, "share", 1), files->second_scale },
+		.step = step,
+		.mean_only = json_object_get(params, "mean_only"),
+		.rates = { json_number_or(params, "rate", 1), json_number_or(params, "beta1", 0.9),
+			json_number_or(params, "beta2", 0.99), json_number_or(params, "tau", 1e-3),
+			json_number_or(params, "share", 1), files->second_scale },
 		.output = files->output,
 		.state_output = files->state_output,
 	};
 	int failed;
 
-	if (!strcmp(json_text_or(step, "name", ""), "kmeans"))
-		return kmeans_step(files->model, files->aggregate, files->output, error);
-	if (!strcmp(json_text_or(step, "name", ""), "cox"))
-		return cox_step(
-			files->model, files->aggregate, files->output, json_number_or(step, "ridge", 0), error);
-	if (!work.step)
-		return error_set(
-			error, ERROR_INTERNAL, "there is no server step \"%s\"", json_text_or(step, "name", ""));
+	if (step->second && !files->second)
+		return error_set(error, ERROR_INTERNAL, "the step \"%s\" needs a second aggregate", step->name);
 	work.chunk = malloc(sizeof(*work.chunk));
-	work.bytes = malloc(CHUNK * sizeof(double));
+	work.bytes = malloc(STEP_CHUNK * sizeof(double));
 	failed = work.chunk && work.bytes ? do_step(&work, files, error) : error_no_memory(error);
 	tensor_file_close(work.model);
 	tensor_file_close(work.aggregate);
