@@ -182,6 +182,58 @@ static int print_waiting(struct cli *cli, const char *id, struct rounds_error *e
 	return 0;
 }
 
+/* "age, sex"; what is agreed on and not told has a digest. */
+static json_t *in_words(const json_t *names)
+{
+	json_t *words = json_is_string(names) ? json_text(json_string_value(names)) : json_string(""), *name, *longer;
+	size_t i;
+
+	json_array_foreach (names, i, name) {
+		longer = json_sprintf("%s%s%s", json_string_value(words), i ? ", " : "", json_string_value(name));
+		json_decref(words);
+		words = longer;
+	}
+	return words;
+}
+
+/* Lists of names become words. */
+static void put_in_words(json_t *rows, const char *const members[])
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach (rows, i, row)
+		for (const char *const *member = members; *member; member++)
+			json_object_set_new(row, *member, in_words(json_object_get(row, *member)));
+}
+
+/* What its sites agreed on, and who differs. */
+static void print_schema(json_t *answer)
+{
+	static const struct column agreed[] = { { "schema", "digest" }, { "made by", "made_by" },
+		{ "features", "features" }, { "label", "label" }, { "classes", "classes" }, { NULL, NULL } };
+	static const struct column differing[] = { { "DIFFERS", "site" }, { "ROUND", "round" }, { "SINCE", "since" },
+		{ "IN", "role" }, { "COLUMN", "column" }, { "THE MODEL HAS", "expected" }, { "THE SITE", "found" },
+		{ "WHAT", "what" }, { "ITS LOG", "ref" }, { NULL, NULL } };
+	static const struct column lacking[] = { { "HAS NONE OF", "site" }, { "TRAINER.IGNORE", "ignore" },
+		{ "TRAINER.CATEGORIES", "categories" }, { NULL, NULL } };
+	json_t *schema = json_object_get(answer, "schema");
+	json_t *differs = json_object_get(answer, "differs"), *lacks = json_object_get(answer, "lacks");
+
+	if (json_is_string(json_object_get(schema, "digest"))) {
+		json_object_set(schema, "made_by", json_object_get(answer, "made_by"));
+		json_object_set_new(schema, "features", in_words(json_object_get(schema, "features")));
+		json_object_set_new(schema, "classes", in_words(json_object_get(schema, "classes")));
+		print_object(schema, agreed);
+	}
+	put_in_words(differs, (const char *const[]){ "expected", NULL });
+	put_in_words(lacks, (const char *const[]){ "ignore", "categories", NULL });
+	if (json_array_size(differs))
+		print_table(differs, differing);
+	if (json_array_size(lacks))
+		print_table(lacks, lacking);
+}
+
 int job_show(struct cli *cli, struct rounds_error *error)
 {
 	static const struct column fields[] = { { "job", "id" }, { "name", "name" }, { "workflow", "workflow" },
@@ -189,18 +241,23 @@ int job_show(struct cli *cli, struct rounds_error *error)
 		{ "submitted", "created" }, { "by", "submitted_by" }, { "started", "started" },
 		{ "finished", "finished" }, { "model", "model" }, { "best model", "best" },
 		{ "best round", "best_round" }, { NULL, NULL } };
-	json_auto_t *job = NULL, *list = json_array();
-	char id[40];
+	json_auto_t *job = NULL, *list = json_array(), *schema = NULL;
+	char id[40], path[80];
 
 	if (get_job(cli, id, &job, error))
 		return -1;
+	snprintf(path, sizeof(path), "/api/v1/jobs/%s/schema", id);
+	if (cli_get(cli, path, &schema, error))
+		return -1;
 	if (cli->json) {
+		json_object_set(job, "schema", schema);
 		print_json(job);
 		return EXIT_DONE;
 	}
 	json_array_append(list, job);
 	add_progress(list);
 	print_object(job, fields);
+	print_schema(schema);
 	if (print_waiting(cli, id, error))
 		return -1;
 	printf("spec           ");

@@ -74,9 +74,10 @@ static int deliver_once(struct work *work, struct delivery *delivery, struct rou
 	}
 	delivery->uploaded = true;
 	end_timings(work, update ? &status : NULL);
-	body = json_pack("{s:O*, s:O*, s:O*, s:O*, s:O}", "update_data", small, "update",
+	body = json_pack("{s:O*, s:O*, s:O*, s:O*, s:O*, s:O}", "update_data", small, "update",
 		update ? json_object_get(work->entry, "update") : NULL, "weight",
-		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"), "timings",
+		json_object_get(work->entry, "weight"), "metrics", json_object_get(work->entry, "metrics"), "lacks",
+		site_protocol(slot->site) > 1 ? json_object_get(work->entry, "lacks") : NULL, "timings",
 		work->timings);
 	return connection_call(slot->connection, "POST", path, body, 600, &answer, error);
 }

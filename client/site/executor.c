@@ -224,10 +224,14 @@ static bool refuses_protocol(const struct talk *talk, const json_t *said)
 	       strcasestr(json_text_or(said, "message", ""), "protocol");
 }
 
-/*
- * What the program tells of its failure, as far as that may be told on: a kind and a place. A role is a member of the dataset
- * in site.json, so that nothing else can be said by it, or names a parameter of the job.
- */
+/* A role is a member of the dataset in site.json, so that nothing else can be said by it, or names a parameter of the job. */
+static bool may_be_told(const json_t *dataset, enum failure_kind kind, const char *role)
+{
+	return kind == FAILURE_PARAMS || json_object_get(dataset, role) ||
+	       (kind == FAILURE_SCHEMA && !strcmp(role, "features"));
+}
+
+/* What the program tells of its failure, as far as that may be told on: a kind and a place. */
 static void take_failure(struct talk *talk, const json_t *said)
 {
 	static const char *const places[] = { "role", "row", "column", "tensor" };
@@ -240,7 +244,7 @@ static void take_failure(struct talk *talk, const json_t *said)
 	json_object_set_new(told, "kind", json_string(failure_name(kind)));
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		json_object_set(told, places[i], json_object_get(said, places[i]));
-	if (kind != FAILURE_PARAMS && !json_object_get(dataset, json_text_or(said, "role", "")))
+	if (!may_be_told(dataset, kind, json_text_or(said, "role", "")))
 		json_object_del(told, "role");
 	if (failure_read(told, talk->failure, &error))
 		log_warn("the executor's failure names no place that can be told", "field", error.field, "reason",

@@ -155,10 +155,30 @@ static int digest_update(
 	return 0;
 }
 
+/* Of the columns that the job itself names, and of no others, those that the program says the table has not. */
+static json_t *lacks_fit(const json_t *lacks, const json_t *params)
+{
+	static const char *const members[] = { "ignore", "categories" };
+	json_t *fit = json_is_object(lacks) ? json_object() : NULL;
+
+	for (size_t m = 0; fit && m < ARRAY_SIZE(members); m++) {
+		const json_t *named = json_object_get(params, members[m]);
+		json_t *names = json_array(), *name;
+		size_t i;
+
+		json_array_foreach (json_object_get(lacks, members[m]), i, name)
+			if (json_is_string(name) && (json_lists(named, json_string_value(name)) ||
+							    json_object_get(named, json_string_value(name))))
+				json_array_append(names, name);
+		json_object_set_new(fit, members[m], names);
+	}
+	return fit;
+}
+
 /* The result becomes a spool entry: what comes now survives a restart. */
 static int keep_result(struct work *work, const json_t *result, const char *output, struct failure *failure)
 {
-	json_auto_t *metrics = NULL;
+	json_auto_t *metrics = NULL, *lacks = NULL;
 	struct rounds_error error = { 0 };
 	char digest[DIGEST_TEXT_SIZE];
 
@@ -166,9 +186,11 @@ static int keep_result(struct work *work, const json_t *result, const char *outp
 		return -1;
 	time_part(work, "train");
 	metrics = measures_fit(json_object_get(result, "metrics"), work->id, &work->beat.said);
-	work->entry = json_pack("{s:s, s:O, s:s*, s:O*, s:O*, s:O, s:s}", "task", work->id, "kind",
+	lacks = lacks_fit(json_object_get(result, "lacks"), json_object_get(work->task, "trainer"));
+	work->entry = json_pack("{s:s, s:O, s:s*, s:O*, s:O*, s:O*, s:O, s:s}", "task", work->id, "kind",
 		json_object_get(work->task, "kind"), "update", digest[0] ? digest : NULL, "weight",
-		json_object_get(result, "weight"), "metrics", metrics, "timings", work->timings, "upload", "");
+		json_object_get(result, "weight"), "metrics", metrics, "lacks", lacks, "timings", work->timings,
+		"upload", "");
 	if (!work->entry)
 		return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for the result");
 	return spool_put(work->slot->site->spool, work->entry, digest[0] ? output : NULL, &error)

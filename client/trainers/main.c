@@ -121,6 +121,26 @@ static int get_dataset(const json_t *task, const json_t *params, struct kept *ke
 	return 0;
 }
 
+static int do_asked(const json_t *task, const json_t *params, struct dataset *dataset, json_t **result,
+	struct rounds_error *error)
+{
+	if (statistics_asked(task))
+		return statistics_do(task, dataset, result, error);
+	if (kmeans_asked(task))
+		return kmeans_do(task, dataset, result, error);
+	if (cox_asked(task))
+		return cox_do(task, dataset, result, error);
+	return training_do(task, params, dataset, say_progress, result, error);
+}
+
+/* A job may name columns that only some sites have: what none has is the server's to see. */
+static int tell_lacks(const json_t *params, const struct dataset *dataset, json_t *result, struct rounds_error *error)
+{
+	json_t *lacks = schema_lacks(dataset, params);
+
+	return lacks && json_object_set_new(result, "lacks", lacks) ? error_no_memory(error) : 0;
+}
+
 static int do_task(const json_t *task, struct kept *kept, json_t **result, struct rounds_error *error)
 {
 	json_auto_t *params = NULL, *faults = json_array();
@@ -138,13 +158,10 @@ static int do_task(const json_t *task, struct kept *kept, json_t **result, struc
 		return failure_error(error, FAILURE_DATASET, "", 0, 0, "the task names no dataset");
 	if (get_dataset(task, params, kept, error))
 		return -1;
-	if (statistics_asked(task))
-		return statistics_do(task, kept->dataset, result, error);
-	if (kmeans_asked(task))
-		return kmeans_do(task, kept->dataset, result, error);
-	if (cox_asked(task))
-		return cox_do(task, kept->dataset, result, error);
-	return training_do(task, params, kept->dataset, say_progress, result, error);
+	return do_asked(task, params, kept->dataset, result, error) ||
+			       tell_lacks(params, kept->dataset, *result, error)
+		       ? -1
+		       : 0;
 }
 
 static void serve_line(const char *line, size_t size, struct kept *kept)

@@ -116,35 +116,63 @@ static bool is_shared(const json_t *task, const char *tensor)
 	return !json_is_array(share);
 }
 
-static int refuse_param(const char *param, const char *name, struct rounds_error *error)
+static int refuse_param(const char *param, const char *name, const char *why, struct rounds_error *error)
 {
-	return failure_error(error, FAILURE_PARAMS, param, 0, 0,
-		"\"%.100s\" is no feature of the table from which the model is to be made", name);
+	return failure_error(error, FAILURE_PARAMS, param, 0, 0, "\"%.100s\" is %s", name, why);
 }
 
-/* What the job says of columns must be of columns that are there. */
+/* NULL: there is none of that name. */
+static const struct dataset_column *column_named(const struct dataset *dataset, const char *name)
+{
+	for (size_t i = 0; i < dataset->header_count; i++)
+		if (!strcmp(dataset->header[i].name, name))
+			return &dataset->header[i];
+	return NULL;
+}
+
+/* What the job says of columns must be true of those that are there; another site may have the others. */
 static int check_params(const struct dataset *dataset, const json_t *params, struct rounds_error *error)
 {
-	json_auto_t *numbers = json_object(), *categories = json_object();
+	const struct dataset_column *column;
 	const char *name;
 	json_t *value;
 	size_t at;
 
-	for (size_t i = 0; i < dataset->header_count; i++)
-		if (is_feature(&dataset->header[i]))
-			json_object_set_new(dataset->header[i].role == COLUMN_CATEGORY ? categories : numbers,
-				dataset->header[i].name, json_true());
-	json_array_foreach (json_object_get(params, "ignore"), at, value)
-		if (!json_object_get(numbers, json_string_value(value)) &&
-			!json_object_get(categories, json_string_value(value)))
-			return refuse_param("trainer.ignore", json_string_value(value), error);
+	json_array_foreach (json_object_get(params, "ignore"), at, value) {
+		name = json_string_value(value);
+		column = column_named(dataset, name);
+		if (column && column->role == COLUMN_LABEL)
+			return refuse_param("trainer.ignore", name, "the label, which is no feature", error);
+	}
 	json_object_foreach (json_object_get(params, "categories"), name, value) {
-		if (!json_object_get(categories, name))
-			return refuse_param("trainer.categories", name, error);
+		column = column_named(dataset, name);
+		if (column && column->role != COLUMN_CATEGORY && column->role != COLUMN_IGNORED)
+			return refuse_param("trainer.categories", name,
+				"no column of text of the table from which the model is to be made", error);
 		if (!are_values(value))
 			return error_field(error, "trainer.categories", "must list different texts for each column");
 	}
 	return 0;
+}
+
+json_t *schema_lacks(const struct dataset *dataset, const json_t *params)
+{
+	const json_t *ignore = json_object_get(params, "ignore"), *categories = json_object_get(params, "categories");
+	json_t *lacks, *ignored = json_array(), *listed = json_array(), *value;
+	const char *name;
+	size_t at;
+
+	json_array_foreach (ignore, at, value)
+		if (!column_named(dataset, json_string_value(value)))
+			json_array_append(ignored, value);
+	json_object_foreach ((json_t *)(uintptr_t)categories, name, value)
+		if (!column_named(dataset, name))
+			json_array_append_new(listed, json_text(name));
+	lacks = json_pack("{s:o, s:o}", "ignore", ignored, "categories", listed);
+	if (json_array_size(ignore) + json_object_size(categories) > 0)
+		return lacks;
+	json_decref(lacks);
+	return NULL;
 }
 
 static void say_features(const struct dataset *dataset, const json_t *params, json_t *schema)

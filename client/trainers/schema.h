@@ -34,4 +34,10 @@ must_check int schema_of_dataset(const struct dataset *dataset, const json_t *ta
 must_check int schema_align(
 	const json_t *schema, const json_t *params, struct dataset *dataset, struct rounds_error *error);
 
+/*
+ * Which of the columns that the job names (trainer.ignore, trainer.categories) the table has none of, in the job's words:
+ * {"ignore": [name], "categories": [name]}, a new reference; NULL if the job names none. A column that site.json ignores is there.
+ */
+json_t *schema_lacks(const struct dataset *dataset, const json_t *params);
+
 #endif

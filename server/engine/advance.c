@@ -141,9 +141,12 @@ static int record_aggregate(struct advance *at, const json_t *action, struct rou
 	int64_t round = json_integer_or(action, "round", 0);
 	const struct round_change change = { .how = action, .kind = json_text_or(action, "kind", "") };
 	json_auto_t *row = NULL;
+	scoped(text_free) char *fault = NULL;
 
-	if (round_find(at->tx, at->id, round, &row, error))
+	if (schema_fault(at->tx, at->job, round, &fault, error) || round_find(at->tx, at->id, round, &row, error))
 		return -1;
+	if (fault)
+		return job_end(at->engine, at->tx, at->job, JOB_FAILED, fault, error);
 	return round_move(at->tx, at->id, round, json_text_or(row, "state", ""), ROUND_AGGREGATING, &change, error) ||
 			       note(at->engine, at->tx, at->id, round, "aggregating", NULL, "aggregating the updates",
 				       error) ||

@@ -79,6 +79,13 @@ must_check int engine_command(struct engine *engine, const char *job, enum job_c
  * since it was last heard of.
  */
 must_check int engine_waiting(struct engine *engine, const char *job, json_t **waiting, struct rounds_error *error);
+/*
+ * What the sites agreed on: {"model", "made_by": the site that made the first model, or null, "schema": {"digest", "features",
+ * "categories", "label", "classes"}, each null where the model says nothing of it, "differs": [{"site", "kind", "role", "place",
+ * "column", "expected", "found", "what", "since", "round", "ref"}], "lacks": [{"site", "ignore", "categories"}]: which of the columns
+ * that the job names a site has none of}; a new reference.
+ */
+must_check int engine_schema(struct engine *engine, const char *job, json_t **answer, struct rounds_error *error);
 /* Goes on without the site in this round; ERROR_CONFLICT if the job does not wait for it. */
 must_check int engine_skip(
 	struct engine *engine, const char *job, const char *site, const char *caller, struct rounds_error *error);

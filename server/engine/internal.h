@@ -55,6 +55,16 @@ json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *rost
 /* waiting.c: says which sites have fallen silent while a round waits for them; looks every 2 s, however often it is called. */
 must_check int watch_silence(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 
+/* schema.c */
+/* The columns that a spec names in "trainer", under "ignore" or "categories": a new reference. */
+json_t *spec_columns(const json_t *spec, const char *member);
+/* A site has told with a result which of them it has none of; NULL: it has not. */
+must_check int schema_note_lacks(struct engine *engine, struct store_tx *tx, const json_t *job, const json_t *task,
+	const json_t *told, struct rounds_error *error);
+/* *fault says which of them no site has, once each has told that the round does not go on without; else NULL. The caller frees. */
+must_check int schema_fault(
+	struct store_tx *tx, const json_t *job, int64_t round, char **fault, struct rounds_error *error);
+
 /* skipping.c: rounds go on without the sites that are called off, as far as they can; the ticker's. */
 must_check int skip_called_off(struct engine *engine, struct store_tx *tx, struct rounds_error *error);
 

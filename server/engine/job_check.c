@@ -87,6 +87,37 @@ static void check_names(const json_t *spec, const json_t *sites, const char *key
 	}
 }
 
+/* Columns that the job names and no site has, as far as all who may take part tell of theirs. */
+static void check_columns(
+	const json_t *spec, const json_t *sites, const json_t *roster, const char *member, json_t *warnings)
+{
+	json_auto_t *named = spec_columns(spec, member);
+	const char *dataset = json_text_or(spec, "dataset", "");
+	size_t i, j, k;
+	json_t *wanted, *site, *column;
+
+	json_array_foreach (named, i, wanted) {
+		struct guess guess = { .wanted = json_string_value(wanted) };
+		size_t have = 0, tell = 0;
+
+		json_array_foreach (sites, j, site) {
+			const json_t *columns = json_object_get(
+				json_object_get(json_object_get(site, "tables"), dataset), "columns");
+
+			if (!roster_may_take_part(roster, json_text_or(site, "name", "")))
+				continue;
+			tell += json_is_array(columns);
+			have += !json_is_array(columns) || json_lists(columns, guess.wanted);
+			json_array_foreach (columns, k, column)
+				guess_from(&guess, json_string_value(column));
+		}
+		if (tell > 0 && have == 0)
+			warn(warnings, "no site tells of a column \"%s\" (trainer.%s)%s%s%s", guess.wanted, member,
+				guess.nearest ? "; did you mean \"" : "", guess.nearest ? guess.nearest : "",
+				guess.nearest ? "\"?" : "");
+	}
+}
+
 json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *roster)
 {
 	json_t *warnings = json_array();
@@ -102,6 +133,8 @@ json_t *job_warnings(const json_t *spec, const json_t *sites, const json_t *rost
 		warn(warnings,
 			"the job waits for %zu sites, and %zu could take part; `min_sites` says how many suffice",
 			least, able);
+	check_columns(spec, sites, roster, "ignore", warnings);
+	check_columns(spec, sites, roster, "categories", warnings);
 	return warnings;
 }
 

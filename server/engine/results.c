@@ -198,6 +198,8 @@ static int record_result(struct result *result, struct store_tx *tx, const json_
 			       (measured && metric_set(tx, job, round, report->site, "update_norm", result->distance,
 						    error)) ||
 			       note(report->engine, tx, job, round, "result", report->site, text, error) ||
+			       schema_note_lacks(report->engine, tx, report->job, report->task,
+				       json_object_get(report->body, "lacks"), error) ||
 			       note_missing(report, tx, error) || report_note_left_out(report, tx, error)
 		       ? -1
 		       : 0;

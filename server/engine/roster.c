@@ -129,6 +129,20 @@ size_t roster_count(const json_t *roster, const char *state)
 	return count;
 }
 
+bool roster_may_take_part(const json_t *roster, const char *site)
+{
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach (roster, i, entry) {
+		const char *state = json_text_or(entry, "state", "");
+
+		if (!strcmp(json_text_or(entry, "site", ""), site))
+			return !strcmp(state, "ready") || !strcmp(state, "busy") || !strcmp(state, "away");
+	}
+	return false;
+}
+
 json_t *roster_ready(const json_t *roster)
 {
 	json_t *names = json_array(), *entry;

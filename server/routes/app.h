@@ -59,8 +59,8 @@ enum outcome reply_live(struct request *request, struct app *app, const char *jo
 handler_fn live_events;
 
 /* jobs.c */
-handler_fn job_submit, job_check_only, job_waiting, job_skip, job_list_page, job_show, job_edit_one, job_delete_one,
-	job_pause, job_resume, job_abort;
+handler_fn job_submit, job_check_only, job_waiting, job_schema, job_skip, job_list_page, job_show, job_edit_one,
+	job_delete_one, job_pause, job_resume, job_abort;
 handler_fn job_rounds, job_tasks, job_events, job_metrics, job_models, job_verify, job_verification;
 /* charts.c */
 handler_fn job_timeline, job_curves;

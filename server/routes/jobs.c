@@ -226,6 +226,17 @@ enum outcome job_waiting(struct request *request, void *context)
 	return reply_json(request, 200, waiting);
 }
 
+enum outcome job_schema(struct request *request, void *context)
+{
+	struct app *app = context;
+	json_t *answer = NULL;
+	struct rounds_error error = { 0 };
+
+	if (engine_schema(app->engine, request_parameter(request, "job"), &answer, &error))
+		return reply_error(request, &error);
+	return reply_json(request, 200, answer);
+}
+
 static const struct field skip_fields[] = {
 	{ "site", FIELD_NAME, "The site that the round is not to wait for", .required = true },
 	{ NULL },

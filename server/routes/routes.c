@@ -17,6 +17,7 @@ const struct route routes[] = {
 	{ "POST", "/api/v1/jobs/{job}/resume", JOB_WRITE, job_resume, "Let a paused job go on", .record = "job.resume" },
 	{ "POST", "/api/v1/jobs/{job}/abort", JOB_WRITE, job_abort, "End a job", .record = "job.abort" },
 	{ "GET", "/api/v1/jobs/{job}/waiting", JOB_READ, job_waiting, "Whom a job waits for, and since when" },
+	{ "GET", "/api/v1/jobs/{job}/schema", JOB_READ, job_schema, "What the sites of a job agreed on, and who differs" },
 	{ "POST", "/api/v1/jobs/{job}/skip", JOB_WRITE, job_skip, "Let a round go on without a site", .record = "job.skip" },
 	{ "GET", "/api/v1/jobs/{job}/rounds", JOB_READ, job_rounds, "A job's rounds, with their manifests" },
 	{ "GET", "/api/v1/jobs/{job}/tasks", JOB_READ, job_tasks, "A job's tasks" },

@@ -45,6 +45,22 @@ int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct 
 	return *progress ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
 }
 
+int job_lacks(struct store_tx *tx, const char *id, json_t **lacks, struct rounds_error *error)
+{
+	json_auto_t *row = NULL;
+
+	if (db_first(tx, error, &row, "SELECT lacks AS \"lacks:json\" FROM job WHERE id = ?1", "s", id))
+		return -1;
+	*lacks = json_is_object(json_object_get(row, "lacks")) ? json_incref(json_object_get(row, "lacks"))
+							       : json_object();
+	return *lacks ? 0 : error_no_memory(error);
+}
+
+int job_set_lacks(struct store_tx *tx, const char *id, const json_t *lacks, struct rounds_error *error)
+{
+	return db_run(tx, error, "UPDATE job SET lacks = ?2 WHERE id = ?1", "sj", id, lacks);
+}
+
 int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error)
 {
 	int64_t count;

@@ -138,6 +138,8 @@ static const char *const migrations[] = {
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"
 	"ALTER TABLE job ADD COLUMN takes_late INTEGER NOT NULL DEFAULT 0;"
+	/* {site: {"ignore": [column], "categories": [column]}}: what of the columns that the job names a site has told not to have. */
+	"ALTER TABLE job ADD COLUMN lacks TEXT;"
 	/* What the last proof of a completed job's lineage found. */
 	"ALTER TABLE job ADD COLUMN verified INTEGER;"
 	"CREATE INDEX job_unverified ON job(id) WHERE state = 'completed' AND verified IS NULL;"
@@ -154,6 +156,7 @@ static const char *const migrations[] = {
 	"CREATE INDEX token_by_account ON token(account) WHERE account IS NOT NULL;"
 	/* What failed and where, as the site told it; a task rests before it is tried again (`not_before`: steady time). */
 	"ALTER TABLE task ADD COLUMN failure TEXT;"
+	"CREATE INDEX task_told_failure ON task(job) WHERE failure IS NOT NULL;"
 	"ALTER TABLE task ADD COLUMN not_before INTEGER;"
 	"ALTER TABLE task ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX task_resting ON task(not_before) WHERE not_before IS NOT NULL;"

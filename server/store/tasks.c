@@ -87,6 +87,24 @@ int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struc
 		"");
 }
 
+int task_list_differing(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error)
+{
+	return db_rows(tx, error, tasks,
+		"SELECT site, round, failure AS \"failure:json\", min(created_us), finished_us AS \"finished:time\""
+		" FROM task INDEXED BY task_told_failure WHERE job = ?1 AND failure IS NOT NULL"
+		" AND state = 'failed' AND json_extract(failure, '$.kind') = 'schema' AND NOT EXISTS(SELECT 1 FROM task AS"
+		" later WHERE later.job = task.job AND later.round >= task.round AND later.site = task.site"
+		" AND later.id > task.id AND later.state = 'done') GROUP BY site ORDER BY site",
+		"s", job);
+}
+
+int task_maker(struct store_tx *tx, const char *job, json_t **maker, struct rounds_error *error)
+{
+	return db_first(tx, error, maker,
+		"SELECT site FROM task WHERE job = ?1 AND round = 0 AND kind = 'initialize' AND state = 'done'", "s",
+		job);
+}
+
 int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,

@@ -31,6 +31,10 @@ must_check int task_list_now(
 must_check int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error);
 /* What the site holds a lease on, of running jobs; also with `heard`. */
 must_check int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
+/* By site the first task that failed since its table is not as the model says, unless it has delivered since. */
+must_check int task_list_differing(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error);
+/* {"site"}: who made the job's first model; *maker is NULL if it came with the job. */
+must_check int task_maker(struct store_tx *tx, const char *job, json_t **maker, struct rounds_error *error);
 /* Unfinished tasks of one site. */
 must_check int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
 /* Unfinished tasks, of running jobs, at sites that are called off. */

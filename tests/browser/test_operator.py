@@ -119,7 +119,9 @@ def test_who_differs_from_what_was_agreed_is_named(desk, clinic):
         odd.post(f"/tasks/{task['id']}/failure", {"kind": "schema", "role": "categories", "column": 3, "ref": "0a1b2c3d", "retry": False})
         clinic.wait_for(job, "failed")
         page = desk.go(f"jobs/{job}")
-        page.get_by_text("Not as the other sites agreed: hospital-odd (categories, column 3).").wait_for()
+        page.get_by_text("Not as the other sites agreed:").wait_for()
+        entry = page.get_by_role("listitem").filter(has_text="hospital-odd since round 0")
+        assert "categories, column 3 – other values" in entry.inner_text() and "0a1b2c3d" in entry.inner_text()
     finally:
         clinic.api.call("DELETE", "/sites/hospital-odd")
 

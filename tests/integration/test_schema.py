@@ -2,13 +2,18 @@
 import hashlib
 import itertools
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
 
-from harness.deployment import Problem, SiteClient
+from harness.deployment import TOP, Problem, SiteClient, wait_until
+
+sys.path.insert(0, str(TOP / "client/python"))
+from rounds.client import Client  # noqa: E402
 
 NAMES, SEXES, CLASSES = ["age", "bp", "sex"], ["f", "m"], ["negative", "positive"]
 PARAMS = {"model": "logistic", "epochs": 3, "batch_size": 0, "validation": 0.25}
@@ -118,12 +123,27 @@ def test_a_difference_is_refused_by_its_name(trainer, tmp_path, case):
         assert not answer["retry"] and not (tmp_path / "update").exists()
 
 
-@pytest.mark.parametrize("params, field", [({"ignore": ["weight"]}, "trainer.ignore"), ({"categories": {"gender": ["f"]}}, "trainer.categories"),
+@pytest.mark.parametrize("params, field", [({"ignore": ["result"]}, "trainer.ignore"),
                                            ({"categories": {"age": ["f"]}}, "trainer.categories"), ({"categories": {"sex": ["f", 1]}}, "trainer.categories"),
                                            ({"categories": {"sex": []}}, "trainer.categories")])
-def test_what_a_job_says_of_columns_that_are_not_there(trainer, tmp_path, params, field):
+def test_what_a_job_says_of_columns_that_are_otherwise(trainer, tmp_path, params, field):
     answer = trainer.ask("initialize", site(tmp_path, "a"), {**PARAMS, **params}, output=tmp_path / "model")
     assert (answer["type"], answer["kind"], answer["role"]) == ("error", "params", field), answer
+
+
+def test_a_site_tells_which_of_the_jobs_columns_it_has_none_of(trainer, tmp_path):
+    """In the job's own words; what site.json ignores is there. A job that names none is told nothing."""
+    params = {**PARAMS, "ignore": ["weight", "bp", "patient"], "categories": {"gender": ["f"], "sex": SEXES}}
+    told = {"ignore": ["weight"], "categories": ["gender"]}
+    data = site(tmp_path, "a")
+    assert trainer.ask("initialize", data, params, output=tmp_path / "model")["lacks"] == told
+    assert schema_of(tmp_path / "model")["features"] == ["age", "sex"]
+    for kind in ("train", "evaluate"):
+        assert trainer.ask(kind, data, params, model=tmp_path / "model", output=tmp_path / "update")["lacks"] == told
+    assert "lacks" not in trainer.ask("initialize", data, PARAMS, output=tmp_path / "model")
+    for algorithm in ({"statistics": 1}, {"kmeans": 2}):
+        assert trainer.ask("train" if "statistics" in algorithm else "initialize", site(tmp_path, "a", min_cell=1), params, output=tmp_path / "x",
+                           algorithm=algorithm)["lacks"] == told
 
 
 @pytest.mark.parametrize("listed", [{"sex": ["f"]}, {"sex": ["f", "M"]}])
@@ -288,8 +308,102 @@ def test_sites_in_any_order_train_one_model(another, tmp_path):
 def test_a_site_that_differs_does_not_train(rounds, tmp_path):
     job = finish(rounds, {"a": site(tmp_path, "a"), "b": site(tmp_path, "b", classes=CLASSES[::-1])}, params={"rounds": 2}, min_sites=2)
     assert job["state"] == "failed" and "differ from the model's (classes" in job["reason"], job
-    said = json.dumps(rounds.api.get(f"/jobs/{job['id']}/events"))
+    said = json.dumps([rounds.api.get(f"/jobs/{job['id']}/{what}") for what in ("events", "schema")])
     assert not any(word in said for word in (*CLASSES, str(tmp_path)))
+
+
+def sdk(rounds, job):
+    with_login = rounds.data / "ca.pem"
+    return Client(rounds.url, rounds.token, str(with_login)).job(job)
+
+
+def test_who_differs_is_listed_and_what_may_be_told_of_it(rounds, tmp_path):
+    """For the API, the command and the Python package alike; b and c tell the names of their columns, d and e do not."""
+    more = ["patient", "age", "bp", "weight", "sex", "result"]
+    sites = {"a": site(tmp_path, "a"), "b": site(tmp_path, "b", more, describe="columns"),
+             "c": site(tmp_path, "c", ["patient", "age", "bp", "sex", "outcome"], label="outcome", describe="columns",
+                       rows=[{**row, "outcome": row["result"]} for row in patients()]),
+             "d": site(tmp_path, "d", more), "e": site(tmp_path, "e", ["patient", "age", "sex", "result"]),
+             "f": site(tmp_path, "f", categories={"sex": [*SEXES, "x"]})}
+    job = finish(rounds, sites, params={"rounds": 1, "quorum": 1, "grace_seconds": 60}, min_sites=6)
+    assert job["state"] == "completed", job
+    told = rounds.api.get(f"/jobs/{job['id']}/schema")
+    schema = told["schema"]
+    assert told["made_by"] == "a" and told["model"] == job["model"] and told["lacks"] == []
+    assert schema["features"] == NAMES and schema["label"] == "result" and schema["classes"].startswith("sha256:")
+    said = {key: value for key, value in schema.items() if key != "digest"}
+    canonical = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    assert schema["digest"] == f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+    differs = {entry["site"]: entry for entry in told["differs"]}
+    assert list(differs) == ["b", "c", "d", "e", "f"] and all(entry["round"] == 1 and entry["kind"] == "schema" and entry["since"] for entry in differs.values())
+
+    def facts(name):
+        return tuple(differs[name][key] for key in ("role", "column", "expected", "found"))
+    assert facts("b") == ("path", "weight", None, "weight"), "where the site tells its columns"
+    assert facts("c") == ("label", "result", "result", "outcome")
+    assert facts("d") == ("path", None, None, None) and differs["d"]["place"] == 4, "where it does not, the place in its table alone"
+    assert facts("e") == ("features", "bp", "bp", None)
+    assert facts("f") == ("categories", "sex", schema["categories"]["sex"], None)
+    assert sdk(rounds, job["id"]).schema() == told
+    rounds.login()
+    shown = rounds.rounds("job", "show", job["id"]).stdout
+    assert schema["digest"] in shown and ", ".join(NAMES) in shown
+    for name, entry in differs.items():
+        assert re.search(rf"^{name} .*{re.escape(entry['what'])}", shown, re.M), shown
+        assert entry["ref"] in next(s for s in rounds.processes if getattr(s, "name", "") == name).text()
+    assert json.loads(rounds.rounds("job", "show", job["id"], "-o", "json").stdout)["schema"] == told
+
+
+def test_a_column_that_one_site_has_is_noted_for_the_others(rounds, tmp_path):
+    """The site that makes the model has not the column that the job ignores: only c does."""
+    sites = {"a": site(tmp_path, "a"), "b": site(tmp_path, "b"), "c": site(tmp_path, "c", ["patient", "age", "note", "bp", "sex", "result"])}
+    job = finish(rounds, sites, trainer={**PARAMS, "ignore": ["note"]}, params={"rounds": 2}, min_sites=3)
+    assert job["state"] == "completed", job
+    told = rounds.api.get(f"/jobs/{job['id']}/schema")
+    assert told["differs"] == [] and told["lacks"] == [{"site": name, "ignore": ["note"], "categories": []} for name in "ab"]
+    notes = [event for event in rounds.events(job["id"]) if "has no column" in event["message"]]
+    assert [(event["site"], event["message"]) for event in notes] == [
+        (name, f'{name} has no column "note" (trainer.ignore), which the job names') for name in "ab"], "once each"
+
+
+@pytest.mark.parametrize("workflow", [{}, {"workflow": "statistics"}, {"workflow": "cyclic"}])
+def test_a_column_that_no_site_has_is_the_jobs_fault(rounds, tmp_path, workflow):
+    """It says which words are wrong and what to do; where all sites tell their columns, before the job starts."""
+    sites = {name: site(tmp_path, name, describe="columns") for name in "abc"}
+    wrong = {**PARAMS, "ignore": ["nots", "patient"], "categories": {"sexe": SEXES}}
+    job = finish(rounds, sites, trainer=wrong, **({"params": {"rounds": 4}} if "statistics" not in str(workflow) else {}), min_sites=3, **workflow)
+    assert job["state"] == "failed", job
+    assert job["reason"] == 'no site has a column "nots" (trainer.ignore) and "sexe" (trainer.categories): correct the name, or take it out of the job'
+    lacks = rounds.api.get(f"/jobs/{job['id']}/schema")["lacks"]
+    assert {entry["site"] for entry in lacks} == set("abc") and all(entry["ignore"] == ["nots"] and entry["categories"] == ["sexe"] for entry in lacks)
+    if not workflow:
+        wait_until(lambda: all(s["tables"] for s in rounds.api.get("/sites")["items"]), what="sites to tell of their tables")
+        warned = rounds.api.post("/jobs/check", {**{key: job["spec"][key] for key in ("name", "dataset", "sites", "executor")}, "trainer": wrong})["warnings"]
+        assert 'no site tells of a column "sexe" (trainer.categories); did you mean "sex"?' in warned, warned
+        assert any('"nots" (trainer.ignore)' in text for text in warned), warned
+
+
+def test_a_site_may_speak_of_the_jobs_columns_alone(rounds):
+    """What else it says it lacks is let go; so is what is no list. Who tells nothing is not judged by."""
+    a, b = SiteClient(rounds, "a"), SiteClient(rounds, "b")
+    for s in (a, b):
+        s.facts |= {"protocol": 2}
+        s.claim(wait=0)
+    start = rounds.api.upload(safetensors.numpy.save({"w": np.zeros(3, np.float32)}))
+    spec = {"sites": ["a", "b"], "initial_model": start, "params": {"rounds": 1, "evaluate_last": False}, "trainer": {"ignore": ["x"], "categories": {"y": ["1"]}}}
+
+    def answer(s, lacks):
+        task = s.claim()
+        update = s.upload(safetensors.numpy.save({"w": np.ones(3, np.float32)}))
+        return s.post(f"/tasks/{task['id']}/result", {"weight": 1, "update": update, **({} if lacks is None else {"lacks": lacks})})
+    job = rounds.submit(**spec)
+    answer(a, {"ignore": ["Jane Doe", "x", 7], "categories": "none", "more": ["x"]}), answer(b, None)
+    rounds.wait_for(job, "completed")
+    assert rounds.api.get(f"/jobs/{job}/schema")["lacks"] == [{"site": "a", "ignore": ["x"], "categories": []}]
+    assert not stored(rounds, "Jane Doe")
+    job = rounds.submit(**spec)
+    answer(a, {"ignore": ["x"], "categories": []}), answer(b, {"ignore": ["x"], "categories": ["y"]})
+    assert "\"x\" (trainer.ignore): correct" in rounds.wait_for(job, "failed")["reason"]
 
 
 def test_the_model_says_what_it_said_whatever_sites_write(rounds):

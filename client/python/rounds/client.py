@@ -196,6 +196,15 @@ class Job:
                                  if task["state"] in ("pending", "leased")))
         return f"{said}, round {row['round']} of {row['rounds']}" + (f", and waits for {sites}" if sites else "")
 
+    def schema(self) -> Dict[str, Any]:
+        """What the sites agreed on before they trained, and who differs.
+
+        `schema` has `digest`, `features`, `categories`, `label` and `classes` (None: the model says nothing of it; a text in place
+        of a list is a digest), `made_by` the site whose table it is of. `differs` lists sites that were refused, each with `what`
+        is wrong; `lacks` which of the columns that the job names (trainer.ignore, trainer.categories) a site has none of.
+        """
+        return self._client.call("GET", f"/jobs/{self.row['id']}/schema")
+
     def abort(self) -> None:
         """Calls it off."""
         self._client.call("POST", f"/jobs/{self.row['id']}/abort", {})
