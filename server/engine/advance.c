@@ -20,6 +20,10 @@ struct advance {
 	struct store_tx *tx;
 	const char *id;    /* of the job */
 	const json_t *job; /* its row */
+	/* The files that the last task was planned with and got: the next site's are the same, most often. */
+	const json_t *planned;
+	json_t *issued;
+	int64_t issued_round;
 };
 
 int note(struct engine *engine, struct store_tx *tx, const char *job, int64_t round, const char *kind,
@@ -95,6 +99,17 @@ static int record_round(struct advance *at, const json_t *action, struct rounds_
 		       : 0;
 }
 
+static int issue(struct advance *at, const json_t *planned, int64_t round, struct rounds_error *error)
+{
+	if (at->issued && at->issued_round == round && json_equal(at->planned, planned))
+		return 0;
+	json_decref(at->issued);
+	at->issued = NULL;
+	at->planned = planned;
+	at->issued_round = round;
+	return files_issue(at->tx, at->id, round, planned, &at->issued, error);
+}
+
 static int record_task(struct advance *at, const json_t *action, struct rounds_error *error)
 {
 	const json_t *spec = json_object_get(at->job, "spec");
@@ -102,13 +117,14 @@ static int record_task(struct advance *at, const json_t *action, struct rounds_e
 		.job = at->id,
 		.kind = json_text_or(action, "kind", ""),
 		.site = json_text_or(action, "site", ""),
-		.model = json_text_or(action, "model", NULL),
-		.control = json_text_or(action, "control", NULL),
 		.algorithm = json_object_get(action, "algorithm"),
 		.round = json_integer_or(action, "round", 0),
 		.lease_us = json_integer_or(spec, "lease_seconds", 60) * SECOND_US,
 	};
 
+	if (issue(at, json_object_get(action, "files"), task.round, error))
+		return -1;
+	task.files = at->issued;
 	return task_insert(at->tx, &task, error) || wake_site(at->engine, at->tx, task.site, error) ? -1 : 0;
 }
 
@@ -313,6 +329,7 @@ static int advance_in(struct store_tx *tx, void *argument, struct rounds_error *
 	struct advance at = { .engine = advancing->engine, .tx = tx, .id = advancing->id };
 	size_t i;
 	json_t *action;
+	bool failed;
 
 	if (job_find(tx, at.id, &job, error))
 		return -1;
@@ -322,10 +339,11 @@ static int advance_in(struct store_tx *tx, void *argument, struct rounds_error *
 	if (job_progress(tx, at.id, &state, error) || step(&at, advancing->event, state, &plan, error) ||
 		job_set_progress(tx, at.id, state, error))
 		return -1;
+	failed = false;
 	json_array_foreach (actions, i, action)
-		if (record(&at, action, error))
-			return -1;
-	return wake_job(at.engine, tx, at.id, error);
+		failed = failed || record(&at, action, error);
+	json_decref(at.issued);
+	return failed || wake_job(at.engine, tx, at.id, error) ? -1 : 0;
 }
 
 /* What may be gone at the next try; everything else is a fault of the job or of a workflow. */
@@ -360,7 +378,7 @@ int job_end(struct engine *engine, struct store_tx *tx, const json_t *job, enum 
 
 	if (job_move(tx, id, json_text_or(job, "state", ""), state, &change, error) ||
 		timer_clear(tx, id, NULL, error) || job_free_sites(tx, id, error) ||
-		cancel_open(tx, id, -1, "the job has ended", error))
+		cancel_open(tx, id, -1, "the job has ended", error) || blob_unuse_tasks(tx, id, error))
 		return -1;
 	snprintf(text, sizeof(text), "%s%s%s", name, reason ? ": " : "", reason ? reason : "");
 	if (note(engine, tx, id, -1, name, NULL, text, error))

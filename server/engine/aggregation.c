@@ -1,6 +1,7 @@
 /* The thread that makes one model out of a round's updates. */
 #include "server/engine/internal.h"
 
+#include "common/artifact.h"
 #include "common/condition.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -87,6 +88,21 @@ static int store_control(struct store_tx *tx, const struct aggregation_order *or
 		       : 0;
 }
 
+/* What the workflow is told of: a new reference, NULL without memory. */
+static json_t *files_made(const struct aggregation_order *order)
+{
+	const struct artifact model = { "model", json_text_or(order->manifest, "model", ""),
+		(int64_t)order->model_size };
+	const struct artifact state = { "state", json_text_or(order->manifest, "control", NULL),
+		(int64_t)order->control_size };
+	json_t *files = json_object();
+
+	if (!artifact_put(files, &model) && (!state.digest || !artifact_put(files, &state)))
+		return files;
+	json_decref(files);
+	return NULL;
+}
+
 static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct aggregation_order *order = argument;
@@ -99,12 +115,10 @@ static int store_aggregate(struct store_tx *tx, void *argument, struct rounds_er
 	const struct round_change change = { .model = json_text_or(order->manifest, "model", ""),
 		.manifest = order->manifest,
 		.manifest_digest = manifest_digest };
-	struct event event = { .kind = EVENT_AGGREGATED,
-		.round = number,
-		.model = change.model,
-		.control = json_text_or(order->manifest, "control", NULL) };
+	json_auto_t *files = files_made(order);
+	const struct event event = { .kind = EVENT_AGGREGATED, .round = number, .files = files };
 
-	if (!text)
+	if (!text || !files)
 		return error_no_memory(error);
 	if (round_find(tx, job, number, &now, error))
 		return -1;

@@ -145,28 +145,15 @@ static int find_task(struct store_tx *tx, void *argument, struct rounds_error *e
 	return 0;
 }
 
-static json_t *task_document(const struct claiming *claiming, const json_t *blob)
+static json_t *task_document(const struct claiming *claiming)
 {
-	const json_t *spec = json_object_get(claiming->job, "spec"), *task = claiming->task;
 	int64_t protocol = json_integer_or(claiming->claim->facts, "protocol", 0);
+	const json_t *task = claiming->task;
+	json_t *document = protocol_task(protocol, task, claiming->job);
 	char traceparent[TRACEPARENT_SIZE];
-	json_t *document;
 
 	trace_of_task(json_text_or(claiming->job, "trace", ""), json_text_or(task, "id", ""), traceparent);
-	document = json_pack(
-		"{s:s, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:O?, s:O, s:O, s:O, s:O, s:O, s:O, s:O, s:I, s:O}",
-		"traceparent", traceparent, "id", json_object_get(task, "id"), "job", json_object_get(task, "job"),
-		"job_name", json_object_get(claiming->job, "name"), "round", json_object_get(task, "round"), "rounds",
-		json_object_get(claiming->job, "rounds"), "kind", json_object_get(task, "kind"), "model",
-		json_object_get(task, "model"), "model_size", json_object_get(blob, "size"), "control",
-		json_object_get(task, "control"), "algorithm", json_object_get(task, "algorithm"), "share",
-		json_object_get(spec, "share"), "dataset", json_object_get(spec, "dataset"), "executor",
-		json_object_get(spec, "executor"), "trainer", json_object_get(spec, "trainer"), "seed",
-		json_object_get(spec, "seed"), "lease_seconds",
-		(json_int_t)protocol_lease(protocol, json_integer_or(task, "lease_us", 0)), "timeout_seconds",
-		json_object_get(spec, "task_timeout_seconds"));
-	if (document && protocol > 1) /* for the site's own log */
-		json_object_set(document, "submitted_by", json_object_get(claiming->job, "submitted_by"));
+	json_object_set_new(document, "traceparent", json_string(traceparent));
 	return document;
 }
 
@@ -198,9 +185,8 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 {
 	bool again = true;
 	struct claiming *claiming = argument;
-	json_auto_t *blob = NULL;
 	struct task_change change = { 0 };
-	const char *model, *id;
+	const char *id;
 	int64_t round;
 	char text[120];
 
@@ -216,18 +202,16 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 		return 0;
 	id = json_text_or(claiming->task, "id", "");
 	round = json_integer_or(claiming->task, "round", 0);
-	model = json_text_or(claiming->task, "model", NULL);
 	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site,
 		json_text_or(claiming->task, "kind", ""));
 	change.lease_due = engine_now(claiming->engine) + json_integer_or(claiming->task, "lease_us", 0);
 	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
-		(model && blob_index_find(tx, model, &blob, error)) ||
 		task_move(tx, id, json_text_or(claiming->task, "state", ""), TASK_LEASED, &change, error) ||
 		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased",
 			claiming->claim->site, text, error) ||
 		kick_after(claiming->engine, tx, error))
 		return -1;
-	*claiming->answer = task_document(claiming, blob);
+	*claiming->answer = task_document(claiming);
 	return *claiming->answer ? 0 : error_no_memory(error);
 }
 

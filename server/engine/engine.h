@@ -165,6 +165,10 @@ must_check int engine_upload_complete(
 must_check int engine_upload_drop(struct engine *engine, const char *id, struct rounds_error *error);
 const struct upload_limits *engine_upload_limits(const struct engine *engine);
 
+/* What a site may read: the files that its open tasks name, and nothing else. */
+must_check int site_may_read(
+	struct store_tx *tx, const char *site, const char *digest, bool *may, struct rounds_error *error);
+
 /* A site has stopped or was removed: it is not there until it claims again. The tasks of one that was removed fail. */
 void engine_site_gone(struct engine *engine, const char *site);
 bool engine_site_present(struct engine *engine, const char *site);

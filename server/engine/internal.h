@@ -74,6 +74,16 @@ must_check int job_pause_in(struct engine *engine, struct store_tx *tx, const js
 must_check int job_resume_in(
 	struct engine *engine, struct store_tx *tx, const json_t *job, const char *why, struct rounds_error *error);
 
+/* artifacts.c */
+/*
+ * A task's files as its workflow planned them, {name: digest}, become those of its row, with their sizes; they are kept until
+ * no task of the round is open. *files is a new reference.
+ */
+must_check int files_issue(struct store_tx *tx, const char *job, int64_t round, const json_t *planned, json_t **files,
+	struct rounds_error *error);
+/* The next file that a result of such a task brings: *at begins with 0; false when there are no more. */
+bool output_next(const struct workflow *workflow, const char *task, size_t *at, struct output *output);
+
 /* claim.c */
 /* Ends the polls of rivals that have won (presence.h): they claim again. */
 void settle_rivals(struct engine *engine);
@@ -130,10 +140,10 @@ must_check int manifest_recompute(struct engine *engine, const json_t *manifest,
 /* Adds the task's model to it as `model_data`, if it is small. */
 void small_model_add(struct engine *engine, json_t *task);
 /*
- * Stores a result's `update_data` as a blob that has the digest of its `update`; *size is 0 if there is none. *draft is the
- * caller's to free, once the index knows it.
+ * Stores the `data` of a result's file, {"digest", "data"}, as a blob; *draft stays NULL if it came without. It is the caller's to
+ * free, once the index knows the blob.
  */
-must_check int small_update_take(struct engine *engine, const json_t *result, struct draft **draft, uint64_t *size,
+must_check int small_file_take(struct engine *engine, const char *name, const json_t *entry, struct draft **draft,
 	struct rounds_error *error);
 
 /* proving.c: one proof after the other, oldest first. */

@@ -12,6 +12,7 @@
  */
 #include "server/engine/internal.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 #include "server/aggregate/server_step.h"
 #include "server/store/rounds.h"
@@ -20,6 +21,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+/* The file of a result that the round's model is made of. */
+static const char *brought(const json_t *task, const json_t *round)
+{
+	return artifact_digest(
+		json_object_get(task, "result_files"), json_text_or(json_object_get(round, "how"), "file", "update"));
+}
 
 /* The results that a workflow chose by itself, with the model that each was trained from. */
 static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *round, const json_t *results,
@@ -38,9 +46,9 @@ static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *r
 		json_array_foreach (tasks, j, task)
 			if (json_equal(json_object_get(task, "site"), json_object_get(result, "site")))
 				json_array_append_new(list,
-					json_pack("{s:O, s:O, s:O, s:O, s:O}", "site", json_object_get(task, "site"),
-						"update", json_object_get(task, "update"), "base",
-						json_object_get(task, "model"), "weight",
+					json_pack("{s:O, s:s?, s:s?, s:O, s:O}", "site",
+						json_object_get(task, "site"), "update", brought(task, round), "base",
+						artifact_digest(json_object_get(task, "files"), "model"), "weight",
 						json_object_get(result, "weight"), "claimed_weight",
 						json_object_get(task, "weight")));
 	}
@@ -72,8 +80,8 @@ int round_inputs(
 		weights[i] = json_number_or(own, json_text_or(task, "site", ""), json_number_or(task, "weight", 1));
 	weights_cap(weights, count, json_number_or(json_object_get(job, "spec"), "max_weight_share", 1));
 	json_array_foreach (tasks, i, task)
-		json_array_append_new(list, json_pack("{s:O, s:O, s:f, s:O}", "site", json_object_get(task, "site"),
-						    "update", json_object_get(task, "update"), "weight", weights[i],
+		json_array_append_new(list, json_pack("{s:O, s:s?, s:f, s:O}", "site", json_object_get(task, "site"),
+						    "update", brought(task, round), "weight", weights[i],
 						    "claimed_weight", json_object_get(task, "weight")));
 	*inputs = json_incref(list);
 	return 0;

@@ -48,8 +48,8 @@ static json_t *find_results(struct history *history, const char *kind, int64_t r
 		json_array_append_new(results,
 			json_pack("{s:O, s:O, s:O, s:f, s:O}", "site", json_object_get(task, "site"), "weight",
 				json_object_get(task, "weight"), "metrics", json_object_get(task, "metrics"),
-				"distance", json_number_or(json_object_get(task, "result"), "distance", 0), "model",
-				json_object_get(task, "update")));
+				"distance", json_number_or(json_object_get(task, "result"), "distance", 0), "files",
+				json_object_get(task, "result_files")));
 	if (json_array_size(results) != json_array_size(tasks)) {
 		error_no_memory(past->error);
 		past->failed = true;

@@ -23,16 +23,16 @@ void plan_round(struct plan *plan, int64_t round, const char *model)
 
 void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model)
 {
-	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:s?}", "do", "task", "kind", kind, "site", site, "round",
-			     (json_int_t)round, "model", model));
+	json_auto_t *files = model ? json_pack("{s:s}", "model", model) : NULL;
+
+	plan_task_with(plan, &(const struct task_plan){ .kind = kind, .site = site, .round = round, .files = files });
 }
 
-void plan_task_with(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model,
-	const struct task_extras *extras)
+void plan_task_with(struct plan *plan, const struct task_plan *task)
 {
-	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s*, s:O*}", "do", "task", "kind", kind, "site", site,
-			     "round", (json_int_t)round, "model", model, "control", extras->control, "algorithm",
-			     (json_t *)(uintptr_t)extras->algorithm));
+	append(plan, json_pack("{s:s, s:s, s:s, s:I, s:O*, s:O*}", "do", "task", "kind", task->kind, "site",
+			     task->site, "round", (json_int_t)task->round, "files", (json_t *)(uintptr_t)task->files,
+			     "algorithm", (json_t *)(uintptr_t)task->algorithm));
 }
 
 void plan_cancel(struct plan *plan, int64_t round, const char *reason)
@@ -45,10 +45,11 @@ void plan_aggregate(struct plan *plan, int64_t round, const char *kind, const st
 	const struct aggregator *aggregator = aggregator_find(how->method);
 	json_auto_t *params = aggregator && aggregator->params ? fields_pick(aggregator->params, how->params) : NULL;
 
-	append(plan, json_pack("{s:s, s:I, s:s, s:s, s:O*, s:O*, s:O*, s:O*, s:O*}", "do", "aggregate", "round",
-			     (json_int_t)round, "kind", kind, "method", how->method, "params", params, "weights",
-			     (json_t *)(uintptr_t)how->weights, "step", (json_t *)(uintptr_t)how->step, "results",
-			     (json_t *)(uintptr_t)how->results, "skipped", (json_t *)(uintptr_t)how->skipped));
+	append(plan,
+		json_pack("{s:s, s:I, s:s, s:s, s:s*, s:O*, s:O*, s:O*, s:O*, s:O*}", "do", "aggregate", "round",
+			(json_int_t)round, "kind", kind, "method", how->method, "file", how->file, "params", params,
+			"weights", (json_t *)(uintptr_t)how->weights, "step", (json_t *)(uintptr_t)how->step,
+			"results", (json_t *)(uintptr_t)how->results, "skipped", (json_t *)(uintptr_t)how->skipped));
 }
 
 void plan_timer(struct plan *plan, const char *name, double after_seconds)

@@ -1,9 +1,11 @@
 #include "server/engine/protocol.h"
 
+#include "common/artifact.h"
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/uuid.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { TABLES_BYTES = 64 * 1024 };
@@ -109,4 +111,71 @@ int protocol_claim(const json_t *given, json_t **out, struct rounds_error *error
 		return error_no_memory(error);
 	*out = json_incref(facts);
 	return 0;
+}
+
+/* What a site is told of its task, where it stands, and the first version that has it. */
+enum source { OF_TASK, OF_JOB, OF_SPEC, SOURCES };
+
+static const struct {
+	const char *name;
+	enum source source;
+	const char *member;
+	int since;
+} task_members[] = {
+	{ "id", OF_TASK, "id", 1 }, { "job", OF_TASK, "job", 1 }, { "job_name", OF_JOB, "name", 1 },
+	{ "round", OF_TASK, "round", 1 }, { "rounds", OF_JOB, "rounds", 1 }, { "kind", OF_TASK, "kind", 1 },
+	{ "algorithm", OF_TASK, "algorithm", 1 }, { "share", OF_SPEC, "share", 1 },
+	{ "dataset", OF_SPEC, "dataset", 1 }, { "executor", OF_SPEC, "executor", 1 },
+	{ "trainer", OF_SPEC, "trainer", 1 }, { "seed", OF_SPEC, "seed", 1 },
+	{ "timeout_seconds", OF_SPEC, "task_timeout_seconds", 1 },
+	{ "submitted_by", OF_JOB, "submitted_by", 2 }, /* for the site's own log */
+};
+
+/* Before there were files by name there were two, and the size of one. */
+static void add_older_files(json_t *told, const json_t *files)
+{
+	struct artifact model = { 0 }, control = { 0 };
+	bool has_model = artifact_find(files, "model", &model),
+	     has_control = artifact_find(files, "control", &control);
+
+	json_object_set_new(told, "model", has_model ? json_string(model.digest) : json_null());
+	json_object_set_new(
+		told, "model_size", has_model && model.size >= 0 ? json_integer(model.size) : json_null());
+	json_object_set_new(told, "control", has_control ? json_string(control.digest) : json_null());
+}
+
+json_t *protocol_task(int64_t version, const json_t *task, const json_t *job)
+{
+	const json_t *sources[SOURCES] = {
+		[OF_TASK] = task, [OF_JOB] = job, [OF_SPEC] = json_object_get(job, "spec")
+	};
+	json_t *told = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(task_members); i++)
+		if (version >= task_members[i].since)
+			json_object_set(told, task_members[i].name,
+				json_object_get(sources[task_members[i].source], task_members[i].member));
+	json_object_set_new(
+		told, "lease_seconds", json_integer(protocol_lease(version, json_integer_or(task, "lease_us", 0))));
+	add_older_files(told, json_object_get(task, "files"));
+	return told;
+}
+
+json_t *protocol_result_files(const json_t *body)
+{
+	json_t *files = json_object_get(body, "files"), *update = json_object_get(body, "update");
+
+	if (files)
+		return json_incref(files);
+	if (!update || json_is_null(update))
+		return json_object();
+	return json_pack("{s:{s:O, s:O*}}", "update", "digest", update, "data", json_object_get(body, "update_data"));
+}
+
+void protocol_result_fault(const json_t *body, struct rounds_error *error)
+{
+	if (json_object_get(body, "files") || strncmp(error->field, "files", 5) != 0)
+		return;
+	snprintf(error->field, sizeof(error->field), "%s",
+		!strcmp(error->field, "files.update.data") ? "update_data" : "update");
 }

@@ -42,4 +42,15 @@ const struct protocol *protocol_find(int64_t version);
  */
 must_check int protocol_claim(const json_t *given, json_t **facts, struct rounds_error *error);
 
+/* A task as a site of this version is told of it, from its row and its job's: a new reference. */
+json_t *protocol_task(int64_t version, const json_t *task, const json_t *job);
+
+/*
+ * The files that a result brings, {name: {"digest", "size", "data"}}, unchecked, in whichever words they were said: protocol 1 has
+ * `update` and `update_data`. A new reference; NULL without memory.
+ */
+json_t *protocol_result_files(const json_t *body);
+/* Names the member at fault in the words of the body. */
+void protocol_result_fault(const json_t *body, struct rounds_error *error);
+
 #endif

@@ -26,6 +26,7 @@ int retain(struct store_tx *tx, const json_t *job, int64_t round, struct rounds_
 			       blob_unuse(
 				       tx, id, "control", round + 1 - json_integer_or(keep, "models", 10), error) ||
 			       blob_unuse(tx, id, "model", round + 1 - json_integer_or(keep, "models", 10), error) ||
+			       blob_unuse_tasks(tx, id, error) ||
 			       history_trim(tx, id, round + 1 - json_integer_or(keep, "history", 1000), error)
 		       ? -1
 		       : 0;

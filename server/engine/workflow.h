@@ -5,8 +5,8 @@
  * I/O, no clock, no randomness but the job's seed. The engine calls it inside the transaction that records the event;
  * the plan takes effect if, and only if, that transaction commits.
  *
- * Models are named by their digests as text (`sha256:...`). Whatever is given to a step is borrowed for the call;
- * whatever a step gives to the plan is copied.
+ * Files are named by their digests as text (`sha256:...`). Whatever is given to a step is borrowed for the call;
+ * whatever a step gives to the plan is copied or held.
  */
 #ifndef ROUNDS_SERVER_ENGINE_WORKFLOW_H
 #define ROUNDS_SERVER_ENGINE_WORKFLOW_H
@@ -19,10 +19,10 @@
 
 enum event_kind {
 	EVENT_STARTED, /* the scheduler gave the job its sites */
-	EVENT_RESULT,  /* a site's result was accepted: event->site, task, round, model, weight, metrics, distance */
+	EVENT_RESULT,  /* a site's result was accepted: event->site, task, round, files, weight, metrics, distance */
 	EVENT_TASK_FAILED, /* a task failed for good: event->site, task, round, reason */
-	EVENT_AGGREGATED,  /* an aggregate asked for is ready: event->round, model, control */
-	EVENT_TIMER,       /* a timer set by the plan went off: event->timer */
+	EVENT_AGGREGATED, /* an aggregate asked for is ready: event->round, files: "model", maybe "state" of the step */
+	EVENT_TIMER,      /* a timer set by the plan went off: event->timer */
 	EVENT_COUNT
 };
 
@@ -31,8 +31,7 @@ struct event {
 	int64_t round;
 	const char *task; /* "train", "evaluate", "initialize" */
 	const char *site;
-	const char *model;     /* the update, or the aggregate; NULL where there is none */
-	const char *control;   /* the state of the server's step, if it keeps one */
+	const json_t *files;   /* what was brought or made, by name (common/artifact.h); NULL: nothing */
 	double weight;         /* the site's sample count */
 	double distance;       /* L2 norm of update - model */
 	const json_t *metrics; /* name to number; null where it was not finite */
@@ -55,7 +54,7 @@ struct sites {
 struct history {
 	struct sites (*sites)(struct history *history);
 	/*
-	 * What was delivered for a round's tasks of a kind, in order of site: [{"site", "weight", "metrics", "distance", "model"}],
+	 * What was delivered for a round's tasks of a kind, in order of site: [{"site", "weight", "metrics", "distance", "files"}],
 	 * each as in its event; a new reference.
 	 */
 	json_t *(*results)(struct history *history, const char *kind, int64_t round);
@@ -83,11 +82,20 @@ struct plan;
 
 typedef void step_fn(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan);
 
+/* What a file that a result brings is checked to be, before it counts. */
 enum updates {
 	UPDATES_LIKE_MODEL, /* the model's tensors, and no others */
 	UPDATES_BOOSTERS,   /* a booster that goes on from the model (server/aggregate/boosters.h) */
 	UPDATES_ANY,        /* finite numbers */
+	UPDATES_SEALED,     /* nothing that the server could look into */
 };
+
+struct output {
+	const char *task, *file; /* every result of such a task brings a file of that name */
+	enum updates check;
+};
+
+enum { OUTPUTS_MOST = 16 }; /* of one kind of task */
 
 struct workflow {
 	const char *name;                        /* what a job writes in "workflow" */
@@ -96,8 +104,10 @@ struct workflow {
 	int64_t (*rounds)(const json_t *params); /* how many to expect, for progress */
 	/* Appends rules that look at more than one parameter; may be NULL. */
 	void (*check)(const json_t *params, json_t *faults);
-	enum updates updates; /* what an update is checked to be */
-	bool needs_model;     /* a job must name an initial_model */
+	enum updates updates; /* what the "update" is that "initialize" and "train" bring */
+	const struct output
+		*outputs;      /* what tasks bring instead, ended by one without a task; NULL: just that update */
+	bool needs_model;      /* a job must name an initial_model */
 	bool takes_late_sites; /* a site may join while it runs: what is made of a round is a sum over whoever was in it */
 	const void *rules;           /* for steps that several workflows share */
 	step_fn *steps[EVENT_COUNT]; /* NULL: the event does not concern this workflow */
@@ -114,13 +124,15 @@ extern const struct workflow *const workflows[];
 
 /* What a step may ask for. Running out of memory is noticed by the engine, which then drops the whole plan. */
 void plan_round(struct plan *plan, int64_t round, const char *model); /* begins a round from this model */
+/* A task whose one file is a model; NULL: none. */
 void plan_task(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model);
-struct task_extras {
-	const char *control;     /* digest of tensors that the trainer gets beside the model; NULL: none */
+struct task_plan {
+	const char *kind, *site;
+	int64_t round;
+	const json_t *files; /* {name: digest}: what the site gets, and may read while the task is open; or NULL */
 	const json_t *algorithm; /* what the trainer is asked to do differently; NULL: nothing */
 };
-void plan_task_with(struct plan *plan, const char *kind, const char *site, int64_t round, const char *model,
-	const struct task_extras *extras);
+void plan_task_with(struct plan *plan, const struct task_plan *task);
 void plan_cancel(struct plan *plan, int64_t round, const char *reason); /* the round's open tasks */
 /* The aggregators that a job may name, with the params of each, for a field of the workflow's table. */
 struct variant aggregator_variant(size_t index);
@@ -130,6 +142,7 @@ struct variant aggregator_variant(size_t index);
  */
 struct aggregate_plan {
 	const char *method;
+	const char *file;     /* which of the results' files; NULL: "update" */
 	const json_t *params; /* of which the aggregator's own are taken, such as the job's */
 	const json_t *weights, *step;
 	/*

@@ -4,7 +4,6 @@
 #include "common/tensors.h"
 #include "server/aggregate/summary.h"
 #include "server/store/blob_index.h"
-#include "server/store/tasks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,22 +17,18 @@ struct access {
 	bool allowed;
 };
 
-/* Only what the index names is durable. A site may read the models of its own work and what it has uploaded itself. */
+/* Only what the index names is durable. */
 static int check_access(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct access *access = argument;
 	json_auto_t *known = NULL;
-	char owner[80];
 
 	if (blob_index_find(tx, access->digest, &known, error))
 		return -1;
 	if (!known)
 		return error_set(error, ERROR_NOT_FOUND, "there is no such blob");
 	access->allowed = access->caller->kind != CALLER_SITE;
-	caller_owner(access->caller, owner);
-	if (!access->allowed && task_needs_model(tx, access->caller->name, access->digest, &access->allowed, error))
-		return -1;
-	return access->allowed ? 0 : blob_index_owned(tx, access->digest, owner, &access->allowed, error);
+	return access->allowed ? 0 : site_may_read(tx, access->caller->name, access->digest, &access->allowed, error);
 }
 
 static int hold_blob(struct request *request, struct app *app, struct view *view, struct rounds_error *error)

@@ -1,5 +1,6 @@
 #include "server/routes/app.h"
 
+#include "common/artifact.h"
 #include "common/fields.h"
 #include "common/json.h"
 #include "server/store/blob_index.h"
@@ -292,6 +293,22 @@ static int read_tasks(struct store_tx *tx, void *argument, struct rounds_error *
 														 : 0;
 }
 
+/* The files that tasks had before there could be others, by the names that they had then. */
+static void name_usual_files(json_t *tasks)
+{
+	static const char *const names[][2] = { { "files", "model" }, { "files", "control" },
+		{ "result_files", "update" } };
+	size_t i;
+	json_t *task;
+
+	json_array_foreach (tasks, i, task)
+		for (size_t j = 0; j < ARRAY_SIZE(names); j++) {
+			const char *digest = artifact_digest(json_object_get(task, names[j][0]), names[j][1]);
+
+			json_object_set_new(task, names[j][1], digest ? json_string(digest) : json_null());
+		}
+}
+
 enum outcome job_tasks(struct request *request, void *context)
 {
 	struct app *app = context;
@@ -301,6 +318,7 @@ enum outcome job_tasks(struct request *request, void *context)
 	if (request_query_integer(request, "round", 0, INT64_MAX, &query.after, &error) ||
 		store_read(app->store, read_tasks, &query, &error))
 		return reply_error(request, &error);
+	name_usual_files(query.rows);
 	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
 }
 

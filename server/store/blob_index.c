@@ -88,11 +88,19 @@ int blob_unuse(
 		before_round);
 }
 
+int blob_unuse_tasks(struct store_tx *tx, const char *job, struct rounds_error *error)
+{
+	return db_run(tx, error,
+		"DELETE FROM blob_use WHERE job = ?1 AND role = 'task' AND round NOT IN (SELECT round FROM task"
+		" INDEXED BY task_open_by_job WHERE job = ?1 AND state IN ('pending', 'leased'))",
+		"s", job);
+}
+
 int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds_error *error)
 {
 	return db_rows(tx, error, uses,
 		"SELECT blob_use.digest, role, round, size FROM blob_use LEFT JOIN blob USING(digest) WHERE job = ?1"
-		" AND role <> 'update' ORDER BY round, role",
+		" AND role NOT IN ('task', 'update') ORDER BY round, role",
 		"s", job);
 }
 

@@ -21,11 +21,17 @@ must_check int blob_index_owned(
 /* [{"digest"}, ...]: all that are not doomed. */
 must_check int blob_index_list(struct store_tx *tx, json_t **blobs, struct rounds_error *error);
 
-/* A use: `role` is "initial", "model", "best" or "update". */
+/*
+ * A use: `role` is "initial", "model", "control" (the state of the server's step), "best", "update" (what a result brought) or
+ * "task" (what an open task names).
+ */
 must_check int blob_use(struct store_tx *tx, const char *job, const char *digest, const char *role, int64_t round,
 	struct rounds_error *error);
 must_check int blob_unuse(
 	struct store_tx *tx, const char *job, const char *role, int64_t before_round, struct rounds_error *error);
+/* The uses "task" of rounds that have no open task any more. */
+must_check int blob_unuse_tasks(struct store_tx *tx, const char *job, struct rounds_error *error);
+/* Those that make up the job's models: all but "update" and "task". */
 must_check int blob_uses(struct store_tx *tx, const char *job, json_t **uses, struct rounds_error *error);
 /*
  * Dooms blobs that nothing uses any more; those that nothing has used yet only if they are older than `before_us` (wall

@@ -4,6 +4,14 @@
 
 #include <stdio.h>
 
+/* A column of digests, that migration 4 replaces, as an entry of files by name. */
+#define MODEL_FILE "'model', json_object('digest', model, 'size', (SELECT size FROM blob WHERE digest = task.model))"
+#define CONTROL_FILE                                                                                                 \
+	"'control', json_object('digest', control, 'size', (SELECT size FROM blob WHERE digest = task.control))"
+#define UPDATE_FILE                                                                                                  \
+	"'update', json_object('digest', update_digest,"                                                             \
+	" 'size', (SELECT size FROM blob WHERE digest = task.update_digest))"
+
 /*
  * Times ending in _us are wall time in microseconds; `due` and `lease_due` are steady time of the boot named in
  * `setting`, and are granted anew when the machine has booted since.
@@ -160,6 +168,14 @@ static const char *const migrations[] = {
 	"ALTER TABLE task ADD COLUMN not_before INTEGER;"
 	"ALTER TABLE task ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX task_resting ON task(not_before) WHERE not_before IS NOT NULL;"
+	/* What a task is given and what its result brings, by name, instead of a column for each. */
+	"ALTER TABLE task ADD COLUMN files TEXT NOT NULL DEFAULT '{}';"
+	"ALTER TABLE task ADD COLUMN result_files TEXT;"
+	"UPDATE task SET files = CASE WHEN control IS NULL THEN json_object(" MODEL_FILE
+	") ELSE json_object(" CONTROL_FILE ", " MODEL_FILE ") END WHERE model IS NOT NULL;"
+	"UPDATE task SET result_files = json_object(" UPDATE_FILE ") WHERE update_digest IS NOT NULL;"
+	"ALTER TABLE task DROP COLUMN model; ALTER TABLE task DROP COLUMN control;"
+	"ALTER TABLE task DROP COLUMN update_digest;"
 	/* What happened, for longer than what it happened to: rows that nothing changes and nothing deletes. */
 	"CREATE TABLE audit(n INTEGER PRIMARY KEY, kind TEXT NOT NULL, made_by TEXT, about TEXT, outcome TEXT NOT NULL,"
 	" record TEXT NOT NULL, link TEXT NOT NULL) STRICT;"

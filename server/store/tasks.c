@@ -5,9 +5,9 @@
 
 /* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
 #define COLUMNS                                                                                                                                               \
-	"task.id, task.job, task.round, task.kind, task.site, task.state, task.model, task.control,"                                                          \
+	"task.id, task.job, task.round, task.kind, task.site, task.state, task.files AS \"files:json\","                                                      \
 	" task.algorithm AS \"algorithm:json\", task.lease_us, task.lease_due,"                                                                               \
-	" task.attempts, task.failures, task.stage, task.fraction, task.update_digest AS \"update\", task.weight,"                                            \
+	" task.attempts, task.failures, task.stage, task.fraction, task.result_files AS \"result_files:json\", task.weight,"                                  \
 	" task.metrics AS \"metrics:json\", task.timings AS \"timings:json\", task.result AS \"result:json\", task.reason, task.failure AS \"failure:json\"," \
 	" task.created_us AS \"created:time\", task.leased_us AS \"leased:time\","                                                                            \
 	" task.finished_us AS \"finished:time\""
@@ -18,10 +18,10 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 
 	uuid_new(tx->world, id);
 	return db_run(tx, error,
-		"INSERT INTO task(id, job, round, kind, site, state, model, control, algorithm, lease_us, created_us)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?10)",
-		"ssissssjii", id, task->job, task->round, task->kind, task->site, task->model, task->control,
-		task->algorithm, task->lease_us, db_wall_us(tx));
+		"INSERT INTO task(id, job, round, kind, site, state, files, algorithm, lease_us, created_us)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ifnull(?6, '{}'), ?7, ?8, ?9)",
+		"ssissjjii", id, task->job, task->round, task->kind, task->site, task->files, task->algorithm,
+		task->lease_us, db_wall_us(tx));
 }
 
 int task_find(struct store_tx *tx, const char *id, json_t **task, struct rounds_error *error)
@@ -161,7 +161,7 @@ int task_list_results(struct store_tx *tx, const char *job, int64_t round, const
 	struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT site, weight, metrics AS \"metrics:json\", update_digest AS \"update\", result AS \"result:json\""
+		"SELECT site, weight, metrics AS \"metrics:json\", result_files AS \"result_files:json\", result AS \"result:json\""
 		" FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND state = 'done' ORDER BY site",
 		"sis", job, round, kind);
 }
@@ -194,18 +194,12 @@ int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error)
 	return 0;
 }
 
-int task_needs_model(
-	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error)
+int task_list_files(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
-	int64_t count;
-
-	if (db_integer(tx, error, 0, &count,
-		    "SELECT count(*) FROM task INDEXED BY task_open WHERE site = ?1"
-		    " AND state IN ('pending', 'leased') AND state = 'leased' AND ?2 IN (model, control)",
-		    "ss", site, model))
-		return -1;
-	*needed = count > 0;
-	return 0;
+	return db_rows(tx, error, tasks,
+		"SELECT files AS \"files:json\" FROM task INDEXED BY task_open WHERE site = ?1"
+		" AND state IN ('pending', 'leased')",
+		"s", site);
 }
 
 int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
@@ -242,10 +236,10 @@ static int to_done(struct store_tx *tx, const char *id, const char *from, const 
 	const struct task_result *result = change->result;
 
 	return db_run(tx, error,
-		"UPDATE task SET state = 'done', lease_due = NULL, update_digest = ?3, weight = ?4, metrics = ?5, result = ?6,"
+		"UPDATE task SET state = 'done', lease_due = NULL, result_files = ?3, weight = ?4, metrics = ?5, result = ?6,"
 		" stage = NULL, fraction = 1, reason = NULL, failure = NULL, not_before = NULL, finished_us = ?7,"
 		" timings = ?8 WHERE id = ?1 AND state = ?2",
-		"sssdjjij", id, from, result->update, result->weight, result->metrics, result->answer, db_wall_us(tx),
+		"ssjdjjij", id, from, result->files, result->weight, result->metrics, result->answer, db_wall_us(tx),
 		result->timings);
 }
 

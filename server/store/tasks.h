@@ -11,9 +11,9 @@
 #include <stdbool.h>
 
 struct new_task {
-	const char *job, *kind, *site, *model; /* `model` may be NULL */
-	const char *control;                   /* tensors that go with the model; may be NULL */
-	const json_t *algorithm;               /* what the workflow asks of the trainer; may be NULL */
+	const char *job, *kind, *site;
+	const json_t *files;     /* what the site gets (common/artifact.h) */
+	const json_t *algorithm; /* what the workflow asks of the trainer; may be NULL */
 	int64_t round, lease_us;
 };
 
@@ -47,7 +47,7 @@ must_check int task_list_open(
 /* What was accepted in a round and had samples, in the order of the sites' names. */
 must_check int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
-/* {"site", "weight", "metrics", "update", "result"} of all that was accepted in a round, in the order of the sites' names. */
+/* {"site", "weight", "metrics", "result_files", "result"} of all that was accepted in a round, in the order of the sites' names. */
 must_check int task_list_results(struct store_tx *tx, const char *job, int64_t round, const char *kind,
 	json_t **tasks, struct rounds_error *error);
 /*
@@ -60,9 +60,8 @@ must_check int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks
 must_check int task_end_rest(struct store_tx *tx, const char *id, struct rounds_error *error);
 /* When the next lease runs out or a rest is over; INT64_MAX if none does. */
 must_check int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error);
-/* Whether a model, or what goes with one, belongs to work that the site may still do or has just done. */
-must_check int task_needs_model(
-	struct store_tx *tx, const char *site, const char *model, bool *needed, struct rounds_error *error);
+/* [{"files"}] of the site's open tasks. */
+must_check int task_list_files(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error);
 
 /* What a site says of a task while it works; what is not given (NULL, NaN) stays as it was. */
 struct task_progress {
@@ -73,7 +72,7 @@ struct task_progress {
 must_check int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct task_progress *progress,
 	struct rounds_error *error);
 struct task_result {
-	const char *update; /* digest; NULL if the task makes none */
+	const json_t *files; /* what the site brought (common/artifact.h); NULL if the task makes none */
 	double weight;
 	const json_t *metrics, *answer;
 	const json_t *timings; /* what its time went into, as the site says; may be NULL */

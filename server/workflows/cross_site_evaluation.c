@@ -9,6 +9,7 @@
  */
 #include "server/workflows/workflows.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 
 #include <math.h>
@@ -77,19 +78,22 @@ static void measure_all(const struct job_view *job, const struct event *event, j
 	json_auto_t *models = results_of(job, "train", 1);
 	json_t *order = json_array(), *whose;
 	struct sites sites = sites_of(job);
+	const char *mean = artifact_digest(event->files, "model");
 	size_t k;
 
-	json_array_append_new(models, json_pack("{s:s, s:s}", "site", mean_of_all, "model", event->model));
+	json_array_append_new(
+		models, json_pack("{s:s, s:{s:{s:s}}}", "site", mean_of_all, "files", "update", "digest", mean));
 	json_array_foreach (models, k, whose) {
 		json_array_append(order, json_object_get(whose, "site"));
 		for (size_t i = 0; i < sites.count; i++)
-			plan_task(plan, "evaluate", sites.names[i], 2 + (int64_t)k, json_text_or(whose, "model", ""));
+			plan_task(plan, "evaluate", sites.names[i], 2 + (int64_t)k,
+				artifact_digest(json_object_get(whose, "files"), "update"));
 	}
 	json_object_set_new(
 		state, "left", json_integer((json_int_t)json_array_size(order) * (json_int_t)sites.count));
 	json_object_set_new(state, "order", order);
 	json_object_set_new(state, "phase", json_string("measuring"));
-	plan_model(plan, 1, event->model);
+	plan_model(plan, 1, mean);
 }
 
 static void take_measure(const struct event *event, json_t *state, struct plan *plan)
@@ -108,8 +112,10 @@ static void take_measure(const struct event *event, json_t *state, struct plan *
 
 static void take_result(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
+	const char *update = artifact_digest(event->files, "update");
+
 	if (in_phase(state, "initializing")) {
-		train_all(job, state, event->model, plan);
+		train_all(job, state, update, plan);
 		return;
 	}
 	if (in_phase(state, "training")) {

@@ -13,6 +13,7 @@
 #include "server/workflows/measuring.h"
 #include "server/workflows/workflows.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 #include "common/random.h"
 
@@ -122,7 +123,7 @@ static void start(const struct job_view *job, const struct event *event, json_t 
 static void hand_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	if (!strcmp(event->task, "initialize")) {
-		take_model(state, 0, event->model, plan);
+		take_model(state, 0, artifact_digest(event->files, "update"), plan);
 		visit(job, state, 1, plan);
 		return;
 	}
@@ -139,7 +140,7 @@ static void hand_over(const struct job_view *job, const struct event *event, jso
 
 static void take_over(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
-	take_model(state, event->round, event->model, plan);
+	take_model(state, event->round, artifact_digest(event->files, "model"), plan);
 	end_visit(job, event->round, state, plan);
 }
 

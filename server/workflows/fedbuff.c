@@ -13,6 +13,7 @@
 #include "server/workflows/measuring.h"
 #include "server/workflows/workflows.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 
 #include <math.h>
@@ -129,7 +130,7 @@ static bool evaluated(const struct job_view *job, const struct event *event, jso
 static void take_result(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	if (!strcmp(event->task, "initialize")) {
-		begin(job, state, event->model, plan);
+		begin(job, state, artifact_digest(event->files, "update"), plan);
 		return;
 	}
 	if (evaluated(job, event, state, plan))
@@ -183,16 +184,18 @@ static void call_off(json_t *state, int64_t oldest, const char *reason, struct p
 
 static void take_version(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
+	const char *model = artifact_digest(event->files, "model");
+
 	json_object_del(state, "aggregating");
-	plan_model(plan, event->round, event->model);
+	plan_model(plan, event->round, model);
 	if (event->round < rounds_of(job->params)) {
 		call_off(state, event->round + 1 - json_integer_or(job->params, "max_staleness", 5),
 			"its version of the model is too old", plan);
-		begin_round(state, event->round + 1, event->model, plan);
+		begin_round(state, event->round + 1, model, plan);
 		settle(job, state, plan);
 	} else if (json_bool_or(job->params, "evaluate_last", true)) {
 		call_off(state, INT64_MAX, "the last version is made", plan);
-		measuring_begin(job, state, event->round, event->model, plan);
+		measuring_begin(job, state, event->round, model, plan);
 	} else {
 		plan_complete(plan);
 	}

@@ -8,6 +8,7 @@
  */
 #include "server/workflows/workflows.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 
 static const struct field params[] = {
@@ -45,14 +46,17 @@ static void begin_pass(const struct job_view *job, json_t *state, int64_t pass, 
 		json_object_get(job->params, "bins"), "sigmas", json_object_get(job->params, "sigmas"), "time",
 		json_object_get(job->params, "time"), "event", json_object_get(job->params, "event"), "time_max",
 		json_object_get(job->params, "time_max"));
-	struct task_extras extras = { .algorithm = algorithm };
+	json_auto_t *files = sums ? json_pack("{s:s}", "model", sums) : NULL;
+	struct task_plan task = { .kind = "train", .round = pass, .files = files, .algorithm = algorithm };
 	struct sites sites = sites_of(job);
 
 	json_object_set_new(state, "left", json_integer((int64_t)sites.count));
 	json_object_set_new(state, "answered", json_integer(0));
 	plan_round(plan, pass, sums);
-	for (size_t i = 0; i < sites.count; i++)
-		plan_task_with(plan, "train", sites.names[i], pass, sums, &extras);
+	for (size_t i = 0; i < sites.count; i++) {
+		task.site = sites.names[i];
+		plan_task_with(plan, &task);
+	}
 }
 
 static void start(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
@@ -89,9 +93,11 @@ static void take_failure(const struct job_view *job, const struct event *event, 
 
 static void take_sums(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
-	plan_model(plan, event->round, event->model);
+	const char *sums = artifact_digest(event->files, "model");
+
+	plan_model(plan, event->round, sums);
 	if (event->round == 1)
-		begin_pass(job, state, 2, event->model, plan);
+		begin_pass(job, state, 2, sums, plan);
 	else
 		plan_complete(plan);
 }

@@ -8,11 +8,12 @@
  * the updates of round r + 1; metrics named train_* are of the site's own training and belong to its round. After
  * the last round the model is evaluated at every site. A site that had no samples (weight 0) has answered, but is no input.
  *
- * State: {"phase", "round", "model", "control", "cohort", "answered", "lost", "skipped": [site], "best", "since_best"}. How many
+ * State: {"phase", "round", "model", "control": the state of the server's step, "cohort", "answered", "lost", "skipped": [site], "best", "since_best"}. How many
  * are in the cohort, have answered and have failed for good; whom a person has skipped is in the cohort no more.
  */
 #include "server/workflows/training_rounds.h"
 
+#include "common/artifact.h"
 #include "common/json.h"
 
 #include <math.h>
@@ -119,17 +120,19 @@ static void send(const struct job_view *job, json_t *state, const char *kind, do
 	double deadline = json_number_or(job->params, "deadline_seconds", 0);
 	bool trains = !strcmp(kind, "train");
 	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
-	struct task_extras extras = {
-		.control = trains && rules_of(job)->shares_control ? json_text_or(state, "control", NULL) : NULL,
-		.algorithm = algorithm,
-	};
+	json_auto_t *files = json_pack("{s:s}", "model", model_of(state));
+	struct task_plan task = { .kind = kind, .round = round_of(state), .files = files, .algorithm = algorithm };
 	size_t i;
 	json_t *site;
 
+	if (trains && rules_of(job)->shares_control && json_object_get(state, "control"))
+		json_object_set(files, "control", json_object_get(state, "control"));
 	choose(sites.names, sites.count, count ? count : 1, job->seed, (uint64_t)round_of(state), cohort);
 	json_object_set_new(state, "cohort", json_integer((json_int_t)json_array_size(cohort)));
-	json_array_foreach (cohort, i, site)
-		plan_task_with(plan, kind, json_string_value(site), round_of(state), model_of(state), &extras);
+	json_array_foreach (cohort, i, site) {
+		task.site = json_string_value(site);
+		plan_task_with(plan, &task);
+	}
 	if (deadline > 0)
 		plan_timer(plan, "deadline", deadline);
 }
@@ -173,8 +176,8 @@ void training_start(const struct job_view *job, const struct event *event, json_
 	}
 	set_phase(state, "initializing");
 	json_auto_t *algorithm = rules_of(job)->instruct ? rules_of(job)->instruct(job) : NULL;
-	plan_task_with(plan, "initialize", sites_of(job).names[0], 0, NULL,
-		&(const struct task_extras){ .algorithm = algorithm });
+	plan_task_with(plan, &(const struct task_plan){
+				     .kind = "initialize", .site = sites_of(job).names[0], .algorithm = algorithm });
 }
 
 static void complete(json_t *state, struct plan *plan)
@@ -230,7 +233,11 @@ static void combine(const struct job_view *job, const json_t *state, const json_
 			(long long)round_of(state), answered(state));
 	if (rules_of(job)->combine && !fault[0])
 		rules_of(job)->combine(job, &how, fault, sizeof(fault));
-	asked = (struct aggregate_plan){ how.method, job->params, how.weights, how.step, .skipped = skipped };
+	asked = (struct aggregate_plan){ .method = how.method,
+		.params = job->params,
+		.weights = how.weights,
+		.step = how.step,
+		.skipped = skipped };
 	if (fault[0])
 		plan_fail(plan, "%s", fault);
 	else
@@ -283,7 +290,7 @@ static void settle(const struct job_view *job, json_t *state, struct plan *plan)
 void training_result(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
 	if (in_phase(state, "initializing")) {
-		take_model(state, 0, event->model, plan);
+		take_model(state, 0, artifact_digest(event->files, "update"), plan);
 		begin_work(job, state, plan);
 		return;
 	}
@@ -334,9 +341,11 @@ void training_failure(const struct job_view *job, const struct event *event, jso
 
 void training_aggregate(const struct job_view *job, const struct event *event, json_t *state, struct plan *plan)
 {
-	if (event->control)
-		json_object_set_new(state, "control", json_string(event->control));
-	take_model(state, event->round, event->model, plan);
+	const char *step_state = artifact_digest(event->files, "state");
+
+	if (step_state)
+		json_object_set_new(state, "control", json_string(step_state));
+	take_model(state, event->round, artifact_digest(event->files, "model"), plan);
 	if (event->round < training_rounds(job->params))
 		begin_round(job, state, event->round + 1, plan);
 	else if (json_bool_or(job->params, "evaluate_last", true))

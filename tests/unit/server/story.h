@@ -68,13 +68,14 @@ static inline json_t *story_results(struct history *history, const char *kind, i
 
 static inline void remember(struct story *story, const struct event *event)
 {
-	json_array_append_new(story->results,
-		json_pack("{s:s, s:s, s:I, s:f, s:O?, s:f, s:s?}", "site", event->site, "kind",
-			event->task    ? event->task
-			: event->model ? "train"
-				       : "evaluate",
-			"round", (json_int_t)event->round, "weight", event->weight, "metrics",
-			(json_t *)(uintptr_t)event->metrics, "distance", event->distance, "model", event->model));
+	json_array_append_new(
+		story->results, json_pack("{s:s, s:s, s:I, s:f, s:O?, s:f, s:O?}", "site", event->site, "kind",
+					event->task    ? event->task
+					: event->files ? "train"
+						       : "evaluate",
+					"round", (json_int_t)event->round, "weight", event->weight, "metrics",
+					(json_t *)(uintptr_t)event->metrics, "distance", event->distance, "files",
+					(json_t *)(uintptr_t)event->files));
 }
 
 /* `sites` end with NULL. */
@@ -103,6 +104,12 @@ static inline struct story begin(
 	return story;
 }
 
+static inline void drop(struct event *event)
+{
+	json_decref((json_t *)(uintptr_t)event->files);
+	event->files = NULL;
+}
+
 static inline void tell(struct story *story, struct event event)
 {
 	struct plan plan = { .actions = story->actions };
@@ -117,6 +124,7 @@ static inline void tell(struct story *story, struct event event)
 	story->job.history = &story->history;
 	story->workflow->steps[event.kind](&story->job, &event, story->state, &plan);
 	assert_false(plan.failed);
+	drop(&event);
 }
 
 static inline void expect(struct story *story, const char *action)
@@ -143,13 +151,19 @@ static inline struct event started(void)
 	return (struct event){ .kind = EVENT_STARTED };
 }
 
+/* An event's files: tell() drops them. */
+static inline json_t *file_of(const char *name, const char *digest)
+{
+	return digest ? json_pack("{s:{s:s, s:i}}", name, "digest", digest, "size", 1) : NULL;
+}
+
 static inline struct event result(
 	const char *site, int64_t round, const char *model, double weight, const json_t *metrics)
 {
 	return (struct event){ .kind = EVENT_RESULT,
 		.site = site,
 		.round = round,
-		.model = model,
+		.files = file_of("update", model),
 		.weight = weight,
 		.metrics = metrics };
 }
@@ -161,7 +175,7 @@ static inline struct event failed(const char *site, int64_t round)
 
 static inline struct event aggregated(int64_t round, const char *model)
 {
-	return (struct event){ .kind = EVENT_AGGREGATED, .round = round, .model = model };
+	return (struct event){ .kind = EVENT_AGGREGATED, .round = round, .files = file_of("model", model) };
 }
 
 static inline struct event timer(const char *name)

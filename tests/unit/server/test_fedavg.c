@@ -10,8 +10,8 @@ static void two_rounds_from_an_uploaded_model(void **state)
 	tell(&s, started());
 	expect(&s, "{'do': 'model', 'round': 0, 'model': 'M0'}");
 	expect(&s, "{'do': 'round', 'round': 1, 'model': 'M0'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 1, 'model': 'M0'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'files': {'model': 'M0'}}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 1, 'files': {'model': 'M0'}}");
 	tell(&s, result("b", 1, "Ub", 1, NULL));
 	tell(&s, result("a", 1, "Ua", 1, NULL));
 	expect(&s, "{'do': 'timer_off', 'name': 'deadline'}");
@@ -27,8 +27,8 @@ static void two_rounds_from_an_uploaded_model(void **state)
 	s.next += 4; /* it closes */
 	tell(&s, aggregated(2, "M2"));
 	expect(&s, "{'do': 'model', 'round': 2, 'model': 'M2'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'model': 'M2'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 2, 'model': 'M2'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'files': {'model': 'M2'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 2, 'files': {'model': 'M2'}}");
 	tell(&s, result("a", 2, NULL, 1, NULL));
 	tell(&s, failed("b", 2)); /* an evaluation that fails does not fail what was trained */
 	expect(&s, "{'do': 'timer_off', 'name': 'deadline'}");
@@ -42,7 +42,7 @@ static void without_a_model_the_first_site_makes_one(void **state)
 	struct story s = begin("fedavg", "{'rounds': 1}", NULL, two);
 
 	tell(&s, started());
-	expect(&s, "{'do': 'task', 'kind': 'initialize', 'site': 'a', 'round': 0, 'model': null}");
+	expect(&s, "{'do': 'task', 'kind': 'initialize', 'site': 'a', 'round': 0}");
 	tell(&s, result("a", 0, "M0", 1, NULL));
 	expect(&s, "{'do': 'model', 'round': 0, 'model': 'M0'}");
 	s.next += 3;

@@ -47,16 +47,16 @@ static void the_model_goes_round_and_comes_home(void **state)
 	expect(&s, "{'do': 'expect', 'rounds': 2}");
 	expect(&s, "{'do': 'model', 'round': 0, 'model': 'M0'}");
 	expect(&s, "{'do': 'round', 'round': 1, 'model': 'M0'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'files': {'model': 'M0'}}");
 	tell(&s, trained("a", 1, "U1"));
 	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
 	tell(&s, aggregated(1, "M1"));
 	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
 	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'files': {'model': 'M1'}}");
 	tell(&s, lost("b", 2, "train")); /* passed over */
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'files': {'model': 'M1'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'files': {'model': 'M1'}}");
 	tell(&s, lost("b", 1, "evaluate"));
 	tell(&s, evaluated("a", 1, 2, metrics));
 	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'a', 'name': 'auc', 'value': 0.75}");
@@ -67,7 +67,7 @@ static void the_model_goes_round_and_comes_home(void **state)
 	s = begin("cyclic", "{'rounds': 1}", NULL, two);
 	tell(&s, started());
 	s.next++;
-	expect(&s, "{'do': 'task', 'kind': 'initialize', 'site': 'a', 'round': 0, 'model': null}");
+	expect(&s, "{'do': 'task', 'kind': 'initialize', 'site': 'a', 'round': 0}");
 	tell(&s, initialized("a", "M0"));
 	s.next += 3;
 	tell(&s, lost("a", 1, "train"));
@@ -157,7 +157,7 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 
 	tell(&s, started());
 	s.next += 2;
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0', "
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'files': {'model': 'M0'}, "
 		   "'algorithm': {'proximal_mu': 0.25}}");
 	s.next++;
 	end(&s);
@@ -165,7 +165,7 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 	s = begin("scaffold", "{'rounds': 2}", "M0", two);
 	tell(&s, started());
 	s.next += 2;
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'model': 'M0', "
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 1, 'files': {'model': 'M0'}, "
 		   "'algorithm': {'control_variates': true}}");
 	s.next++;
 	tell(&s, result("a", 1, "Ua", 3, metrics));
@@ -175,12 +175,13 @@ static void fedprox_tells_its_mu_and_scaffold_its_variate(void **state)
 	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean', "
 		   "'step': {'name': 'scaffold', 'rate': 1.0, 'share': 1.0, 'lengths': {'a': 0.5, 'b': 0.5}, "
 		   "'mean_only': ['*running_mean', '*running_var', '*num_batches_tracked']}}");
-	ready = aggregated(1, "M1");
-	ready.control = "C1";
+	ready = aggregated(1, NULL);
+	ready.files = json_pack("{s:{s:s}, s:{s:s}}", "model", "digest", "M1", "state", "digest", "C1");
 	tell(&s, ready);
 	s.next += 2;
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 2, 'model': 'M1', 'control': 'C1', "
-		   "'algorithm': {'control_variates': true}}");
+	expect(&s,
+		"{'do': 'task', 'kind': 'train', 'site': 'a', 'round': 2, 'files': {'control': 'C1', 'model': 'M1'}, "
+		"'algorithm': {'control_variates': true}}");
 	s.next++;
 	tell(&s, result("a", 2, "Ua", 1, NULL));
 	tell(&s, result("b", 2, "Ub", 1, NULL));
@@ -208,7 +209,7 @@ static void who_has_no_samples_is_passed_over(void **state)
 	tell(&s, without_samples("a", 1));
 	expect(&s, "{'do': 'note', 'round': 1, 'text': 'a had no samples and is passed over'}");
 	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M0'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M0'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'files': {'model': 'M0'}}");
 	end(&s);
 
 	s = begin("fedbuff", "{'rounds': 1, 'buffer': 1}", "M0", two);
@@ -233,8 +234,8 @@ static void fedbuff_waits_for_nobody(void **state)
 	tell(&s, aggregated(1, "M1"));
 	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
 	expect(&s, "{'do': 'round', 'round': 2, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'c', 'round': 2, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'b', 'round': 2, 'files': {'model': 'M1'}}");
+	expect(&s, "{'do': 'task', 'kind': 'train', 'site': 'c', 'round': 2, 'files': {'model': 'M1'}}");
 	tell(&s, lost("b", 2, "train"));
 	tell(&s, lost("c", 2, "train"));
 	tell(&s, lost("a", 1, "train"));
@@ -255,8 +256,8 @@ static void fedbuff_ends_with_a_look_at_its_last_version(void **state)
 	tell(&s, aggregated(1, "M1"));
 	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
 	expect(&s, "{'do': 'cancel', 'round': 1, 'reason': 'the last version is made'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 1, 'files': {'model': 'M1'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 1, 'files': {'model': 'M1'}}");
 	tell(&s, evaluated("b", 1, 1, metrics));
 	s.next++;
 	tell(&s, lost("a", 1, "evaluate"));
@@ -277,10 +278,10 @@ static void a_matrix_lacks_what_failed(void **state)
 	tell(&s, trained("b", 1, "Ub"));
 	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
 	tell(&s, aggregated(1, "M1"));
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'model': 'Ub'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 2, 'model': 'Ub'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 3, 'model': 'M1'}");
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 3, 'model': 'M1'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'files': {'model': 'Ub'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 2, 'files': {'model': 'Ub'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 3, 'files': {'model': 'M1'}}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'b', 'round': 3, 'files': {'model': 'M1'}}");
 	expect(&s, "{'do': 'model', 'round': 1, 'model': 'M1'}");
 	measured = result("a", 2, NULL, 1, metrics);
 	tell(&s, measured);
@@ -337,10 +338,11 @@ static void what_an_older_server_began_goes_on(void **state)
 		"{'phase': 'training', 'initial': 'M0', 'left': 1, 'models': {'a': 'Ua', 'b': 'Ub'}}");
 	told = trained("a", 1, "Ua");
 	remember(&s, &told);
+	drop(&told);
 	tell(&s, lost("c", 1, "train"));
 	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
 	tell(&s, aggregated(1, "M1"));
-	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'model': 'Ua'}");
+	expect(&s, "{'do': 'task', 'kind': 'evaluate', 'site': 'a', 'round': 2, 'files': {'model': 'Ua'}}");
 	s.next = json_array_size(s.actions);
 	end(&s);
 }
