@@ -13,6 +13,10 @@ out=$top/build/tests
 mkdir -p "$out"
 passed=0 failed=0
 
+# Tests at a time, on two cores: most of them wait more than they work, those of faults much more (for a lease to end, for a program
+# that is called off).
+some=(-n 3 --dist worksteal) more=(-n 4 --dist worksteal)
+
 say() { printf '\n== %s\n' "$*"; }
 wanted() { [[ " $parts " == *" $1 "* ]]; }
 
@@ -126,11 +130,11 @@ fi
 
 if wanted integration; then
     say "Integration: the real programs over real TLS"
-    pytests integration "$top/build" -n 2 --dist worksteal tests/integration --ignore tests/integration/test_house.py
+    pytests integration "$top/build" "${some[@]}" tests/integration --ignore tests/integration/test_house.py
 fi
 if wanted browser; then
     say "The dashboard in a real browser; pictures in build/tests/screenshots"
-    pytests browser "$top/build" tests/browser
+    pytests browser "$top/build" -n 2 --dist loadfile tests/browser
 fi
 if wanted pictures; then
     say "The documents' pictures of the dashboard"
@@ -141,29 +145,29 @@ if wanted pictures; then
 fi
 if wanted faults; then
     say "Faults: GUARANTEES.md, row by row"
-    pytests faults "$top/build" -n 2 --dist worksteal tests/faults -k 'not thousand'
+    pytests faults "$top/build" "${more[@]}" tests/faults -k 'not thousand'
     pytests faults-crowds "$top/build" tests/faults -k thousand # each has the machine to itself
 fi
 # Held to references number by number, they would take a third of the whole run; the unit tests and fuzz targets of the same code
 # run under the sanitizers every time, these in "long".
-numbers=(tests/integration/test_workflows.py tests/integration/test_small_cells.py tests/integration/test_simulate.py tests/integration/test_tables.py)
+numbers=(tests/integration/test_{workflows,aggregators,cox,small_cells,simulate,tables}.py)
 if wanted address; then
     say "The same under the address and undefined-behaviour sanitizers"
-    pytests address "$top/build-address" -n 2 --dist worksteal tests/integration tests/faults --ignore tests/integration/test_house.py \
+    pytests address "$top/build-address" "${more[@]}" tests/integration tests/faults --ignore tests/integration/test_house.py \
         --deselect tests/faults/test_server_killed.py::test_killed_fifty_times_the_model_is_the_same_to_the_bit \
         --ignore-glob 'tests/integration/test_sdk*' --ignore tests/integration/test_install.py "${numbers[@]/#/--ignore=}" -k 'not thousand and not slow_clients and not slower_than_every and not clock and not certificate_of_another'
 fi
 if wanted thread; then
     say "The threads under the thread sanitizer"
     unit_tests "$top/build-thread"
-    pytests thread "$top/build-thread" tests/integration/test_operator.py tests/integration/test_live.py tests/integration/test_webhooks.py tests/integration/test_tus.py tests/faults/test_updates.py \
+    pytests thread "$top/build-thread" "${more[@]}" tests/integration/test_operator.py tests/integration/test_live.py tests/integration/test_webhooks.py tests/integration/test_tus.py tests/faults/test_updates.py \
         -k 'large_one or submission or fraction or ten_times or late or bit or watch or seen_live or stop_ends or outages'
 fi
 if wanted long; then
     say "What is held to references, under the address and undefined-behaviour sanitizers"
     check build-clang-address build "$top/build-address" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang
-    pytests address-numbers "$top/build-address" -n 2 --dist worksteal "${numbers[@]}"
+    pytests address-numbers "$top/build-address" "${some[@]}" "${numbers[@]}"
     say "Others' newest: TensorBoard and MLflow open what is exported, PyTorch trains"
     have_venv "$top/.venv-long" tests/requirements-long.txt
     python=$top/.venv-long/bin/python

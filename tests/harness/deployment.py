@@ -1,4 +1,5 @@
 """Drives the real programs: one server, any number of sites, on loopback and free ports, in a temporary directory."""
+import csv
 import json
 import os
 import pathlib
@@ -8,18 +9,28 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import requests
 
 from harness.weights import digest_of
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("ROUNDS_BUILD", TOP / "build")).resolve()  # tests change directories
-# A sanitizer's allocator keeps what is freed: memory then says nothing.
-MEMORY_COUNTS = "ROUNDS_SANITIZE:STRING=\n" in (BUILD / "CMakeCache.txt").read_text()
+SANITIZED = "ROUNDS_SANITIZE:STRING=\n" not in (BUILD / "CMakeCache.txt").read_text()  # ten times as slow
+MEMORY_COUNTS = not SANITIZED  # a sanitizer's allocator keeps what is freed
 DATA = TOP / "tests/data"
 EXECUTOR = [sys.executable, str(TOP / "tests/executors/puppet.py")]
 HOSPITALS = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 WDBC = {"label": "diagnosis", "classes": ["benign", "malignant"]}
+
+
+def wdbc_table(name):
+    """The features and the labels (0 or 1) of one of the data's files."""
+    with open(DATA / f"wdbc/{name}.csv") as file:
+        rows = list(csv.DictReader(file))
+    features = [column for column in rows[0] if column != WDBC["label"]]
+    return (np.array([[float(row[column]) for column in features] for row in rows]),
+            np.array([WDBC["classes"].index(row[WDBC["label"]]) for row in rows], float))
 
 
 def wait_until(condition, seconds=30, what="a condition", pause=0.02):

@@ -22,7 +22,7 @@ class Script:
         self.stderr = open(home / "stderr", "ab")
         self.process = subprocess.Popen([*command, home / "script.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr,
                                         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TOP / "client/python"), "HOME": str(home),
-                                             "PYTHONDONTWRITEBYTECODE": "1", "ROUNDS_PROTOCOL": str(protocol), **environment})
+                                             "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "ROUNDS_PROTOCOL": str(protocol), **environment})
         self.lines, self.heard = [], b""
 
     def say(self, kind="train", model=None, round=1, control=None, metadata=None, **members):

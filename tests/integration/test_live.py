@@ -44,6 +44,8 @@ class Stream(threading.Thread):
         return [data for what, _, data in self.messages if what == kind]
 
     def close(self):
+        self.response.raw.shutdown()  # wakes the reader, which would hold what close() needs until the next word comes
+        self.join()
         self.response.close()
 
 

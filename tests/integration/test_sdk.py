@@ -19,7 +19,9 @@ NAMES = ["hospital-a", "hospital-b", "hospital-c", "hospital-d"]
 
 
 def executor(script):
-    return {"command": [PYTHON, str(script)], "environment": [f"PYTHONPATH={PACKAGE}", "PYTHONDONTWRITEBYTECODE=1"]}
+    # A thread each: four programs share this machine, and threads that wait for each other spin.
+    return {"command": [PYTHON, str(script)],
+            "environment": [f"PYTHONPATH={PACKAGE}", "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1"]}
 
 
 def start(rounds, script, dataset, names=NAMES):

@@ -1,4 +1,4 @@
-"""Every workflow and aggregator against tests/reference/, with the real daemons and trainers on real data.
+"""Every workflow against tests/reference/, with the real daemons and trainers on real data.
 
 One table of workflows serves all tests: a new one is a row. The model is logistic regression on the Wisconsin breast cancer
 data of four hospitals, full-batch steps, so that nothing is left to chance.
@@ -6,7 +6,6 @@ data of four hospitals, full-batch steps, so that nothing is left to chance.
 import csv
 import functools
 import json
-import math
 import os
 import re
 import signal
@@ -15,20 +14,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import DATA, HOSPITALS, TOP, WDBC, Problem, SiteClient, wait_until
+from harness.deployment import DATA, HOSPITALS, TOP, WDBC, Problem, SiteClient, wait_until, wdbc_table
 from harness.weights import save
-from reference import aggregators, federated
+from reference import federated
 
 STEPS, RATE, ROUNDS = 5, 0.3, 20
 TRAINER = {"model": "logistic", "batch_size": 0, "epochs": STEPS, "learning_rate": RATE, "validation": 0}
-
-
-def table(name):
-    with open(DATA / f"wdbc/{name}.csv") as file:
-        rows = list(csv.DictReader(file))
-    features = [column for column in rows[0] if column != WDBC["label"]]
-    return (np.array([[float(row[column]) for column in features] for row in rows]),
-            np.array([WDBC["classes"].index(row[WDBC["label"]]) for row in rows], float))
 
 
 def vector(model):
@@ -38,7 +29,7 @@ def vector(model):
 def standardised(model):
     """The hospitals' data as the model sees them: its first site's means and deviations travel with it."""
     return [((x - model["input.mean"].astype(float)) / model["input.scale"].astype(float), y)
-            for x, y in map(table, HOSPITALS)]
+            for x, y in map(wdbc_table, HOSPITALS)]
 
 
 @pytest.fixture
@@ -223,7 +214,7 @@ def test_fednova_with_unlike_numbers_of_steps(hospitals):
     job = submit(hospitals, "fednova", {"rounds": 3}, {"batch_size": 100, "epochs": 2})
     hospitals.wait_for(job, "completed")
     steps = {m["site"]: m["value"] for m in hospitals.api.get(f"/jobs/{job}/metrics?name=train_steps")["items"] if m["site"]}
-    assert steps == {name: 2 * -(-len(table(name)[1]) // 100) for name in HOSPITALS} and len(set(steps.values())) > 1
+    assert steps == {name: 2 * -(-len(wdbc_table(name)[1]) // 100) for name in HOSPITALS} and len(set(steps.values())) > 1
 
 
 def test_dittos_personal_models_stay_at_home_and_are_right(hospitals):
@@ -314,7 +305,7 @@ def test_kmeans_is_that_of_the_pooled_rows(rounds):
     job = hospitals.submit(workflow="kmeans", executor="trainer", dataset="wdbc", sites=HOSPITALS,
                            params={"rounds": 15, "clusters": 5, "key_metric": "inertia", "key_metric_goal": "min"})
     first, last = models(hospitals, job)
-    x = (np.concatenate([part[0] for part in map(table, HOSPITALS)]).astype(np.float32).astype(float) - first["mean"]) / first["scale"]
+    x = (np.concatenate([part[0] for part in map(wdbc_table, HOSPITALS)]).astype(np.float32).astype(float) - first["mean"]) / first["scale"]
     expected = federated.kmeans(first["centers"], x, 15)
     assert np.allclose(last["centers"], expected, rtol=1e-9, atol=1e-9) and last["counts"].sum() == len(x)
     inertia = [m["value"] for m in sorted(hospitals.api.get(f"/jobs/{job}/metrics?name=inertia&site=")["items"],
@@ -322,201 +313,3 @@ def test_kmeans_is_that_of_the_pooled_rows(rounds):
     assert all(a >= b - 1e-9 for a, b in zip(inertia, inertia[1:])) and inertia[-1] < 0.8 * inertia[0]
     assert not np.any([np.isclose(x, center, atol=1e-6).all(1).any() for center in first["centers"]]), "no row of anyone's"
     assert hospitals.rounds_verify(job)["good"]
-
-
-def survival_sites(rounds, tmp_path, names=("a", "b", "c"), min_cell=1):
-    rng = np.random.default_rng(9)
-    pooled = []
-    for k, name in enumerate(names):
-        n = (60 + 25 * k) * (1 if min_cell == 1 else 6)
-        x = np.column_stack([rng.normal(size=n), rng.integers(0, 2, n), rng.normal(k, 2, n)]).round(4)
-        time = np.minimum(np.floor(rng.exponential(30 / np.exp(x @ [0.7, -0.5, 0.2]))), 99).astype(int)
-        event = (rng.uniform(size=n) < 0.7).astype(int)
-        np.savetxt(tmp_path / f"{name}.csv", np.column_stack([x[:, 0], time, x[:, 1:], event]), delimiter=",",
-                   header="p,days,q,r,died", comments="", fmt="%.6g")
-        rounds.start_site(name, datasets={"trial": {"path": str(tmp_path / f"{name}.csv"), "label": "died", "min_cell": min_cell}})
-        pooled.append((x.astype(np.float32).astype(float), time, event))
-    rounds.connected(*names)
-    return [np.concatenate(parts) for parts in zip(*pooled)]
-
-
-def on_grid(model, time, bins, time_max):
-    """Each time as the begin of its cell on the grid that the model says."""
-    begins = np.flatnonzero(model["grid"])
-    cells = np.minimum(np.floor(time / time_max * bins + 1e-9), bins - 1)
-    return begins[np.searchsorted(begins, cells, side="right") - 1]
-
-
-def covariates(rounds, digest):
-    data = rounds.api.download(digest)
-    header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
-    return json.loads(header["__metadata__"]["rounds.covariates"])
-
-
-@pytest.mark.parametrize("min_cell", [1, 5])
-def test_cox_is_that_of_the_pooled_rows(rounds, tmp_path, min_cell):
-    """On the grid that is told: each day of its own where administrators allow it, else what the sites have merged."""
-    x, time, event = survival_sites(rounds, tmp_path, min_cell=min_cell)
-    spec = {"workflow": "cox", "executor": "trainer", "dataset": "trial", "sites": ["a", "b", "c"]}
-    job = rounds.submit(**spec, params={"rounds": 6, "time": "days", "time_max": 100, "bins": 100, "evaluate_last": False})
-    digest = rounds.wait_for(job, "completed")["model"]
-    model = safetensors.numpy.load(rounds.api.download(digest))
-    assert (model["grid"].sum() == 100) == (min_cell == 1) and 5 <= model["grid"].sum()
-    beta, errors = federated.cox(x, on_grid(model, time, 100, 100), event, 6)
-    assert np.allclose(model["beta"], beta, rtol=1e-8) and np.allclose(model["standard_error"], errors, rtol=1e-6)
-    # Coarse cells are many ties, which Breslow's likelihood pulls towards 0.
-    slack = 4 * errors if min_cell == 1 else 0.2
-    assert np.all(np.abs(beta - [0.7, -0.5, 0.2]) < slack), "and it finds what the data were made with"
-    assert np.allclose(model["hazard_ratio"], np.exp(beta))
-    for p, z in zip(model["p_value"], np.abs(beta) / errors):
-        assert p == pytest.approx(math.erfc(z / math.sqrt(2)), rel=1e-5)
-    assert covariates(rounds, digest) == ["p", "q", "r"]
-    assert rounds.rounds_verify(job)["good"]
-    job = rounds.submit(**spec, params={"rounds": 1, "time": "weeks", "time_max": 100})
-    rounds.wait_for(job, "failed")
-    with pytest.raises(Problem) as problem:
-        rounds.submit(**spec, params={"rounds": 1})
-    assert {e["field"] for e in problem.value.body["errors"]} == {"params.time", "params.time_max"}
-
-
-def test_cox_with_categories_has_a_reference_level(rounds, tmp_path):
-    """The first value of each category is what the others are compared with; a sum of columns by hand is named, and a ridge helps."""
-    rng = np.random.default_rng(4)
-    n = 240
-    grade, age = rng.choice(3, n), rng.normal(60, 9, n).round(1)
-    time = np.floor(rng.exponential(200 / np.exp(0.8 * (grade == 2) + 0.3 * (grade == 1) + 0.02 * (age - 60)))).astype(int)
-    event = (rng.uniform(size=n) < 0.8).astype(int)
-    for name, rows in (("a", slice(0, 100)), ("b", slice(100, n))):
-        with open(tmp_path / f"{name}.csv", "w") as file:
-            file.write("grade,age,days,died,low,high,sum\n")
-            for g, *row in zip(grade[rows], age[rows], time[rows], event[rows]):
-                file.write(f"{'I' * (g + 1)},{row[0]},{row[1]},{row[2]},{int(g == 0)},{int(g == 2)},{int(g != 1)}\n")
-        data = {"path": str(tmp_path / f"{name}.csv"), "label": "died", "min_cell": 1}
-        rounds.start_site(name, datasets={
-            "trial": {**data, "categories": {"grade": ["I", "II", "III"]}, "ignore": ["low", "high", "sum"]},
-            "sums": {**data, "ignore": ["grade"]}})
-    rounds.connected("a", "b")
-    spec = {"workflow": "cox", "executor": "trainer", "sites": ["a", "b"]}
-    params = {"rounds": 7, "time": "days", "time_max": 2000, "bins": 2000, "evaluate_last": False}
-    listed = {"categories": {"grade": ["I", "II", "III"]}}
-    done = rounds.wait_for(rounds.submit(**spec, dataset="trial", trainer=listed, params=params), "completed")
-    model = safetensors.numpy.load(rounds.api.download(done["model"]))
-    x = np.column_stack([grade == 1, grade == 2, age.astype(np.float32)]).astype(float)
-    beta, errors = federated.cox(x, np.minimum(time, 1999), event, 7)
-    assert np.allclose(model["beta"], beta, rtol=1e-7) and np.allclose(model["standard_error"], errors, rtol=1e-6)
-    assert covariates(rounds, done["model"]) == ["grade=II", "grade=III", "age"]
-    failed = rounds.wait_for(rounds.submit(**spec, dataset="sums", params=params), "failed")
-    assert 'covariate "sum"' in failed["reason"] and "is a sum of others" in failed["reason"]
-    done = rounds.wait_for(rounds.submit(**spec, dataset="sums", params={**params, "ridge": 2.0}), "completed")
-    x = np.column_stack([age.astype(np.float32), grade == 0, grade == 2, grade != 1]).astype(float)
-    assert np.allclose(safetensors.numpy.load(rounds.api.download(done["model"]))["beta"],
-                       federated.cox(x, np.minimum(time, 1999), event, 7, ridge=2.0)[0], rtol=1e-7)
-
-
-def test_what_cannot_be_estimated_is_said(rounds, tmp_path):
-    (tmp_path / "flat.csv").write_text("p,days,died\n" + "".join(f"1,{i},1\n" for i in range(20)))
-    rounds.start_site("a", datasets={"trial": {"path": str(tmp_path / "flat.csv"), "label": "died"}})
-    rounds.connected("a")
-    job = rounds.submit(workflow="cox", executor="trainer", dataset="trial", sites=["a"],
-                        params={"rounds": 1, "time": "days", "time_max": 20, "bins": 20})
-    assert 'covariate "p" does not vary' in rounds.wait_for(job, "failed")["reason"]
-
-
-# Aggregators
-
-AGGREGATORS = {
-    "weighted_mean": ({}, lambda x, p: p @ x),
-    "mean": ({}, lambda x, p: x.mean(axis=0)),
-    "median": ({}, aggregators.median),
-    "trimmed_mean": ({"trim": 0.3}, functools.partial(aggregators.trimmed_mean, trim=0.3)),
-    "norm_clipping": ({"clip_norm": 30.0}, functools.partial(aggregators.norm_clipping, bound=30.0)),
-    "geometric_median": ({}, aggregators.geometric_median),
-    "krum": ({"byzantine": 2}, functools.partial(aggregators.krum, f=2)),
-    "multi_krum": ({"byzantine": 3}, functools.partial(aggregators.multi_krum, f=3)),
-    "bulyan": ({"byzantine": 2}, functools.partial(aggregators.bulyan, f=2)),
-}
-
-
-def one_round(rounds, model, updates, weights, **params):
-    names = [f"s{i:02}" for i in range(len(updates))]
-    sites = [SiteClient(rounds, name) for name in names]
-    for site in sites:
-        site.claim(wait=0)
-    job = rounds.submit(sites=names, initial_model=rounds.api.upload(save(model)),
-                        params={"rounds": 1, "evaluate_last": False, **params})
-    for site, update, weight in zip(sites, updates, weights):
-        task = site.claim()
-        site.result(task, site.upload(save(update)), weight=weight)
-    return job
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-@pytest.mark.parametrize("name", AGGREGATORS)
-def test_aggregators_agree_with_the_papers(rounds, name, dtype):
-    """11 sites, three of them far out; several tensors, of which one fills no vector; whatever the dtype."""
-    params, reference = AGGREGATORS[name]
-    rng = np.random.default_rng(12)
-    shapes = {"a": (3, 7), "b": (1,), "c": (1003,)}
-    model = {k: rng.normal(size=s).astype(dtype) for k, s in shapes.items()}
-    updates = [{k: (v + rng.normal(scale=0.5 if i % 4 else 5, size=v.shape)).astype(dtype) for k, v in model.items()}
-               for i in range(11)]
-    weights = rng.uniform(1, 9, 11)
-    job = one_round(rounds, model, updates, weights, aggregator=name, **params)
-    done = rounds.wait_for(job, "completed")
-    result = safetensors.numpy.load(rounds.api.download(done["model"]))
-    def flat(m):
-        return np.concatenate([m[k].astype(float).ravel() for k in shapes])
-    base = flat(model)
-    changes = np.array([flat(u) for u in updates]) - base
-    expected = base + reference(changes, weights / weights.sum())
-    tolerance = {np.float32: 1e-5, np.float64: 1e-6, np.float16: 2e-3}[dtype]  # distances are summed from floats
-    assert np.abs(flat(result) - expected).max() <= tolerance * np.abs(expected).max()
-    # Outliers: what an operator sees of each site.
-    metrics = rounds.api.get(f"/jobs/{job}/metrics")["items"]
-    for i, change in enumerate(changes):
-        seen = {m["name"]: m["value"] for m in metrics if m["site"] == f"s{i:02}"}
-        aggregate = flat(result) - base
-        assert seen["aggregate_distance"] == pytest.approx(np.linalg.norm(change - aggregate), rel=1e-6, abs=1e-6)
-        assert seen["update_norm"] == pytest.approx(np.linalg.norm(change), rel=1e-6)
-        assert seen["aggregate_cosine"] == pytest.approx(
-            change @ aggregate / np.linalg.norm(change) / np.linalg.norm(aggregate), abs=1e-6)
-    assert rounds.rounds_verify(job)["good"]
-
-
-def test_a_sum_is_a_sum(rounds):
-    model = {"w": np.zeros(5, np.float32)}
-    updates = [{"w": np.arange(5, dtype=np.float32) * k} for k in (1, 2, 4)]
-    job = one_round(rounds, model, updates, [3, 1, 9], aggregator="sum")
-    result = safetensors.numpy.load(rounds.api.download(rounds.wait_for(job, "completed")["model"]))
-    assert np.array_equal(result["w"], np.arange(5) * 7)
-
-
-def test_too_few_for_krum_says_how_many(rounds):
-    model = {"w": np.zeros(5, np.float32)}
-    job = one_round(rounds, model, [model] * 4, [1] * 4, aggregator="krum", byzantine=2)
-    assert "krum with byzantine 2 needs at least 7 updates; there are 4" in rounds.wait_for(job, "failed")["reason"]
-
-
-@pytest.mark.parametrize("name", ["median", "trimmed_mean", "geometric_median", "krum", "multi_krum", "bulyan"])
-def test_hostile_sites_are_withstood(rounds, name):
-    """Honest sites train on the real data; 30% (for Bulyan, which promises less, 20%) send the opposite, twenty times as far."""
-    count, hostile = (15, 3) if name == "bulyan" else (10, 3)
-    x, y = (np.concatenate(parts) for parts in zip(*map(table, HOSPITALS)))
-    x = (x - x.mean(0)) / x.std(0)
-    order = np.random.default_rng(2).permutation(len(y))
-    parts = [(x[rows], y[rows]) for rows in np.array_split(order, count)]
-    weights = [float(len(part[1])) for part in parts]
-
-    def train(**params):
-        w = np.zeros(31)
-        for _ in range(3):
-            updates = []
-            for i, part in enumerate(parts):
-                trained = federated.descend(w, part, 20, 0.3)
-                updates.append({"w": (w - 20 * (trained - w) if i < hostile else trained).astype(np.float32)})
-            job = one_round(rounds, {"w": w.astype(np.float32)}, updates, weights, **params)
-            done = rounds.wait_for(job, "completed")
-            w = safetensors.numpy.load(rounds.api.download(done["model"]))["w"].astype(float)
-        return np.mean((x @ w[:-1] + w[-1] > 0) == (y == 1))
-    assert train(aggregator=name, **({"trim": 0.3} if name == "trimmed_mean" else {})) > 0.93
-    assert train() < 0.5, "the mean follows them"
