@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds everything, runs all of it, and prints the counts last: "N passed, N failed".
 #
-#   ./tests/run.sh            everything (about thirty minutes on two cores)
+#   ./tests/run.sh            everything (about twenty-five minutes on two cores)
 #   ./tests/run.sh PART...    only these parts: style unit fuzz integration browser faults address thread quickstart
 #   ./tests/run.sh pictures   takes the pictures of README.md and web/README.md anew
 #   ./tests/run.sh long       what is too large for every run: TensorBoard, MLflow and PyTorch from PyPI (6 GB); numbers under sanitizers
@@ -36,15 +36,16 @@ check() { # name command...
 
 # A program of cmocka tests, or a run of pytest: their own counts are added.
 unit_tests() { # folder with the programs
-    local program log good bad
-    for program in "$1"/tests/unit/*_test_*; do
-        [ -f "$program" ] && [ -x "$program" ] || continue
+    local programs program log code good bad
+    mapfile -t programs < <(find "$1/tests/unit" -maxdepth 1 -type f -executable -name '*_test_*' | sort)
+    [ ${#programs[@]} -gt 0 ] || failed=$((failed + 1))
+    printf '%s\0' "${programs[@]}" | out=$out xargs -0 -r -n 1 -P 2 bash -c 'log=$out/${0##*/}.log; "$0" > "$log" 2>&1; echo $? > "$log.code"'
+    for program in "${programs[@]}"; do
         log=$out/$(basename "$program").log
-        "$program" > "$log" 2>&1
-        local code=$?
+        code=$(cat "$log.code")
         good=$(grep -c '^\[       OK \]' "$log")
         bad=$(grep -c '^\[  FAILED  \] [a-z_]*$' "$log")
-        [ $code -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+        [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
         passed=$((passed + good)) failed=$((failed + bad))
         echo "$(basename "$program"): $good passed, $bad failed"
         [ "$bad" -eq 0 ] || tail -n 40 "$log"
@@ -70,12 +71,12 @@ PY
     echo "$name: $good passed, $bad failed"
 }
 
-build() { # folder, then cmake's options
-    local folder=$1
-    shift
+build() { # folder, what of it, then cmake's options
+    local folder=$1 what=$2
+    shift 2
     # Always: the quick start may have made this folder, without the tests.
     cmake -S "$top" -B "$folder" -G Ninja "$@" > "$out/cmake.log" 2>&1 || { cat "$out/cmake.log"; return 1; }
-    ninja -C "$folder" --quiet
+    ninja -C "$folder" --quiet "$what"
 }
 
 say "Installing"
@@ -94,16 +95,16 @@ fi
 
 say "Building"
 check dashboard deploy/build-dashboard.sh
-check build-release build "$top/build" -DROUNDS_TESTS=ON
+check build-release build "$top/build" all -DROUNDS_TESTS=ON
 if wanted address || wanted style || wanted unit; then
-    check build-clang-address build "$top/build-address" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
+    check build-clang-address build "$top/build-address" all -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang
 fi
 if wanted thread; then
-    check build-thread build "$top/build-thread" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug
+    check build-thread build "$top/build-thread" all -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug
 fi
 if wanted fuzz; then
-    check build-fuzz build "$top/build-fuzz" -DROUNDS_FUZZ=ON -DCMAKE_C_COMPILER=clang
+    check build-fuzz build "$top/build-fuzz" fuzz -DROUNDS_FUZZ=ON -DCMAKE_C_COMPILER=clang
 fi
 
 if wanted style; then
@@ -165,7 +166,7 @@ if wanted thread; then
 fi
 if wanted long; then
     say "What is held to references, under the address and undefined-behaviour sanitizers"
-    check build-clang-address build "$top/build-address" -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
+    check build-clang-address build "$top/build-address" all -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang
     pytests address-numbers "$top/build-address" "${some[@]}" "${numbers[@]}"
     say "Others' newest: TensorBoard and MLflow open what is exported, PyTorch trains"
