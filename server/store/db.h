@@ -11,13 +11,17 @@
 #include <stdbool.h>
 
 struct after_commit;
+struct progress;
+struct specs;
 struct connection; /* the driver's; used by one thread at a time */
 
 struct store_tx {
 	struct world *world;
 	struct connection *connection;
+	struct specs *specs;        /* of the store */
 	struct after_commit *after; /* of the running write, as is the next */
 	struct store_subject subject;
+	struct progress *progress; /* of the running transaction */
 };
 
 /* Wall time in the store's world. */

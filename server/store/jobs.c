@@ -2,6 +2,8 @@
 
 #include "common/json.h"
 #include "server/store/db.h"
+#include "server/store/progress.h"
+#include "server/store/specs.h"
 
 #include <string.h>
 
@@ -10,8 +12,8 @@
 	"round,"                                                                                                     \
 	" rounds, version, submitted_by, created_us AS \"created:time\", started_us AS \"started:time\","            \
 	" finished_us AS \"finished:time\", verified AS \"verified:bool\""
-#define WHOLE                                                                                                        \
-	SUMMARY ", min_sites AS min_sites_effective, warnings AS \"warnings:json\", trace, spec AS \"spec:json\", paused_at"
+#define WITHOUT_SPEC SUMMARY ", min_sites AS min_sites_effective, warnings AS \"warnings:json\", trace, paused_at"
+#define WHOLE        WITHOUT_SPEC ", spec AS \"spec:json\""
 
 int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error)
 {
@@ -28,21 +30,51 @@ int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_err
 		(int64_t)!strcmp(json_text_or(job->spec, "late_sites", ""), "join"));
 }
 
+static int find_spec(struct store_tx *tx, const char *id, json_t **spec, struct rounds_error *error)
+{
+	json_auto_t *row = NULL;
+
+	*spec = specs_find(tx->specs, id);
+	if (*spec)
+		return 0;
+	if (db_first(tx, error, &row, "SELECT spec AS \"spec:json\" FROM job WHERE id = ?1", "s", id))
+		return -1;
+	*spec = json_incref(json_object_get(row, "spec"));
+	if (!*spec)
+		return error_no_memory(error);
+	specs_keep(tx->specs, id, *spec);
+	return 0;
+}
+
 int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
 {
-	if (db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE id = ?1", "s", id))
+	json_auto_t *row = NULL, *spec = NULL;
+
+	if (db_first(tx, error, &row, "SELECT " WITHOUT_SPEC " FROM job WHERE id = ?1", "s", id))
 		return -1;
-	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+	if (!row)
+		return error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+	if (find_spec(tx, id, &spec, error))
+		return -1;
+	if (json_object_set(row, "spec", spec))
+		return error_no_memory(error);
+	*job = json_incref(row);
+	return 0;
 }
 
 int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error)
 {
+	const json_t *newest = progress_find(tx, id);
 	json_auto_t *row = NULL;
 
-	if (db_first(tx, error, &row, "SELECT progress AS \"progress:json\" FROM job WHERE id = ?1", "s", id))
+	if (!newest && db_first(tx, error, &row,
+			       "SELECT progress AS \"progress:json\" FROM job_progress WHERE job = ?1", "s", id))
 		return -1;
-	*progress = json_incref(json_object_get(row, "progress"));
-	return *progress ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+	if (newest)
+		*progress = json_deep_copy(newest);
+	else
+		*progress = row ? json_incref(json_object_get(row, "progress")) : json_object();
+	return *progress ? 0 : error_no_memory(error);
 }
 
 int job_lacks(struct store_tx *tx, const char *id, json_t **lacks, struct rounds_error *error)
@@ -163,9 +195,9 @@ int job_set_reason(struct store_tx *tx, const char *id, const char *reason, stru
 	return db_run(tx, error, "UPDATE job SET reason = ?2 WHERE id = ?1", "ss", id, reason);
 }
 
-int job_set_progress(struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error)
+int job_set_progress(struct store_tx *tx, const char *id, json_t *progress, struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE job SET progress = ?2 WHERE id = ?1", "sj", id, progress);
+	return progress_set(tx, id, progress, error);
 }
 
 int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rounds_error *error)
@@ -204,6 +236,7 @@ int job_edit(struct store_tx *tx, const char *id, int64_t version, const char *n
 
 int job_delete(struct store_tx *tx, const char *id, struct rounds_error *error)
 {
+	specs_drop(tx->specs, id);
 	return db_run(tx, error, "DELETE FROM job WHERE id = ?1", "s", id);
 }
 

@@ -27,9 +27,9 @@ struct new_job {
 };
 
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);
-/* The row with its spec. */
+/* The row with its spec, which is shared with whoever else reads it (specs.h): it must not be changed. */
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
-/* What its workflow keeps from event to event: as long as the job has sites, so only `advance` reads it. */
+/* What its workflow keeps from event to event, to be changed by the caller; an empty object before the first. */
 must_check int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error);
 /* {site: {"ignore": [column], "categories": [column]}}: which of the columns that the job names a site told that it has not. */
 must_check int job_lacks(struct store_tx *tx, const char *id, json_t **lacks, struct rounds_error *error);
@@ -69,8 +69,8 @@ must_check int job_move(struct store_tx *tx, const char *id, const char *from, e
 must_check int job_set_reason(struct store_tx *tx, const char *id, const char *reason, struct rounds_error *error);
 /* After the machine has booted anew, `paused_at` counts from `now`. */
 must_check int job_regrant(struct store_tx *tx, int64_t now, struct rounds_error *error);
-must_check int job_set_progress(
-	struct store_tx *tx, const char *id, const json_t *progress, struct rounds_error *error);
+/* Shares `progress`, which must not change any more; it is written with the commit (progress.h). */
+must_check int job_set_progress(struct store_tx *tx, const char *id, json_t *progress, struct rounds_error *error);
 must_check int job_set_round(struct store_tx *tx, const char *id, int64_t round, struct rounds_error *error);
 must_check int job_expect_rounds(struct store_tx *tx, const char *id, int64_t rounds, struct rounds_error *error);
 must_check int job_set_model(struct store_tx *tx, const char *id, const char *model, struct rounds_error *error);

@@ -162,6 +162,11 @@ static const char *const migrations[] = {
 	"ALTER TABLE token ADD COLUMN made_by TEXT;"
 	"ALTER TABLE token ADD COLUMN account TEXT;"
 	"CREATE INDEX token_by_account ON token(account) WHERE account IS NOT NULL;"
+	/* What workflows keep is written with every commit that moves the job: apart from the job's row, which may be long. */
+	"CREATE TABLE job_progress(job TEXT PRIMARY KEY REFERENCES job(id) ON DELETE CASCADE, progress TEXT NOT NULL)"
+	" STRICT, WITHOUT ROWID;"
+	"INSERT INTO job_progress SELECT id, progress FROM job WHERE progress <> '{}';"
+	"ALTER TABLE job DROP COLUMN progress;"
 	/* What failed and where, as the site told it; a task rests before it is tried again (`not_before`: steady time). */
 	"ALTER TABLE task ADD COLUMN failure TEXT;"
 	"CREATE INDEX task_told_failure ON task(job) WHERE failure IS NOT NULL;"

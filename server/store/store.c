@@ -4,6 +4,8 @@
 #include "common/text.h"
 #include "server/store/db.h"
 #include "server/store/migrations.h"
+#include "server/store/progress.h"
+#include "server/store/specs.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -87,13 +89,16 @@ static void after_commit_drop(struct store_tx *tx, const struct after_commit *be
 int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error)
 {
 	struct after_commit *before = tx->after;
+	const struct progress *mark = tx->progress;
 	int failed;
 
 	if (db_execute(tx, "SAVEPOINT nested", error))
 		return -1;
 	failed = fn(tx, argument, error);
-	if (failed)
+	if (failed) {
 		after_commit_drop(tx, before);
+		progress_undo(tx, mark);
+	}
 	if (!db_in_transaction(tx))
 		return -1;
 	if (failed)
@@ -140,6 +145,8 @@ const struct store_subject *store_subject(const struct store_tx *tx)
 
 static void run_one(struct store *store, struct write_request *request)
 {
+	const struct progress *mark = store->tx.progress;
+
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
 	if (!db_in_transaction(&store->tx) || db_execute(&store->tx, "SAVEPOINT one", request->error)) {
 		request->result = error_set(
@@ -153,10 +160,20 @@ static void run_one(struct store *store, struct write_request *request)
 		request->result = -1;
 		return;
 	}
-	if (request->result)
+	if (request->result) {
 		db_execute(&store->tx, "ROLLBACK TO one", NULL);
+		progress_undo(&store->tx, mark);
+	}
 	if (db_execute(&store->tx, "RELEASE one", request->result ? NULL : request->error))
 		request->result = -1;
+	progress_settle(&store->tx);
+}
+
+static int commit(struct store_tx *tx, struct rounds_error *error)
+{
+	if (!db_in_transaction(tx)) /* it was undone: what is written now would stand alone */
+		return error_set(error, ERROR_NO_SPACE, "the database could not be written; try again");
+	return progress_write(tx, error) || db_execute(tx, "COMMIT", error) ? -1 : 0;
 }
 
 /* Runs a list of requests in one transaction; on a failed commit all of them have failed. */
@@ -171,12 +188,13 @@ static void run_batch(struct store *store, struct write_request *batch)
 		for (struct write_request *request = batch; request; request = request->next)
 			run_one(store, request);
 		begun = world_steady_us(store->tx.world);
-		committed = !db_execute(&store->tx, "COMMIT", &error);
+		committed = !commit(&store->tx, &error);
 	}
 	if (!committed) {
 		log_error("commit failed", "reason", error.message, NULL);
 		db_execute(&store->tx, "ROLLBACK", NULL);
 	}
+	progress_undo(&store->tx, NULL);
 	begun = world_steady_us(store->tx.world) - begun;
 	for (struct write_request *request = batch; request; request = request->next) {
 		writes++;
@@ -266,6 +284,7 @@ static struct reader *reader_take(struct store *store, struct rounds_error *erro
 		return NULL;
 	}
 	reader->tx.world = store->tx.world;
+	reader->tx.specs = store->tx.specs;
 	if (db_connect(store->path, &reader->tx, error)) {
 		free(reader);
 		return NULL;
@@ -310,7 +329,8 @@ int store_open(const char *path, struct world *world, struct store **out, struct
 	pthread_mutex_init(&store->lock, NULL);
 	store->tx.world = world;
 	store->path = strdup(path);
-	if (!store->path)
+	store->tx.specs = specs_new();
+	if (!store->path || !store->tx.specs)
 		return error_no_memory(error);
 	if (db_connect(path, &store->tx, error) || migrations_apply(&store->tx, error))
 		return -1;
@@ -331,6 +351,7 @@ void store_close(struct store *store)
 		store->idle = next;
 	}
 	db_disconnect(&store->tx);
+	specs_free(store->tx.specs);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);
 	free(store);
