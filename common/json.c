@@ -223,6 +223,17 @@ bool json_lists(const json_t *array, const char *text)
 	return false;
 }
 
+json_t *json_set_of(const json_t *array)
+{
+	json_t *set = json_object(), *item;
+	size_t i;
+
+	json_array_foreach (array, i, item)
+		if (json_is_string(item))
+			json_object_set_new(set, json_string_value(item), json_true());
+	return set;
+}
+
 json_t *json_number_or_null(double value)
 {
 	return isfinite(value) ? json_real(value) : json_null();

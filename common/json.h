@@ -57,6 +57,9 @@ bool json_bool_or(const json_t *object, const char *key, bool fallback);
 /* Whether an array holds this text; anything but an array holds nothing. */
 bool json_lists(const json_t *array, const char *text);
 
+/* {text: true} for each text in the array, where many are looked up: a new reference. */
+json_t *json_set_of(const json_t *array);
+
 /* A number, or null where JSON has none (NaN, infinities). A new reference. */
 json_t *json_number_or_null(double value);
 

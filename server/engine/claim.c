@@ -208,8 +208,7 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
 		task_move(tx, id, json_text_or(claiming->task, "state", ""), TASK_LEASED, &change, error) ||
 		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased",
-			claiming->claim->site, text, error) ||
-		kick_after(claiming->engine, tx, error))
+			claiming->claim->site, text, error))
 		return -1;
 	*claiming->answer = task_document(claiming);
 	return *claiming->answer ? 0 : error_no_memory(error);

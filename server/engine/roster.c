@@ -82,25 +82,23 @@ static void add_entry(json_t *roster, const char *site, const char *state, json_
 /* Those that the job names and nobody knows. */
 static void add_unknown(const json_t *wanted, const json_t *sites, json_t *roster)
 {
-	size_t i, j;
+	json_auto_t *known = json_object();
+	size_t i;
 	json_t *name, *site;
 
-	json_array_foreach (wanted, i, name) {
-		bool known = false;
-
-		json_array_foreach (sites, j, site)
-			known = known || (json_equal(json_object_get(site, "name"), name) &&
-						 strcmp(json_text_or(site, "state", ""), "removed") != 0);
-		if (!known)
+	json_array_foreach (sites, i, site)
+		if (strcmp(json_text_or(site, "state", ""), "removed") != 0)
+			json_object_set_new(known, json_text_or(site, "name", ""), json_true());
+	json_array_foreach (wanted, i, name)
+		if (!json_object_get(known, json_string_value(name)))
 			add_entry(roster, json_string_value(name), "unknown", NULL);
-	}
 }
 
 int roster_of(struct engine *engine, struct store_tx *tx, const json_t *spec, const json_t *sites, json_t **roster,
 	struct rounds_error *error)
 {
 	const json_t *wanted = json_object_get(spec, "sites");
-	json_auto_t *made = json_array();
+	json_auto_t *made = json_array(), *named = json_set_of(wanted);
 	size_t i;
 	json_t *site;
 
@@ -108,7 +106,7 @@ int roster_of(struct engine *engine, struct store_tx *tx, const json_t *spec, co
 		const char *name = json_text_or(site, "name", ""), *state = NULL;
 
 		if (!strcmp(json_text_or(site, "state", ""), "removed") ||
-			(json_array_size(wanted) && !json_lists(wanted, name)))
+			(json_array_size(wanted) && !json_object_get(named, name)))
 			continue;
 		if (judge(engine, tx, site, spec, &state, error))
 			return -1;

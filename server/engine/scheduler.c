@@ -56,20 +56,20 @@ static int let_in(struct engine *engine, struct store_tx *tx, const json_t *job,
 	struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", "");
-	json_auto_t *rows = NULL, *inside = json_array();
+	json_auto_t *rows = NULL, *inside = json_object();
 	size_t i;
 	json_t *row, *site;
 
 	if (job_sites(tx, id, &rows, error))
 		return -1;
 	json_array_foreach (rows, i, row)
-		json_array_append(inside, json_object_get(row, "site"));
+		json_object_set_new(inside, json_text_or(row, "site", ""), json_true());
 	json_array_foreach (ready, i, site) {
 		const char *name = json_string_value(site);
 		char text[160];
 
 		text_print(text, sizeof(text), "%s has joined; it takes part from the next round on", name);
-		if (!json_lists(inside, name) &&
+		if (!json_object_get(inside, name) &&
 			(job_take_site(tx, id, name, error) || note(engine, tx, id, json_integer_or(job, "round", 0),
 								       "site_joined", name, text, error)))
 			return -1;

@@ -131,7 +131,7 @@ static int next_due(struct store_tx *tx, void *argument, struct rounds_error *er
 	return 0;
 }
 
-/* Until the next lease or timer, a kick, or a second. */
+/* Until the next lease or timer, a kick, or a second: no lease is shorter, so that a new one needs no kick. */
 static void wait_for_tick(struct engine *engine, int64_t until)
 {
 	int64_t pause = until - engine_now(engine);

@@ -142,6 +142,8 @@ static const char *const migrations[] = {
 	"ALTER TABLE site ADD COLUMN tables TEXT;"
 	/* It drains, and what it had to do was called off. */
 	"ALTER TABLE site ADD COLUMN called_off INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX site_called_off ON site(name) WHERE called_off;"
+	"CREATE INDEX site_removed ON site(name) WHERE state = 'removed';"
 	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"

@@ -116,8 +116,9 @@ int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, str
 int task_list_called_off(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM site JOIN task INDEXED BY task_open ON task.site = site.name"
-		" AND task.state IN ('pending', 'leased') JOIN job ON job.id = task.job AND job.state = 'running'"
+		"SELECT " COLUMNS
+		" FROM site INDEXED BY site_called_off CROSS JOIN task INDEXED BY task_open ON task.site = site.name"
+		" AND task.state IN ('pending', 'leased') CROSS JOIN job ON job.id = task.job AND job.state = 'running'"
 		" WHERE site.called_off LIMIT 200",
 		"");
 }
@@ -126,8 +127,8 @@ int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error 
 {
 	return db_rows(tx, error, tasks,
 		"SELECT " COLUMNS
-		" FROM site JOIN task ON task.site = site.name AND task.state IN ('pending', 'leased')"
-		" WHERE site.state = 'removed' LIMIT 200",
+		" FROM site INDEXED BY site_removed CROSS JOIN task INDEXED BY task_open ON task.site = site.name"
+		" AND task.state IN ('pending', 'leased') WHERE site.state = 'removed' LIMIT 200",
 		"");
 }
 
@@ -185,8 +186,8 @@ int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error)
 	if (db_integer(tx, error, INT64_MAX, &rest,
 		    "SELECT min(not_before) FROM task INDEXED BY task_resting WHERE not_before IS NOT NULL", "") ||
 		db_integer(tx, error, INT64_MAX, due,
-			"SELECT min(lease_due) FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
-			" WHERE task.state = 'leased' AND job.state <> 'paused'",
+			"SELECT lease_due FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+			" WHERE task.state = 'leased' AND job.state <> 'paused' ORDER BY lease_due LIMIT 1",
 			""))
 		return -1;
 	if (rest < *due)
