@@ -429,7 +429,7 @@ def test_webhooks_and_their_troubles(desk, clinic):
     job = clinic.api.post("/jobs", example(name="Told"))["id"]
     clinic.wait_for(job, "completed")
     page.get_by_text("last taken").wait_for()
-    assert receiver.kinds(job) == ["queued", "running", "completed"]
+    wait_until(lambda: receiver.kinds(job) == ["queued", "running", "completed"], what="the job's story at the receiver")
     receiver.answer = lambda message: 500
     clinic.wait_for(clinic.api.post("/jobs", example(name="Not told"))["id"], "completed")
     page.get_by_text("is tried again").wait_for()
