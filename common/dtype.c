@@ -46,16 +46,16 @@ bool dtype_parse(const char *name, enum dtype *dtype)
 	return false;
 }
 
-static double float_of_bits(uint32_t bits)
+static float float_of_bits(uint32_t bits)
 {
 	float value;
 
 	memcpy(&value, &bits, sizeof(value));
-	return (double)value;
+	return value;
 }
 
 /* Both widen exactly. A BF16 is the upper half of a float. */
-static double widen_bf16(uint16_t half)
+static float widen_bf16(uint16_t half)
 {
 	return float_of_bits((uint32_t)half << 16);
 }
@@ -64,13 +64,13 @@ static double widen_bf16(uint16_t half)
  * The bits of an F16 in a float's place are its value over 2^112, subnormal ones included; only infinity and NaN have
  * an exponent of their own.
  */
-static double widen_f16(uint16_t half)
+static float widen_f16(uint16_t half)
 {
 	uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = (uint32_t)(half & 0x7fff) << 13;
 
 	if ((half & 0x7c00) == 0x7c00)
 		return float_of_bits(sign | 0x7f800000 | rest);
-	return float_of_bits(sign | rest) * 0x1p112;
+	return float_of_bits(sign | rest) * 0x1p112f;
 }
 
 /* The nearest 16-bit float, straight from the double: rounding twice, by way of float, could miss it. */
@@ -127,9 +127,9 @@ void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *value
 	case DTYPE_F32:
 		LOAD(float, (double)element);
 	case DTYPE_F16:
-		LOAD(uint16_t, widen_f16(element));
+		LOAD(uint16_t, (double)widen_f16(element));
 	case DTYPE_BF16:
-		LOAD(uint16_t, widen_bf16(element));
+		LOAD(uint16_t, (double)widen_bf16(element));
 	case DTYPE_I64:
 		LOAD(int64_t, (double)element);
 	case DTYPE_I32:
@@ -142,6 +142,31 @@ void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *value
 		LOAD(uint8_t, element);
 	case DTYPE_BOOL:
 		LOAD(uint8_t, element ? 1.0 : 0.0);
+	case DTYPE_COUNT:
+		break;
+	}
+}
+
+void dtype_load_floats(enum dtype dtype, const void *bytes, size_t count, float *values)
+{
+	switch (dtype) {
+	case DTYPE_F32:
+		LOAD(float, element);
+	case DTYPE_F16:
+		LOAD(uint16_t, widen_f16(element));
+	case DTYPE_BF16:
+		LOAD(uint16_t, widen_bf16(element));
+	case DTYPE_I16:
+		LOAD(int16_t, element);
+	case DTYPE_I8:
+		LOAD(int8_t, element);
+	case DTYPE_U8:
+		LOAD(uint8_t, element);
+	case DTYPE_BOOL:
+		LOAD(uint8_t, element ? 1.0F : 0.0F);
+	case DTYPE_F64:
+	case DTYPE_I64:
+	case DTYPE_I32:
 	case DTYPE_COUNT:
 		break;
 	}

@@ -32,6 +32,8 @@ bool dtype_parse(const char *name, enum dtype *dtype);
 
 /* `count` elements; `bytes` need not be aligned. */
 void dtype_load(enum dtype dtype, const void *bytes, size_t count, double *values);
+/* The same of a type whose every value is a float: all but F64, I64 and I32. */
+void dtype_load_floats(enum dtype dtype, const void *bytes, size_t count, float *values);
 void dtype_store(enum dtype dtype, const double *values, size_t count, void *bytes);
 
 #endif

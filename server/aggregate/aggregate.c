@@ -1,5 +1,6 @@
 #include "server/aggregate/gram.h"
 #include "server/aggregate/kernels.h"
+#include "server/aggregate/source.h"
 
 #include "common/blas/one_thread.h"
 #include "common/text.h"
@@ -13,11 +14,17 @@
 /* Inner products are summed over this many parts of the files, whatever the number of threads: the same bits. */
 enum { BLOCK = 2 * 1024 * 1024, THREADS_LIMIT = 64, PARTS = 8 };
 
+/*
+ * Where elements must be widened or multiplied out, a block is worked off in chunks whose room stays in the processor's cache.
+ * A chunk is a multiple of what the sums of gram.c take at a time, so that their bits do not depend on it.
+ */
+enum { ROOM = 256 * 1024, CHUNK_LEAST = 512 };
+
 struct aggregation {
 	const struct aggregate_order *order;
-	struct tensor_file *files; /* the inputs, then the model */
-	double *given;             /* weights as they came */
-	json_t *params;            /* given or default */
+	struct source *sources; /* the inputs, then the model */
+	double *given;          /* weights as they came */
+	json_t *params;         /* given or default */
 	bool has_model;
 	struct preparation preparation;
 	double *weights;         /* of the chosen inputs, last of the model where it counts */
@@ -34,9 +41,12 @@ struct aggregation {
 	struct rounds_error *error;
 };
 
-/* What a thread works with. */
+/* What a thread works with. All but the buffer have a place for each source. */
 struct worker {
-	const uint8_t **inputs, **chosen;
+	const struct tensor **tensors;    /* the block's, as each source knows it */
+	const uint8_t **inputs, **chosen; /* the chunk's elements */
+	float *room;                      /* `chunk` elements each */
+	size_t chunk;
 	uint8_t *buffer;
 	struct gram_work products;
 };
@@ -54,16 +64,21 @@ static int differ(struct rounds_error *error, const char *name, size_t input)
 	return -1;
 }
 
+static size_t sources_count(const struct aggregation *work)
+{
+	return work->order->count + work->has_model;
+}
+
 static int check_alike(const struct aggregation *work, struct rounds_error *error)
 {
-	const struct tensors *first = work->files[0].tensors;
+	const struct tensors *first = work->sources[0].tensors;
 
-	for (size_t i = 1; i < work->order->count + work->has_model; i++) {
-		if (work->files[i].tensors->count != first->count)
+	for (size_t i = 1; i < sources_count(work); i++) {
+		if (work->sources[i].tensors->count != first->count)
 			return error_set(error, ERROR_UNPROCESSABLE, "input %zu has %zu tensors, the first has %zu",
-				i + 1, work->files[i].tensors->count, first->count);
+				i + 1, work->sources[i].tensors->count, first->count);
 		for (size_t j = 0; j < first->count; j++) {
-			const struct tensor *other = tensors_find(work->files[i].tensors, first->list[j].name);
+			const struct tensor *other = tensors_find(work->sources[i].tensors, first->list[j].name);
 
 			if (!other || !same_tensor(&first->list[j], other))
 				return differ(error, first->list[j].name, i);
@@ -87,7 +102,7 @@ static int check(struct aggregation *work, int failed, const struct rounds_error
 /* Which tensor a block belongs to: the last whose blocks begin at or before it. */
 static size_t tensor_of_block(const struct aggregation *work, uint64_t block)
 {
-	size_t low = 0, high = work->files[0].tensors->count;
+	size_t low = 0, high = work->sources[0].tensors->count;
 
 	while (high - low > 1) {
 		size_t middle = (low + high) / 2;
@@ -103,75 +118,92 @@ static size_t tensor_of_block(const struct aggregation *work, uint64_t block)
 /* One tensor's stretch in every input. */
 struct block {
 	enum dtype dtype;
-	size_t count, size; /* elements, bytes */
-	uint64_t to;        /* behind the header of the output */
-	const uint8_t *model;
+	uint64_t from; /* its first element */
+	size_t count;  /* elements */
+	size_t chunk;  /* as many are loaded at a time */
+	uint64_t to;   /* behind the header of the output, in bytes */
 };
 
-static struct block block_find(const struct aggregation *work, uint64_t number, const uint8_t **inputs)
+/* Finds the block in every source; all of it will be read now. */
+static int block_begin(struct aggregation *work, uint64_t number, const struct worker *worker, struct block *block)
 {
-	const struct tensors *first = work->files[0].tensors;
+	const struct tensors *first = work->sources[0].tensors;
 	size_t index = tensor_of_block(work, number);
 	const struct tensor *tensor = &first->list[index];
 	uint64_t begin = (number - work->blocks_before[index]) * BLOCK;
 	size_t size = tensor->size - begin < BLOCK ? (size_t)(tensor->size - begin) : BLOCK;
-	struct block block = { tensor->dtype, size / dtype_size(tensor->dtype), size,
-		tensor->offset - first->header_size + begin, NULL };
+	size_t width = dtype_size(tensor->dtype);
+	struct rounds_error error;
 
-	for (size_t i = 0; i < work->order->count + work->has_model; i++) {
-		const uint8_t *bytes = work->files[i].view.bytes +
-				       tensors_find(work->files[i].tensors, tensor->name)->offset + begin;
+	*block = (struct block){ tensor->dtype, begin / width, size / width, size / width,
+		tensor->offset - first->header_size + begin };
+	for (size_t i = 0; i < sources_count(work); i++) {
+		const struct source *source = &work->sources[i];
 
-		if (i == work->order->count)
-			block.model = bytes;
-		else
-			inputs[i] = bytes;
-	}
-	return block;
-}
-
-/* All that block_find finds will be read now. */
-static int want_block(const struct aggregation *work, uint64_t number, struct rounds_error *error)
-{
-	const struct tensors *first = work->files[0].tensors;
-	size_t index = tensor_of_block(work, number);
-	const struct tensor *tensor = &first->list[index];
-	uint64_t begin = (number - work->blocks_before[index]) * BLOCK;
-	uint64_t end = tensor->size - begin < BLOCK ? tensor->size : begin + BLOCK;
-
-	for (size_t i = 0; i < work->order->count + work->has_model; i++) {
-		uint64_t at = tensors_find(work->files[i].tensors, tensor->name)->offset;
-
-		if (view_want(&work->files[i].view, at + begin, at + end, error))
+		worker->tensors[i] = tensors_find(source->tensors, tensor->name);
+		if (source->needs_room(source, worker->tensors[i]) && block->chunk > worker->chunk)
+			block->chunk = worker->chunk;
+		if (check(work, source->want(source, worker->tensors[i], block->from, block->count, &error), &error))
 			return -1;
 	}
 	return 0;
 }
 
-static int do_block(struct aggregation *work, uint64_t number, const struct worker *worker)
+/* Gives the model's elements; NULL if there is none. */
+static const uint8_t *load_chunk(
+	const struct aggregation *work, const struct worker *worker, uint64_t from, size_t count)
+{
+	for (size_t i = 0; i < sources_count(work); i++) {
+		const struct source *source = &work->sources[i];
+
+		worker->inputs[i] = source->load(
+			source, worker->tensors[i], from, count, worker->room + i * worker->chunk);
+	}
+	return work->has_model ? worker->inputs[work->order->count] : NULL;
+}
+
+static int do_chunk(struct aggregation *work, const struct worker *worker, const struct block *block, size_t at,
+	size_t count, uint8_t *output, double *sums)
 {
 	const struct preparation *prepared = &work->preparation;
-	struct block block = block_find(work, number, worker->inputs);
-	struct stretch stretch = { block.dtype, worker->chosen, work->weights, prepared->weights,
-		prepared->chosen_count, prepared->trim, block.count,
-		work->memory ? work->memory + block.to : worker->buffer };
+	const uint8_t *model = load_chunk(work, worker, block->from + at, count);
+	struct stretch stretch = { block->dtype, source_dtype(block->dtype), worker->chosen, work->weights,
+		prepared->weights, prepared->chosen_count, prepared->trim, count, output };
 	struct rounds_error error;
 
-	if (check(work, want_block(work, number, &error), &error))
-		return -1;
 	for (size_t i = 0; i < prepared->chosen_count; i++)
 		worker->chosen[i] = worker->inputs[prepared->chosen[i]];
-	if (prepared->of_model != 0 && block.model)
-		worker->chosen[stretch.inputs_count++] = block.model;
+	if (prepared->of_model != 0 && model)
+		worker->chosen[stretch.inputs_count++] = model;
 	if (work->order->aggregator->kernel(&stretch))
 		return check(work, error_no_memory(&error), &error);
-	if (work->sums && dtype_is_float(block.dtype))
-		outlier_sums(block.dtype, worker->inputs, work->order->count, block.model, stretch.output,
-			block.count, work->sums + number * (3 * work->order->count + 1));
+	if (sums && dtype_is_float(block->dtype))
+		outlier_sums(&stretch, worker->inputs, work->order->count, model, sums);
+	return 0;
+}
+
+static int do_block(struct aggregation *work, uint64_t number, const struct worker *worker)
+{
+	double *sums = work->sums ? work->sums + number * (3 * work->order->count + 1) : NULL;
+	struct rounds_error error;
+	struct block block;
+	uint8_t *output;
+	size_t width;
+
+	if (block_begin(work, number, worker, &block))
+		return -1;
+	output = work->memory ? work->memory + block.to : worker->buffer;
+	width = dtype_size(block.dtype);
+	for (size_t at = 0; at < block.count; at += block.chunk) {
+		size_t count = block.count - at < block.chunk ? block.count - at : block.chunk;
+
+		if (do_chunk(work, worker, &block, at, count, output + at * width, sums))
+			return -1;
+	}
 	return work->memory
 		       ? 0
 		       : check(work,
-				 sink_put(work->sink, worker->buffer, block.size, work->header + block.to, &error),
+				 sink_put(work->sink, output, block.count * width, work->header + block.to, &error),
 				 &error);
 }
 
@@ -179,29 +211,45 @@ static int look_at_part(struct aggregation *work, uint64_t part, const struct wo
 {
 	double *gram = work->gram + part * work->order->count * work->order->count;
 
-	for (uint64_t at = work->blocks * part / PARTS; at < work->blocks * (part + 1) / PARTS; at++) {
-		struct block block = block_find(work, at, worker->inputs);
-		struct rounds_error error;
+	for (uint64_t number = work->blocks * part / PARTS; number < work->blocks * (part + 1) / PARTS; number++) {
+		struct block block;
 
-		if (check(work, want_block(work, at, &error), &error))
+		if (block_begin(work, number, worker, &block))
 			return -1;
-		if (dtype_is_float(block.dtype))
-			gram_add(&worker->products, block.dtype, worker->inputs, block.model, block.count, gram);
+		for (size_t at = 0; dtype_is_float(block.dtype) && at < block.count; at += block.chunk) {
+			size_t count = block.count - at < block.chunk ? block.count - at : block.chunk;
+			const uint8_t *model = load_chunk(work, worker, block.from + at, count);
+
+			gram_add(&worker->products, source_dtype(block.dtype), worker->inputs, model, count, gram);
+		}
 	}
 	return 0;
+}
+
+/* How many elements of each source a worker has room for. */
+static size_t chunk_of(const struct aggregation *work)
+{
+	size_t least = work->gram ? GRAM_COLUMNS : CHUNK_LEAST, fits = ROOM / sizeof(float) / sources_count(work);
+
+	return fits < least ? least : fits - fits % least;
 }
 
 static void *run(void *argument)
 {
 	struct aggregation *work = argument;
-	size_t count = work->order->count;
-	scoped(free) void *inputs = calloc(2 * count + 2, sizeof(uint8_t *));
+	size_t count = sources_count(work);
+	scoped(free) void *tensors = calloc(count, sizeof(struct tensor *));
+	scoped(free) void *inputs = calloc(2 * count, sizeof(uint8_t *));
+	scoped(free) void *room = aligned_alloc(64, count * chunk_of(work) * sizeof(float));
 	scoped(free) void *buffer = aligned_alloc(64, BLOCK);
-	struct worker worker = { .inputs = inputs, .buffer = buffer };
+	struct worker worker = {
+		.tensors = tensors, .inputs = inputs, .room = room, .chunk = chunk_of(work), .buffer = buffer
+	};
 	struct rounds_error error;
 	uint64_t next, units = work->gram ? PARTS : work->blocks;
 
-	if (!inputs || !buffer || (work->gram && gram_work_new(count, &worker.products, NULL))) {
+	if (!tensors || !inputs || !room || !buffer ||
+		(work->gram && gram_work_new(work->order->count, &worker.products, NULL))) {
 		check(work, error_no_memory(&error), &error);
 		gram_work_free(worker.products);
 		return NULL;
@@ -243,16 +291,18 @@ static int open_inputs(struct aggregation *work, struct rounds_error *error)
 	long double sum = 0;
 
 	for (size_t i = 0; i < order->count; i++) {
-		if (tensor_file_of(&order->inputs[i].view, &work->files[i], error))
+		const struct aggregate_input *input = &order->inputs[i];
+
+		if (source_open(&input->view, input->encoding, &work->sources[i], error))
 			return error_prefix(error, "input %zu", i + 1);
-		work->given[i] = order->inputs[i].weight;
-		sum += (long double)order->inputs[i].weight;
+		work->given[i] = input->weight;
+		sum += (long double)input->weight;
 	}
 	for (size_t i = 0; i < order->count; i++) {
 		work->preparation.weights[i] = (long double)order->inputs[i].weight / sum;
 		work->preparation.chosen[i] = i;
 	}
-	if (order->model && tensor_file_of(order->model, &work->files[order->count], error))
+	if (order->model && source_open(order->model, NULL, &work->sources[order->count], error))
 		return error_prefix(error, "the model");
 	work->has_model = order->model != NULL;
 	return check_alike(work, error);
@@ -260,7 +310,7 @@ static int open_inputs(struct aggregation *work, struct rounds_error *error)
 
 static int count_blocks(struct aggregation *work, struct rounds_error *error)
 {
-	const struct tensors *first = work->files[0].tensors;
+	const struct tensors *first = work->sources[0].tensors;
 
 	work->blocks_before = calloc(first->count + 1, sizeof(uint64_t));
 	if (!work->blocks_before)
@@ -295,6 +345,7 @@ static int prepare(struct aggregation *work, struct rounds_error *error)
 	struct preparation *preparation = &work->preparation;
 
 	preparation->params = work->params;
+	preparation->tensors = work->sources[0].tensors;
 	preparation->given = work->given;
 	preparation->count = preparation->chosen_count = work->order->count;
 	if (aggregator->needs_gram && look_at_all(work, error))
@@ -340,7 +391,7 @@ static bool says(const struct tensors *tensors, const json_t *metadata)
 /* The output's tensors lie as the first input's; what it says of itself is the model's to say, not a site's. */
 static int write_header(struct aggregation *work, struct rounds_error *error)
 {
-	const struct tensors *first = work->files[0].tensors;
+	const struct tensors *first = work->sources[0].tensors;
 	const json_t *metadata = work->order->metadata;
 	scoped(free) void *room = calloc(first->count + 1, sizeof(struct tensor_plan));
 	struct tensor_plan *plan = room;
@@ -349,8 +400,8 @@ static int write_header(struct aggregation *work, struct rounds_error *error)
 	int failed;
 
 	work->header = first->header_size;
-	if (!metadata || says(first, metadata))
-		return sink_put(work->sink, work->files[0].view.bytes, (size_t)work->header, 0, error);
+	if (first == work->sources[0].file.tensors && (!metadata || says(first, metadata)))
+		return sink_put(work->sink, work->sources[0].file.view.bytes, (size_t)work->header, 0, error);
 	if (!plan)
 		return error_no_memory(error);
 	for (size_t i = 0; i < first->count; i++)
@@ -390,7 +441,7 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	blas_use_one_thread(); /* the threads are ours */
 	if (count == 0)
 		return error_set(error, ERROR_INVALID, "there is nothing to aggregate");
-	work->files = calloc(count + 1, sizeof(*work->files));
+	work->sources = calloc(count + 1, sizeof(*work->sources));
 	work->given = calloc(count, sizeof(double));
 	work->weights = calloc(count + 1, sizeof(double));
 	work->preparation.weights = calloc(count + 1, sizeof(long double));
@@ -398,14 +449,14 @@ static int with_inputs(struct aggregation *work, struct rounds_error *error)
 	work->params = fields_pick(work->order->aggregator->params, work->order->params);
 	work->error = error;
 	pthread_mutex_init(&work->lock, NULL);
-	failed = work->files && work->given && work->params && work->weights && work->preparation.weights &&
+	failed = work->sources && work->given && work->params && work->weights && work->preparation.weights &&
 				 work->preparation.chosen
 			 ? make(work, error)
 			 : error_no_memory(error);
-	for (size_t i = 0; work->files && i <= count; i++)
-		tensor_file_close(work->files[i]);
+	for (size_t i = 0; work->sources && i <= count; i++)
+		source_close(work->sources[i]);
 	pthread_mutex_destroy(&work->lock);
-	free(work->files);
+	free(work->sources);
 	free(work->given);
 	json_decref(work->params);
 	free(work->weights);

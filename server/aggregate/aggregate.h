@@ -18,11 +18,13 @@
 struct aggregate_input {
 	const char *site; /* who sent it; borrowed, NULL: nobody */
 	struct view view;
+	const struct encoding *encoding; /* how the file says its tensors (source.h); NULL: plainly */
 	struct view base; /* the model that it was trained from, where the inputs do not have one in common */
 	double weight;    /* finite */
 };
 
 struct aggregator;
+struct encoding;
 struct preparation;
 struct stretch;
 typedef int kernel_fn(const struct stretch *stretch); /* -1 without memory */

@@ -10,6 +10,7 @@ static const struct aggregator *const aggregators[] = {
 	&aggregator_total,
 	&aggregator_combination,
 	&aggregator_boosters,
+	&aggregator_modular_sum,
 	&aggregator_median,
 	&aggregator_trimmed_mean,
 	&aggregator_norm_clipping,

@@ -63,25 +63,25 @@ void gram_add(const struct gram_work *work, enum dtype dtype, const uint8_t *con
 	}
 }
 
-void outlier_sums(enum dtype dtype, const uint8_t *const *inputs, size_t count, const uint8_t *model,
-	const uint8_t *output, size_t elements, double *sums)
+void outlier_sums(
+	const struct stretch *stretch, const uint8_t *const *inputs, size_t count, const uint8_t *model, double *sums)
 {
 	enum { CHUNK = 512 };
 	double input[CHUNK], from[CHUNK] = { 0 }, out[CHUNK];
-	size_t width = dtype_size(dtype);
+	size_t width = dtype_size(stretch->dtype), given = dtype_size(stretch->given);
 
-	for (size_t at = 0; at < elements; at += CHUNK) {
-		size_t some = elements - at < CHUNK ? elements - at : CHUNK;
+	for (size_t at = 0; at < stretch->count; at += CHUNK) {
+		size_t some = stretch->count - at < CHUNK ? stretch->count - at : CHUNK;
 
 		if (model)
-			dtype_load(dtype, model + at * width, some, from);
-		dtype_load(dtype, output + at * width, some, out);
+			dtype_load(stretch->given, model + at * given, some, from);
+		dtype_load(stretch->dtype, stretch->output + at * width, some, out);
 		for (size_t k = 0; k < some; k++)
 			sums[3 * count] += (out[k] - from[k]) * (out[k] - from[k]);
 		for (size_t i = 0; i < count; i++) {
 			double apart = 0, inner = 0, norm = 0;
 
-			dtype_load(dtype, inputs[i] + at * width, some, input);
+			dtype_load(stretch->given, inputs[i] + at * given, some, input);
 			for (size_t k = 0; k < some; k++) {
 				double change = input[k] - from[k];
 

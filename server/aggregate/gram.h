@@ -23,9 +23,9 @@ void gram_work_free(struct gram_work work);
 void gram_add(const struct gram_work *work, enum dtype dtype, const uint8_t *const *inputs, const uint8_t *model,
 	size_t elements, double *gram);
 
-/* Three sums for each input over one block: |input - out|^2, (input - model)(out - model), |input - model|^2; last the
- * block's |out - model|^2. `sums` has 3 x count + 1 places. */
-void outlier_sums(enum dtype dtype, const uint8_t *const *inputs, size_t count, const uint8_t *model,
-	const uint8_t *output, size_t elements, double *sums);
+/* Three sums for each of all inputs over one stretch: |input - out|^2, (input - model)(out - model), |input - model|^2; last the
+ * stretch's |out - model|^2. `sums` has 3 x count + 1 places. */
+void outlier_sums(const struct stretch *stretch, const uint8_t *const *inputs, size_t count, const uint8_t *model,
+	double *sums);
 
 #endif

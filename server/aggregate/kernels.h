@@ -10,10 +10,11 @@
 
 /* The inputs as a whole. */
 struct preparation {
-	const json_t *params; /* each of the aggregator's own, given or default */
-	size_t count;         /* inputs */
-	const double *given;  /* their weights */
-	const double *gram;   /* see gram.h; NULL unless the aggregator asked */
+	const json_t *params;          /* each of the aggregator's own, given or default */
+	size_t count;                  /* inputs */
+	const struct tensors *tensors; /* that all of them have */
+	const double *given;           /* their weights */
+	const double *gram;            /* see gram.h; NULL unless the aggregator asked */
 	/* To be filled in: */
 	size_t *chosen; /* room for `count`: which inputs the kernel sees, in order; all of them at first */
 	size_t chosen_count;
@@ -27,7 +28,8 @@ void prepare_equal(struct preparation *preparation);
 
 /* One tensor's stretch in every chosen input. */
 struct stretch {
-	enum dtype dtype;
+	enum dtype dtype; /* of the tensor, and of the output */
+	enum dtype given; /* of the inputs' elements: the same, or F32 (source.h) */
 	const uint8_t *const *inputs;
 	const double *weights;
 	const long double *exact; /* the same */

@@ -151,7 +151,7 @@ static void mean_f64(const struct stretch *stretch)
 static void mean_any(const struct stretch *stretch)
 {
 	enum { CHUNK = 1024 };
-	size_t width = dtype_size(stretch->dtype);
+	size_t width = dtype_size(stretch->dtype), given = dtype_size(stretch->given);
 	double values[CHUNK], sums[CHUNK];
 
 	for (size_t at = 0; at < stretch->count; at += CHUNK) {
@@ -159,7 +159,7 @@ static void mean_any(const struct stretch *stretch)
 
 		memset(sums, 0, sizeof(sums));
 		for (size_t i = 0; i < stretch->inputs_count; i++) {
-			dtype_load(stretch->dtype, stretch->inputs[i] + at * width, count, values);
+			dtype_load(stretch->given, stretch->inputs[i] + at * given, count, values);
 			for (size_t j = 0; j < count; j++)
 				sums[j] += stretch->weights[i] * values[j];
 		}

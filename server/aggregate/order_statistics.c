@@ -138,27 +138,14 @@ struct sorter {
 	double *column; /* one coordinate of all inputs */
 };
 
-/* Types whose every value is a float. */
-static bool fits_float(enum dtype dtype)
-{
-	return dtype != DTYPE_F64 && dtype != DTYPE_I64 && dtype != DTYPE_I32;
-}
-
 static void load_lanes(const struct stretch *stretch, size_t at, size_t some, lanes *values)
 {
-	size_t width = dtype_size(stretch->dtype);
-
 	for (size_t i = 0; i < stretch->inputs_count; i++) {
-		const uint8_t *from = stretch->inputs[i] + at * width;
-		double wide[LANES] = { 0 };
+		const uint8_t *from = stretch->inputs[i] + at * sizeof(float);
 
-		if (stretch->dtype == DTYPE_F32 && some == LANES) {
-			memcpy(&values[i], from, sizeof(values[i]));
-			continue;
-		}
-		dtype_load(stretch->dtype, from, some, wide);
-		for (int lane = 0; lane < LANES; lane++)
-			values[i][lane] = (float)wide[lane];
+		if (some < LANES)
+			memset(&values[i], 0, sizeof(values[i]));
+		memcpy(&values[i], from, some * sizeof(float));
 	}
 }
 
@@ -191,7 +178,7 @@ static void sort_column(const struct stretch *stretch, const struct sorter *sort
 	double result;
 
 	for (size_t i = 0; i < stretch->inputs_count; i++)
-		dtype_load(stretch->dtype, stretch->inputs[i] + at * width, 1, &sorter->column[i]);
+		dtype_load(stretch->given, stretch->inputs[i] + at * width, 1, &sorter->column[i]);
 	qsort(sorter->column, stretch->inputs_count, sizeof(double), ascending);
 	result = sorter->finish(sorter->column, stretch->inputs_count, stretch->trim);
 	dtype_store(stretch->dtype, &result, 1, stretch->output + at * width);
@@ -221,7 +208,7 @@ static int sort_stretch(const struct stretch *stretch, finish_fn *finish)
 	if (!network || !values || !column)
 		return -1;
 	(void)network_make(count, network);
-	if (fits_float(stretch->dtype))
+	if (stretch->given == DTYPE_F32)
 		for (size_t at = 0; at < stretch->count; at += LANES)
 			sort_vectors(stretch, &sorter, at, stretch->count - at < LANES ? stretch->count - at : LANES);
 	else
