@@ -190,7 +190,7 @@ static void connection_changed(
 	socket = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	address = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	session = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-	*state = wire_new(&http->wires, socket->connect_fd, address->client_addr, session->tls_session);
+	*state = wire_new(&http->wires, connection, socket->connect_fd, address->client_addr, session->tls_session);
 	if (*state)
 		tap_session(session->tls_session, *state);
 }
@@ -265,7 +265,7 @@ void http_free(struct http *http)
 int http_start(struct http *http, struct rounds_error *error)
 {
 	return tap_start(error) || workers_start(http, error) || wires_start(&http->wires, error) ||
-			       daemon_start(http, error)
+			       handshakes_start(&http->wires.handshakes, error) || daemon_start(http, error)
 		       ? -1
 		       : 0;
 }
@@ -283,6 +283,7 @@ void http_stop(struct http *http)
 	/* What they answered is still to be sent. */
 	for (int waited = 0; workers_in_flight(http) > 0 && waited < LAST_WORDS_MS; waited++)
 		nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
+	handshakes_stop(&http->wires);
 	if (http->daemon)
 		MHD_stop_daemon(http->daemon);
 	http->daemon = NULL;

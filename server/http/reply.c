@@ -57,6 +57,8 @@ enum outcome reply_finish(struct request *request, int status, struct MHD_Respon
 		return REPLIED;
 	}
 	MHD_add_response_header(response, "Request-Id", request->id);
+	if (request->has_waited)
+		MHD_add_response_header(response, "Connection", "close");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	return REPLIED;
 }

@@ -43,6 +43,7 @@ struct request {
 	char key[80];
 	bool armed, woken, asleep;
 	int64_t give_up; /* steady time; 0 until the first request_wait */
+	bool has_waited; /* all of its time */
 
 	int64_t started;
 	int status;

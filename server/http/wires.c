@@ -108,7 +108,8 @@ static bool is_proxy(const struct wires *wires, const struct sockaddr *address)
 	return false;
 }
 
-struct wire *wire_new(struct wires *wires, int socket, const struct sockaddr *address, gnutls_session_t session)
+struct wire *wire_new(struct wires *wires, struct MHD_Connection *connection, int socket,
+	const struct sockaddr *address, gnutls_session_t session)
 {
 	struct wire *wire = calloc(1, sizeof(*wire));
 
@@ -117,6 +118,7 @@ struct wire *wire_new(struct wires *wires, int socket, const struct sockaddr *ad
 		return NULL;
 	}
 	wire->wires = wires;
+	wire->connection = connection;
 	wire->socket = socket;
 	wire->origin = origin_of(address);
 	wire->since = clock_steady_us();
@@ -178,22 +180,45 @@ void wire_moved(struct wire *wire, const struct sockaddr *address)
 
 void wire_working(struct wire *wire)
 {
+	wire->resting = false;
 	set_deadline(wire, wire->known ? 0 : ANSWER_SECONDS);
 }
 
 void wire_resting(struct wire *wire)
 {
-	set_deadline(wire, wire->known ? 0 : REQUEST_SECONDS);
+	wire->resting = wire->known;
+	set_deadline(wire, wire->known ? REST_SECONDS : REQUEST_SECONDS);
 }
 
-void wire_read(struct wire *wire)
+void wire_read(struct wire *wire, ssize_t got)
 {
-	if (!wire->known)
+	bool in_head = framing_in_head(&wire->framing);
+
+	if (!wire->known || (!in_head && got <= 0))
 		return;
-	if (!framing_in_head(&wire->framing))
+	if (!in_head)
 		set_deadline(wire, 0);
-	else if (!atomic_load(&wire->deadline))
+	else if (wire->resting || !atomic_load(&wire->deadline))
 		set_deadline(wire, REQUEST_SECONDS);
+	wire->resting = false;
+}
+
+static void cut_all_locked(struct wire_list *list)
+{
+	struct wire *wire;
+
+	TAILQ_FOREACH(wire, list, entry)
+	{
+		cut_locked(wire, "the server stops");
+	}
+}
+
+void wires_cut_anonymous(struct wires *wires)
+{
+	pthread_mutex_lock(&wires->lock);
+	for (size_t i = 0; i < WIRE_BUCKETS; i++)
+		cut_all_locked(&wires->anonymous[i]);
+	pthread_mutex_unlock(&wires->lock);
 }
 
 static void reap_locked(struct wire_list *list, int64_t now)

@@ -70,6 +70,7 @@ bool request_wait(struct request *request, const char *key, int64_t seconds)
 	pthread_mutex_lock(&http->lock);
 	disarm_locked(http, request);
 	in_time = now < request->give_up && !http->draining;
+	request->has_waited = !in_time;
 	if (in_time) {
 		snprintf(request->key, sizeof(request->key), "%s", key);
 		bucket = bucket_of(request->key);

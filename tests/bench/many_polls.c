@@ -8,26 +8,17 @@
  */
 #include "common/file.h"
 #include "common/x509.h"
+#include "tests/bench/identities.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { THREADS = 4, PEM_LIMIT = 256 << 20 };
-
-static void die(const char *what, const struct rounds_error *error)
-{
-	fprintf(stderr, "many_polls: %s: %s\n", what, error ? error->message : "failed");
-	exit(1);
-}
 
 static char *read_text(const char *directory, const char *name)
 {
@@ -71,33 +62,16 @@ static int issue(char **argv)
 	return 0;
 }
 
-struct waiting {
-	SSL *ssl;
-	int fd;
-};
-
-static struct waiting *sites;
-static X509 **certs;
-static EVP_PKEY *key;
-static SSL_CTX *context;
-static int count, port;
+static struct connected *sites;
+static int count;
 
 static void connect_one(int at)
 {
 	static const char body[] = "{\"protocol\":1,\"datasets\":[\"none\"],\"executors\":[\"puppet\"]}";
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
 	char request[400];
 	int length;
 
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	sites[at].fd = socket(AF_INET, SOCK_STREAM, 0);
-	sites[at].ssl = SSL_new(context);
-	SSL_use_certificate(sites[at].ssl, certs[at]);
-	SSL_use_PrivateKey(sites[at].ssl, key);
-	SSL_set_tlsext_host_name(sites[at].ssl, "localhost");
-	if (connect(sites[at].fd, (struct sockaddr *)&address, sizeof(address)) ||
-		!SSL_set_fd(sites[at].ssl, sites[at].fd) || SSL_connect(sites[at].ssl) != 1)
-		die("cannot connect", NULL);
+	sites[at] = identity_connect(at);
 	length = snprintf(request, sizeof(request),
 		"POST /api/v1/tasks/claim?wait=60 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 		"Content-Length: %zu\r\n\r\n%s",
@@ -136,29 +110,16 @@ static int wait_all(char **argv)
 {
 	pthread_t threads[THREADS];
 	int numbers[THREADS];
-	FILE *cert_file = fopen(argv[4], "r"), *key_file = fopen(argv[3], "r");
 	struct pollfd *ready;
 	struct timespec now;
-	struct rlimit files;
 
-	getrlimit(RLIMIT_NOFILE, &files);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
-	port = atoi(argv[2]);
+	allow_many_files();
 	count = atoi(argv[5]);
+	identities_load(argv[3], argv[4], argv[6], count, atoi(argv[2]));
 	sites = calloc((size_t)count, sizeof(*sites));
-	certs = calloc((size_t)count, sizeof(*certs));
 	ready = calloc((size_t)count, sizeof(*ready));
-	context = SSL_CTX_new(TLS_client_method());
-	if (!cert_file || !key_file || !sites || !certs || !ready || !context ||
-		!SSL_CTX_load_verify_locations(context, argv[6], NULL))
+	if (!sites || !ready)
 		die("cannot begin", NULL);
-	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-	key = PEM_read_PrivateKey(key_file, NULL, NULL, NULL);
-	for (int i = 0; i < count; i++)
-		if (!(certs[i] = PEM_read_X509(cert_file, NULL, NULL, NULL)))
-			die("too few certificates", NULL);
 	for (int i = 0; i < THREADS; i++) {
 		numbers[i] = i;
 		if (pthread_create(&threads[i], NULL, connect_some, &numbers[i]))

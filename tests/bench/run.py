@@ -339,6 +339,69 @@ def small(home):
         p95_ms=gaps[len(gaps) * 95 // 100], of_which_training_ms=training)
 
 
+def median_gap(deployment, skip):
+    """Milliseconds from one round's start to the next one's, of the rounds after the first `skip`."""
+    connection = sqlite3.connect(deployment.data / "rounds.db")
+    starts = [row[0] for row in connection.execute("SELECT started_us FROM round WHERE number > ? ORDER BY number", (skip,))]
+    connection.close()
+    return statistics.median((b - a) / 1000 for a, b in zip(starts, starts[1:]))
+
+
+def crowd_rounds(home, count, rounds):
+    """A crowd whose sites deliver at once: what a site and round cost the server, and what is left of them after a minute."""
+    deployment = Deployment(home)
+    deployment.start()
+    crowd = Crowd(deployment, count, work=True)
+    initial = deployment.api.upload(float_file(home / "model", 1000).read_bytes())
+    before = deployment.server.processor_seconds()
+    job = deployment.submit(sites=crowd.names, initial_model=initial, params={"rounds": rounds, "evaluate_last": False})
+    deployment.wait_for(job, "completed", seconds=900)
+    cpu = deployment.server.processor_seconds() - before
+    milliseconds = median_gap(deployment, 1) / count
+    if count >= 1000:
+        time.sleep(60)
+    kilobytes = (deployment.server.own_memory() - crowd.memory_before) / count / 1000
+    taken, _ = crowd.delivered()
+    assert taken == count * rounds, taken
+    deployment.close()
+    return milliseconds, cpu * 1000 / taken, kilobytes
+
+
+def daemon_cpu(home, count, rounds):
+    """Processor time of rounds-site for a task, its executor's not counted: milliseconds."""
+    deployment = Deployment(home)
+    deployment.start()
+    names = [f"site-{i}" for i in range(count)]
+    running = [deployment.start_site(name, executors=COPIER) for name in names]
+    deployment.connected(*names)
+
+    def all_rounds(number):
+        job = deployment.submit(executor="copier", sites=names, trainer={"size": 1000}, params={"rounds": number, "evaluate_last": False})
+        deployment.wait_for(job, "completed", seconds=600)
+        return sum(site.processor_seconds() for site in running)
+    begun = all_rounds(2)  # connections open
+    milliseconds = (all_rounds(rounds) - begun) * 1000 / count / rounds
+    deployment.close()
+    return milliseconds
+
+
+def growth(home):
+    figures = {}
+    for count, rounds in ((10, 300), (100, 60), (1000, 7), (3000, 4)):
+        part = home / str(count)
+        part.mkdir()
+        figures[f"ms_{count}"], figures[f"server_cpu_ms_{count}"], kilobytes = crowd_rounds(part, count, rounds)
+        if count >= 1000:
+            figures[f"kb_{count}"] = kilobytes
+    milliseconds = [figure for name, figure in figures.items() if name.startswith("ms_")]
+    for count, rounds in ((10, 100), (100, 10)):
+        part = home / f"daemons-{count}"
+        part.mkdir()
+        figures[f"site_cpu_ms_{count}"] = daemon_cpu(part, count, rounds)
+    say("growth", "10 to 3,000 sites in one process, a 1 KB model: ms and server CPU for each site and round, greatest to least ms; "
+        "own KB of the server for each a minute after its last task; CPU of rounds-site for a task", flat=max(milliseconds) / min(milliseconds), **figures)
+
+
 def polls(home, count=10000):
     deployment = Deployment(home)
     deployment.start()
@@ -377,7 +440,7 @@ def site(home):
         ready_ms=ready * 1000)
 
 
-PARTS = {"mean": mean, "robust": robust, "simulation": simulation, "transfer": transfer, "memory": memory, "small": small, "polls": polls, "site": site,
+PARTS = {"mean": mean, "robust": robust, "simulation": simulation, "transfer": transfer, "memory": memory, "small": small, "growth": growth, "polls": polls, "site": site,
          "round": lambda home: round_of(home, "round", 4, 419 * MB)}
 
 

@@ -4,7 +4,7 @@
 #   ./tests/bench/run.sh                 everything but the largest (about five minutes, 12 GB of disk)
 #   ./tests/bench/run.sh --large         also 6 sites with a 3.35 GB model (moves 40 GB, needs 55 GB of disk)
 #   ./tests/bench/run.sh --peer          `simulation` beside Flower's simulation of the same federation (from PyPI, 1 GB)
-#   ./tests/bench/run.sh NAME...         only these: mean robust simulation memory transfer round small polls site
+#   ./tests/bench/run.sh NAME...         only these: mean robust simulation memory transfer round small growth polls site
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 "$top/deploy/install-packages.sh" test

@@ -88,6 +88,19 @@ def test_a_byte_in_twenty_seconds_is_ended_in_handshake_head_and_body(rounds):
     assert all(25 < seconds < 40 for seconds in ended.values()), ended
 
 
+def test_a_handshake_that_stops_takes_no_processor(rounds):
+    """libmicrohttpd would look at it again and again."""
+    part = hello(rounds)[:100]
+    wires = [socket.create_connection(("127.0.0.1", rounds.port), timeout=20) for _ in range(8)]
+    for wire in wires:
+        wire.sendall(part)
+    assert rounds.api.get("/jobs")["items"] == []
+    before = rounds.server.processor_seconds()
+    time.sleep(3)
+    assert rounds.server.processor_seconds() - before < 0.1
+    assert rounds.server.stop() == 0, "and they do not keep it from stopping"
+
+
 def test_bodies_of_strangers_are_small(rounds):
     before = rounds.server.own_memory()
     head = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

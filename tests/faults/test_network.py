@@ -4,6 +4,7 @@ import ssl
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from harness.crowd import Crowd
@@ -190,6 +191,31 @@ def test_ten_sites_wait_and_a_task_reaches_its_own_at_once(rounds):
         thread.join()
     assert len(found) == 10 and all(found[site.name][1] is None for site in sites if site.name != "site-7"), \
         "a stop answers those who wait"
+
+
+@pytest.mark.skipif(not MEMORY_COUNTS, reason="a sanitizer keeps what was freed")
+def test_a_thousand_sites_that_have_worked_wait_in_bounded_memory(rounds):
+    """From its second request on a connection holds ten times as much: idle ones are closed, and polls come anew."""
+    crowd = Crowd(rounds, 1000, work=True)
+    job = rounds.submit(sites=crowd.names, initial_model=rounds.api.upload(save({"w": np.zeros(250, np.float32)})),
+                        params={"rounds": 1, "evaluate_last": False})
+    rounds.wait_for(job, "completed", seconds=300)
+
+    def each():
+        return (rounds.server.own_memory() - crowd.memory_before) / 1000 / KB
+    wait_until(lambda: each() < 64, seconds=180, pause=1, what="64 KB for each a minute later")
+    time.sleep(5)
+    assert each() < 64, f"{each():.1f} KB for each, and not only between two polls"
+    assert crowd.delivered() == (1000, 0)
+
+
+def test_who_has_waited_in_vain_comes_anew(rounds):
+    site = SiteClient(rounds, "hospital-a")
+    facts = {"protocol": 1, "version": "test", "slots": 1, "datasets": [], "executors": [], "holding": []}
+    at_once = site.raw("POST", "/api/v1/tasks/claim?wait=0", json=facts)
+    waited = site.raw("POST", "/api/v1/tasks/claim?wait=1", json=facts)
+    assert at_once.json() == waited.json() == {"task": None}
+    assert "Connection" not in at_once.headers and waited.headers["Connection"].lower() == "close"
 
 
 def test_ten_thousand_sites_wait_in_bounded_memory(rounds):

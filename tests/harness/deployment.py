@@ -99,6 +99,10 @@ class Process:
                 return int(line.split()[1]) * 1024
         raise AssertionError("no RssAnon")
 
+    def processor_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 class Problem(Exception):
     def __init__(self, response):

@@ -129,9 +129,9 @@ def proxied(rounds, header):
     """/healthz through TLS behind what a proxy would put before it; None: the connection is cut."""
     context = ssl.create_default_context(cafile=rounds.data / "ca.pem")
     plain = socket.create_connection(("127.0.0.1", rounds.port), timeout=10)
-    for at in range(0, len(header), 5):
-        plain.sendall(header[at:at + 5])
     try:
+        for at in range(0, len(header), 5):
+            plain.sendall(header[at:at + 5])
         with context.wrap_socket(plain, server_hostname="localhost") as wire:
             body = b'{"name": "nobody", "password": "wrong wrong"}'
             wire.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
