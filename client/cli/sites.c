@@ -43,13 +43,16 @@ int site_show(struct cli *cli, struct rounds_error *error)
 		{ "connected", "connected" }, { "seen", "seen" }, { "a second one", "doubled" },
 		{ "version", "version" }, { "slots", "slots" }, { "datasets", "datasets" },
 		{ "executors", "executors" }, { "joined", "created" }, { "certificate", "serial" },
-		{ "valid until", "certificate_expires" }, { NULL, NULL } };
+		{ "valid until", "certificate_expires" }, { "fingerprint", "fingerprint" }, { "in words", "words" },
+		{ NULL, NULL } };
 	json_auto_t *site = NULL;
 	char path[120];
 
 	site_path(cli, path, sizeof(path));
 	if (cli_get(cli, path, &site, error))
 		return -1;
+	if (!cli->json) /* the fields of one table */
+		json_object_update_missing(site, json_object_get(site, "keys"));
 	return show_object(cli, site, fields);
 }
 

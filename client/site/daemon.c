@@ -1,6 +1,7 @@
 #include "client/site/site.h"
 
 #include "client/site/cache.h"
+#include "client/site/keys.h"
 #include "client/site/order.h"
 #include "client/site/renew.h"
 #include "client/site/settings.h"
@@ -177,6 +178,7 @@ static json_t *claim_body(struct site *site)
 		json_auto_t *told = telling_told(site->telling);
 
 		json_object_set_new(body, "instance", json_string(site->instance));
+		json_object_set(body, "keys", site->statements);
 		if (told)
 			json_object_set(body, "tables", told);
 	}
@@ -225,7 +227,10 @@ static bool speaks_older(struct site *site, const struct rounds_error *error)
 /* Two processes with one identity would take each other's work: the server lets the one go on that was there first. */
 static void say_no_work(const struct site *site, const struct rounds_error *error)
 {
-	if (error->kind == ERROR_CONFLICT)
+	if (error->kind == ERROR_CONFLICT && !strcmp(error->field, "keys"))
+		log_error("the server knows other keys of this site, so it gets no work", "site", site->name,
+			"reason", error->message, NULL);
+	else if (error->kind == ERROR_CONFLICT)
 		log_error(
 			"another rounds-site with this site's identity is at work, so this one waits: a state directory is "
 			"for one machine; stop one of the two, or let this machine join under a name of its own",
@@ -326,16 +331,15 @@ static void stop_slots(struct site *site)
 	free(site->slots);
 }
 
-static char *read_word(const json_t *settings, const char *name)
+/* What claims tell of this site's keys; the secrets do not stay in memory. */
+static int open_keys(struct site *site, struct rounds_error *error)
 {
-	scoped(text_free) char *path = state_path(settings, name);
-	struct rounds_error ignored;
-	char *text = NULL;
+	scoped(own_keys) struct own_keys keys = { 0 };
 
-	if (!path || file_read(path, 1000, &text, NULL, &ignored))
-		return NULL;
-	text[strcspn(text, "\r\n")] = '\0';
-	return text;
+	if (keys_open(site->settings, site->name, &keys, error))
+		return -1;
+	site->statements = keys_told(&keys);
+	return site->statements ? 0 : error_no_memory(error);
 }
 
 static int open_state(struct site *site, struct rounds_error *error)
@@ -344,8 +348,8 @@ static int open_state(struct site *site, struct rounds_error *error)
 	const char *url = json_text_or(settings, "server", NULL), *ca = json_text_or(settings, "ca_file", NULL);
 	scoped(text_free) char *spool = state_path(settings, "spool");
 
-	site->name = read_word(settings, "site.name");
-	site->url = url ? strdup(url) : read_word(settings, "server");
+	site->name = state_word(settings, "site.name");
+	site->url = url ? strdup(url) : state_word(settings, "server");
 	site->cert_path = state_path(settings, "site.pem");
 	site->key_path = state_path(settings, "site.key");
 	site->ca_path = ca ? strdup(ca) : state_path(settings, "ca.pem");
@@ -363,7 +367,7 @@ static int open_state(struct site *site, struct rounds_error *error)
 	own_forget(site->own_directory, json_integer_or(settings, "own_days", 90));
 	return directory_make(site->work_directory, 0700, error) ||
 			       directory_make(site->cache_directory, 0700, error) ||
-			       directory_make(site->own_directory, 0700, error) ||
+			       directory_make(site->own_directory, 0700, error) || open_keys(site, error) ||
 			       spool_open(spool, &site->spool, error)
 		       ? -1
 		       : 0;
@@ -374,6 +378,7 @@ static void close_state(struct site *site)
 	if (site->work_directory)
 		directory_remove(site->work_directory);
 	spool_free(site->spool);
+	json_decref(site->statements);
 	free(site->name);
 	free(site->url);
 	free(site->cert_path);

@@ -1,6 +1,7 @@
 #include "client/site/join.h"
 
 #include "client/authority.h"
+#include "client/site/keys.h"
 #include "client/site/settings.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -59,6 +60,25 @@ static int ask_certificate(const json_t *settings, const char *url, const char *
 	return *name ? 0 : error_no_memory(error);
 }
 
+/* A site that joins anew goes on with its keys. Another site's, from before, are put aside. */
+static int make_keys(const json_t *settings, const char *name, struct rounds_error *error)
+{
+	scoped(own_keys) struct own_keys keys = { 0 };
+	scoped(text_free) char *path = state_path(settings, "site.keys");
+	scoped(text_free) char *aside = state_path(settings, "site.keys.before");
+
+	if (!path || !aside)
+		return error_no_memory(error);
+	if (keys_open(settings, name, &keys, error) == 0)
+		return 0;
+	if (error->kind != ERROR_CONFLICT)
+		return -1;
+	if (rename(path, aside))
+		return error_errno(error, "cannot rename %s", path);
+	*error = (struct rounds_error){ 0 };
+	return keys_open(settings, name, &keys, error);
+}
+
 int join(const json_t *settings, const char *url, const char *invitation, struct rounds_error *error)
 {
 	scoped(text_free) char *cert_path = state_path(settings, "site.pem");
@@ -80,7 +100,7 @@ int join(const json_t *settings, const char *url, const char *invitation, struct
 		keep(settings, "ca.pem", authority, 0644, error) || key_new(&key, error) ||
 		ask_certificate(settings, url, json_text_or(settings, "ca_file", ca_path), invitation, key,
 			&certificate, &name, error) ||
-		certificate_check(certificate, authority, key, error) ||
+		certificate_check(certificate, authority, key, error) || make_keys(settings, name, error) ||
 		keep(settings, "site.key", key, 0600, error) || keep(settings, "site.name", name, 0644, error) ||
 		keep(settings, "server", url, 0644, error) || keep(settings, "site.pem", certificate, 0644, error))
 		return -1;

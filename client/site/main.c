@@ -1,5 +1,6 @@
 /* rounds-site: the daemon at a hospital. It opens outbound HTTPS connections only. */
 #include "client/site/join.h"
+#include "client/site/peers.h"
 #include "client/site/settings.h"
 #include "client/site/site.h"
 #include "client/site/tables.h"
@@ -30,10 +31,22 @@ static int say(const struct rounds_error *error)
 	return error->kind == ERROR_INVALID ? 2 : 1;
 }
 
+static const struct field confirm_flags[] = {
+	{ "all", FIELD_BOOL, "All that were shown and are new; keys that have changed are confirmed by name alone",
+		.fallback = "false" },
+	{ NULL },
+};
+
 static const struct program_command commands[] = {
 	{ "", "", "take part" },
 	{ "join", "URL", "join a server; the invitation is read from standard input" },
 	{ "datasets", "", "show what is in the tables, and what the server is told of them" },
+	{ "keys", "", "show the fingerprint of this site's keys for other sites" },
+	{ "keys change", "", "make new ones, signed with the old one; the daemon must be stopped" },
+	{ "peers", "", "show the keys of the other sites, and which are confirmed here" },
+	{ "peers confirm", "NAME", "trust the key that was shown, once its fingerprint has been compared",
+		confirm_flags },
+	{ "peers revoke", "NAME", "trust a site's key no longer" },
 	{ NULL },
 };
 
@@ -81,17 +94,109 @@ static int show_datasets(const json_t *settings, struct rounds_error *error)
 	return tables_print(settings) ? 0 : error_set(error, ERROR_INVALID, "not every table can be read: see above");
 }
 
+static int show_own_keys(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	(void)words;
+	return own_keys_show(settings, error);
+}
+
+static int change_own_keys(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	(void)words;
+	return own_keys_change(settings, error);
+}
+
+static int show_peers(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	(void)words;
+	return peers_show(settings, error);
+}
+
+static int confirm_peers(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	const char *name = json_string_value(json_array_get(words, 2));
+
+	if (!name == !json_bool_or(settings, "all", false))
+		return error_set(error, ERROR_INVALID, "usage: rounds-site peers confirm NAME, or --all");
+	return peers_confirm(settings, name, error);
+}
+
+static int revoke_peer(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	const char *name = json_string_value(json_array_get(words, 2));
+
+	if (!name)
+		return error_set(error, ERROR_INVALID, "usage: rounds-site peers revoke NAME");
+	return peers_revoke(settings, name, error);
+}
+
+static int show_all_datasets(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	(void)words;
+	return show_datasets(settings, error);
+}
+
+static int take_part(const json_t *settings, const json_t *words, struct rounds_error *error)
+{
+	(void)words;
+	return site_run(settings, &stop_asked, error);
+}
+
+/* Of each command above, by its words, and how many words it may have in all. */
+static const struct {
+	const char *words;
+	size_t most;
+	int (*run)(const json_t *settings, const json_t *words, struct rounds_error *error);
+} actions[] = {
+	{ "", 0, take_part },
+	{ "join", 2, do_join },
+	{ "datasets", 1, show_all_datasets },
+	{ "keys", 1, show_own_keys },
+	{ "keys change", 2, change_own_keys },
+	{ "peers", 1, show_peers },
+	{ "peers confirm", 3, confirm_peers },
+	{ "peers revoke", 3, revoke_peer },
+};
+
+/* Whether the command line begins with these words. */
+static bool begins_with(const json_t *words, const char *command)
+{
+	for (size_t i = 0; *command; i++) {
+		const char *word = json_string_value(json_array_get(words, i));
+		size_t length = strcspn(command, " ");
+
+		if (!word || strlen(word) != length || strncmp(word, command, length) != 0)
+			return false;
+		command += length + (command[length] == ' ');
+	}
+	return true;
+}
+
 static int run(const json_t *settings, const json_t *words, struct rounds_error *error)
 {
-	const char *command = json_string_value(json_array_get(words, 0));
+	size_t found = 0;
 
-	if (!command)
-		return site_run(settings, &stop_asked, error);
-	if (!strcmp(command, "datasets"))
-		return show_datasets(settings, error);
-	if (!strcmp(command, "join"))
-		return do_join(settings, words, error);
-	return error_set(error, ERROR_INVALID, "there is no command \"%s\"; see rounds-site --help", command);
+	for (size_t i = 1; i < ARRAY_SIZE(actions); i++)
+		if (begins_with(words, actions[i].words))
+			found = i; /* the longest stands last */
+	if (json_array_size(words) > actions[found].most)
+		return error_set(error, ERROR_INVALID, "there is no command \"%s%s%s\"; see rounds-site --help",
+			actions[found].words, *actions[found].words ? " " : "",
+			json_string_value(json_array_get(words, actions[found].most)));
+	return actions[found].run(settings, words, error);
+}
+
+/* The settings, and "all" for the one command that knows it. */
+static void join_flags(int argc, char **argv, struct field *all, size_t room)
+{
+	size_t count = 0;
+
+	for (int i = 2; i < argc && count == 0; i++)
+		if (!strcmp(argv[i - 1], "peers") && !strcmp(argv[i], "confirm"))
+			all[count++] = confirm_flags[0];
+	for (const struct field *at = site_settings; at->name && count + 1 < room; at++)
+		all[count++] = *at;
+	all[count] = (struct field){ 0 };
 }
 
 /* For SIGHUP: where the settings came from. */
@@ -167,6 +272,7 @@ static void catch_signals(void)
 int main(int argc, char **argv)
 {
 	json_auto_t *settings = NULL, *words = json_array();
+	struct field fields[48];
 	struct rounds_error error = { 0 };
 
 	process_keep_private();
@@ -177,8 +283,8 @@ int main(int argc, char **argv)
 			return program_help(&program), 0;
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return puts("rounds-site " ROUNDS_VERSION) < 0;
-	if (config_read(site_settings, argc, argv, 1, words, &settings, &error) ||
-		settings_complete(settings, &error))
+	join_flags(argc, argv, fields, ARRAY_SIZE(fields));
+	if (config_read(fields, argc, argv, 1, words, &settings, &error) || settings_complete(settings, &error))
 		return say(&error);
 	if (json_bool_or(settings, "check_config", false) && show_datasets(settings, &error))
 		return say(&error);

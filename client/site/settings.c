@@ -1,5 +1,6 @@
 #include "client/site/settings.h"
 
+#include "common/file.h"
 #include "common/json.h"
 #include "common/text.h"
 
@@ -88,6 +89,18 @@ const struct field site_settings[] = {
 char *state_path(const json_t *settings, const char *name)
 {
 	return text_new("%s/%s", json_text_or(settings, "state_dir", ""), name);
+}
+
+char *state_word(const json_t *settings, const char *name)
+{
+	scoped(text_free) char *path = state_path(settings, name);
+	struct rounds_error ignored;
+	char *text = NULL;
+
+	if (!path || file_read(path, 1000, &text, NULL, &ignored))
+		return NULL;
+	text[strcspn(text, "\r\n")] = '\0';
+	return text;
 }
 
 char *settings_trainer(void)

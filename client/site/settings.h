@@ -9,6 +9,9 @@ extern const struct field site_settings[];
 /* The path of a file in the state directory: the caller frees; NULL without memory. */
 char *state_path(const json_t *settings, const char *name);
 
+/* The first line of such a file: the caller frees; NULL if there is none. */
+char *state_word(const json_t *settings, const char *name);
+
 /* rounds-trainer beside this program, or wherever PATH has it: the caller frees; NULL without memory. */
 char *settings_trainer(void);
 

@@ -21,6 +21,7 @@ struct site {
 	char *name;
 	char *cert_path, *key_path, *ca_path, *url;
 	char *work_directory, *cache_directory, *own_directory; /* own: what a job keeps at this site, by job */
+	json_t *statements;                                     /* what is told of its keys (keys.h) */
 	struct spool *spool;
 	struct telling *telling; /* NULL: nothing is told of the tables */
 	struct slot *slots;

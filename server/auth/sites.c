@@ -9,6 +9,7 @@
 #include "server/store/invitations.h"
 #include "server/store/jobs.h"
 #include "server/store/rounds.h"
+#include "server/store/site_keys.h"
 
 #include <stdio.h>
 
@@ -72,13 +73,14 @@ static int tell_jobs(struct store_tx *tx, const char *site, struct rounds_error 
 	return 0;
 }
 
-/* The invitation is used up and the site admitted together, or neither. */
+/* The invitation is used up and the site admitted together, or neither. Whoever joins says anew what its keys are. */
 static int admit(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct joining *joining = argument;
 	const struct new_site site = { joining->invited.site, joining->serial, joining->expires_us };
 
-	if (invitation_use(tx, joining->hash, &joining->invited, error) || site_admit(tx, &site, error))
+	if (invitation_use(tx, joining->hash, &joining->invited, error) || site_admit(tx, &site, error) ||
+		site_keys_forget(tx, site.name, error))
 		return -1;
 	return joining->invited.replaces ? tell_jobs(tx, site.name, error) : 0;
 }

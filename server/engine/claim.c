@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "server/engine/protocol.h"
+#include "server/engine/site_keys.h"
 #include "server/engine/trace.h"
 #include "server/store/blob_index.h"
 #include "server/store/identities.h"
@@ -40,6 +41,13 @@ static int write_site(struct store_tx *tx, void *argument, struct rounds_error *
 	return site_describe(tx, claiming->claim->site, claiming->facts, error);
 }
 
+static int write_keys(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	struct claiming *claiming = argument;
+
+	return site_keys_learn(tx, claiming->claim->site, json_object_get(claiming->facts, "keys"), error);
+}
+
 static bool same_facts(const json_t *known, const json_t *facts)
 {
 	static const char *const names[] = { "protocol", "version", "slots", "datasets", "executors", "tables" };
@@ -70,6 +78,8 @@ int engine_claim_begin(struct engine *engine, struct claim *claim, struct rounds
 	if (store_read(engine->options.store, read_site, &claiming, error))
 		return -1;
 	known = claiming.known;
+	if (!site_keys_are_known(known, facts) && store_write(engine->options.store, write_keys, &claiming, error))
+		return -1;
 	arrival.instance = json_text_or(facts, "instance", NULL);
 	arrival.holding = json_object_get(facts, "holding");
 	if (!presence_claim(engine->presence, &arrival))

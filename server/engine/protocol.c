@@ -29,7 +29,8 @@ static const struct field table_fields[] = {
 	{ "holding", FIELD_TEXTS, "Tasks that it works on or has results of", .fallback = "[]", .min = 0, .max = 4096 }
 #define CLAIM_2 CLAIM_1, \
 	{ "instance", FIELD_TEXT, "A UUID of the running program, made at random at its start", .min = 36, .max = 36 }, \
-	{ "tables", FIELD_MAP, "What it tells of its datasets", .nested = table_fields }
+	{ "tables", FIELD_MAP, "What it tells of its datasets", .nested = table_fields }, \
+	{ "keys", FIELD_TEXTS, "Its statements of its keys, oldest first", .fallback = "[]", .min = 0, .max = 16 }
 /* clang-format on */
 
 static const struct field claim_1[] = { CLAIM_1, { NULL } };

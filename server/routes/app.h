@@ -69,6 +69,8 @@ handler_fn task_claim, task_heartbeat, task_result, task_failure, task_give_back
 /* sites.c */
 handler_fn site_list_all, site_show, site_edit, site_invite, invitation_list_all, invitation_remove, site_join,
 	site_renew_own, site_delete, authority_show;
+/* peers.c */
+handler_fn peer_list;
 /* audit.c */
 handler_fn audit_list, audit_export_part, audit_key;
 /* tokens.c */

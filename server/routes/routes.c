@@ -57,6 +57,7 @@ const struct route routes[] = {
 	{ "DELETE", "/api/v1/invitations/{invitation}", SITE_MANAGE, invitation_remove, "Take an invitation back", .record = "site.uninvite" },
 	{ "POST", "/api/v1/join", ANYONE, site_join, "Turn an invitation into a certificate", .record = "site.join" },
 	{ "POST", "/api/v1/certificate", TASK_DO, site_renew_own, "A new certificate in place of one that nears its end", .record = "site.renew" },
+	{ "GET", "/api/v1/peers", TASK_DO, peer_list, "What all sites say of their keys, for sites to pin" },
 	{ "GET", "/api/v1/authority", ANYONE, authority_show, "The certificate authority of this server" },
 
 	{ "POST", "/api/v1/tokens", ACCOUNT_MANAGE, token_create, "Make a token; it is shown once", .record = "token.create" },

@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "server/auth/sites.h"
+#include "server/engine/site_keys.h"
 #include "server/store/identities.h"
 #include "server/store/invitations.h"
 
@@ -22,7 +23,8 @@ static int read_sites(struct store_tx *tx, void *argument, struct rounds_error *
 	return query->name ? site_find(tx, query->name, &query->rows, error) : site_list(tx, &query->rows, error);
 }
 
-static void add_presence(struct app *app, json_t *site)
+/* Presence, and what people compare of its keys in place of the statement of them. */
+static void complete_site(struct app *app, json_t *site)
 {
 	const char *name = json_text_or(site, "name", "");
 	int64_t doubled = engine_site_doubled(app->engine, name);
@@ -32,6 +34,8 @@ static void add_presence(struct app *app, json_t *site)
 	if (doubled)
 		time_format(doubled, since);
 	json_object_set_new(site, "doubled", doubled ? json_string(since) : json_null());
+	json_object_set_new(site, "keys", site_keys_shown(json_text_or(site, "statement", NULL)));
+	json_object_del(site, "statement");
 }
 
 enum outcome site_list_all(struct request *request, void *context)
@@ -45,7 +49,7 @@ enum outcome site_list_all(struct request *request, void *context)
 	if (store_read(app->store, read_sites, &query, &error))
 		return reply_error(request, &error);
 	json_array_foreach (query.rows, i, site)
-		add_presence(app, site);
+		complete_site(app, site);
 	return reply_json(request, 200, json_pack("{s:o}", "items", query.rows));
 }
 
@@ -57,7 +61,7 @@ enum outcome site_show(struct request *request, void *context)
 
 	if (store_read(app->store, read_sites, &query, &error))
 		return reply_error(request, &error);
-	add_presence(app, query.rows);
+	complete_site(app, query.rows);
 	return reply_json(request, 200, query.rows);
 }
 
@@ -209,7 +213,7 @@ enum outcome site_edit(struct request *request, void *context)
 	}
 	log_info("site changed", "site", change.site, "state", state, "now", change.now ? "yes" : NULL, "by", caller,
 		NULL);
-	add_presence(app, row);
+	complete_site(app, row);
 	return reply_json(request, 200, row);
 }
 

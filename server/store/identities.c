@@ -11,7 +11,8 @@
 	" expires_us AS \"certificate_expires:time\","                                                               \
 	" seen_us AS \"seen:time\", version, protocol, slots, datasets AS \"datasets:json\","                        \
 	" executors AS \"executors:json\", tables AS \"tables:json\","                                               \
-	" rtt_us / 1e6 AS rtt_seconds, received_bytes, sent_bytes"
+	" rtt_us / 1e6 AS rtt_seconds, received_bytes, sent_bytes,"                                                  \
+	" (SELECT statement FROM site_keys WHERE site = name ORDER BY generation DESC LIMIT 1) AS statement"
 
 int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_error *error)
 {

@@ -144,6 +144,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE site ADD COLUMN called_off INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX site_called_off ON site(name) WHERE called_off;"
 	"CREATE INDEX site_removed ON site(name) WHERE state = 'removed';"
+	/* What sites say of their keys: statements in hexadecimal digits (common/seal/site_keys.h), one upon the other. */
+	"CREATE TABLE site_keys(site TEXT NOT NULL REFERENCES site(name) ON DELETE CASCADE, generation INTEGER NOT NULL,"
+	" statement TEXT NOT NULL, told_us INTEGER NOT NULL, PRIMARY KEY(site, generation)) STRICT, WITHOUT ROWID;"
 	/* How many sites a job waits for, fixed when it was submitted, and what was odd about it then. */
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"

@@ -79,7 +79,7 @@ def test_no_name_of_the_servers_becomes_a_path(tmp_path):
         path: value for path, value in before.items() if path.parts[0] != "server"}
     assert {path.parts[0] for path in after} == {"server", "victim", "precious.json", "site", "site.json", "site.log"}
     assert {path.name for path in (tmp_path / "site/state").iterdir()} == {
-        "ca.pem", "site.pem", "site.key", "site.name", "server", "lock", "spool", "cache", "own"}
+        "ca.pem", "site.pem", "site.key", "site.keys", "site.name", "server", "lock", "spool", "cache", "own"}
     assert [path.name for path in (tmp_path / "site/state/own").iterdir()] == [GOOD["job"]]
     assert site.text().count("is not touched") == len(orders), site.text()
     server.close()

@@ -198,6 +198,7 @@ export const Site = ({ name }) => {
             <Fact name="Ends">{moment(site.certificate_expires)} (<Certificate site={site} />)</Fact>
             <Fact name="Serial"><span class="mono">{site.serial}</span></Fact>
             <Fact name="Joined">{moment(site.created)}</Fact>
+            <Fact name="Key for other sites">{site.keys ? <span class="mono" title={site.keys.words}>{site.keys.fingerprint}</span> : "–"}</Fact>
           </dl>
         </Card>
       </div>
