@@ -14,7 +14,8 @@ static const struct state job_states[JOB_STATES] = {
 	[JOB_SUBMITTED] = { "submitted", MAY(JOB_QUEUED) | JOB_ENDS },
 	[JOB_QUEUED] = { "queued", MAY(JOB_RUNNING) | JOB_ENDS },
 	[JOB_RUNNING] = { "running", MAY(JOB_PAUSED) | MAY(JOB_COMPLETED) | JOB_ENDS },
-	[JOB_PAUSED] = { "paused", MAY(JOB_RUNNING) | JOB_ENDS },
+	/* What was under way when it was paused comes in, and may have been the last that it waited for. */
+	[JOB_PAUSED] = { "paused", MAY(JOB_RUNNING) | MAY(JOB_COMPLETED) | JOB_ENDS },
 	[JOB_COMPLETED] = { "completed", FINAL },
 	[JOB_FAILED] = { "failed", FINAL },
 	[JOB_ABORTED] = { "aborted", FINAL },
