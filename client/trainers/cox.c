@@ -115,7 +115,7 @@ static double take_row(struct survival *work, size_t row)
 	double score = 0;
 
 	for (size_t i = 0; i < work->width; i++) {
-		work->x[i] = (double)work->data->features[row * work->data->columns + work->covariates[i]];
+		work->x[i] = risk_grid_value(&work->grid, row, work->covariates[i]);
 		score += work->beta[i] * work->x[i];
 	}
 	return exp(score);
@@ -148,9 +148,9 @@ static int add_up(struct survival *work, size_t *used, struct rounds_error *erro
 		.events_x = sums_add(&work->sums, d, 0, "events_x"),
 		.edges = sums_add(&work->sums, t, 0, "edges"),
 	};
-	double *sites = sums_add(&work->sums, 0, 0, "sites");
+	double *sites = sums_add(&work->sums, 0, 0, "sites"), *bounded = sums_add(&work->sums, d, 0, "bounded");
 
-	if (!sums.risk || !sums.x || !sums.xx || !sums.events || !sums.events_x || !sums.edges || !sites)
+	if (!bounded || !sums.risk || !sums.x || !sums.xx || !sums.events || !sums.events_x || !sums.edges || !sites)
 		return error_no_memory(error);
 	*sites = 1;
 	for (size_t row = 0; row < work->data->rows; row++) {
@@ -160,11 +160,15 @@ static int add_up(struct survival *work, size_t *used, struct rounds_error *erro
 		add_row(work, &sums, row);
 		(*used)++;
 	}
+	if (work->grid.least > 1 && risk_grid_weigh(&work->grid, work->hazards, error))
+		return -1;
+	for (size_t i = 0; i < d; i++)
+		bounded[i] = (double)risk_grid_bounded(&work->grid, work->covariates[i]);
 	accumulate(sums.risk, t, 1);
 	accumulate(sums.x, t, d);
 	accumulate(sums.xx, t, d * d);
 	coarsen(work, &sums);
-	return work->grid.least > 1 ? risk_grid_hides(&work->grid, work->hazards, error) : 0;
+	return 0;
 }
 
 static int read_beta(struct survival *work, const char *path, struct rounds_error *error)
@@ -181,7 +185,7 @@ static int read_beta(struct survival *work, const char *path, struct rounds_erro
 /* The model before the first step: all zero. */
 static int make_model(struct survival *work, struct rounds_error *error)
 {
-	static const char *const by_covariate[] = { "beta", "standard_error", "hazard_ratio", "p_value" };
+	static const char *const by_covariate[] = { "beta", "standard_error", "hazard_ratio", "p_value", "bounded" };
 	static const char *const by_time[] = { "baseline_hazard", "grid" };
 	json_auto_t *names = json_array();
 
@@ -210,6 +214,9 @@ static int make_grid(struct survival *work, const json_t *task, const json_t *as
 	if (work->data->rows < grid->least)
 		return failure_error(error, FAILURE_TOO_FEW, "path", 0, 0,
 			"this site has fewer rows than its min_cell: it tells nothing");
+	grid->bounds = calloc(work->data->columns, sizeof(*grid->bounds));
+	if (!grid->bounds)
+		return error_no_memory(error);
 	return cells_ask_once(json_text_or(task, "own", NULL), "cox", asked, work->data, error) ||
 			       risk_grid_merge(grid, error)
 		       ? -1
@@ -253,6 +260,7 @@ static void close_survival(struct survival *work)
 	free(work->hazards);
 	free(work->grid.cells);
 	free(work->grid.begins);
+	free(work->grid.bounds);
 	sums_free(work->sums);
 }
 

@@ -9,12 +9,12 @@
  * others are compared with (the reference level). First is the first in the model's schema (schema.h): that which the job's
  * trainer.categories lists first, else the first by the alphabet.
  *
- * Model, float64: beta, standard_error, hazard_ratio = exp(beta), p_value (Wald's, two-sided) for each covariate, whose names (names.h)
- * are the JSON list __metadata__["rounds.covariates"]; log_likelihood; baseline_hazard and grid for each cell of time: 1 where a
+ * Model, float64: beta, standard_error, hazard_ratio = exp(beta), p_value (Wald's, two-sided) and bounded (how many rows have a bound
+ * in place of an extreme value, risk_grid.h) for each covariate, whose names (names.h) are the JSON list __metadata__["rounds.covariates"]; log_likelihood; baseline_hazard and grid for each cell of time: 1 where a
  * cell begins on the grid that the estimate is of.
  *
  * Sums, for each cell of time: risk, risk_x and risk_xx of those at risk when it begins, events in it; edges, 1 where a cell
- * begins that this site tells (risk_grid.h); events_x of all; sites: 1. With a `min_cell` over 1 all cells that are merged hold
+ * begins that this site tells (risk_grid.h); events_x of all; bounded of all; sites: 1. With a `min_cell` over 1 all cells that are merged hold
  * the first's risk sets, and the last of them the events. The estimate is that of the pooled data on the cells that every site
  * tells: where they are coarse, many events are ties, and Breslow's likelihood pulls the coefficients towards 0.
  */

@@ -35,6 +35,7 @@ int kaplan_meier_count(const struct guarded_table *table, size_t time, size_t ev
 	struct rounds_error *error)
 {
 	struct outside outside;
+	struct cell_rules rules = { .series = SERIES, .least = table->least };
 
 	km->least = table->least;
 	km->totals = calloc(SERIES * (km->bins + 1), sizeof(size_t));
@@ -45,8 +46,9 @@ int kaplan_meier_count(const struct guarded_table *table, size_t time, size_t ev
 	for (size_t i = SERIES; i < SERIES * (km->bins + 1); i++)
 		km->totals[i] += km->totals[i - SERIES];
 	km->everyone = table->columns[time].shape.known + outside.all == table->data->rows;
-	km->told = cells_merge(km->totals, SERIES, km->bins, km->least, NULL, km->begins) &&
-		   cell_may_be_told(outside.all, km->least) && cell_may_be_told(outside.without_time, km->least) &&
+	rules.totals = km->totals;
+	km->told = cells_merge(&rules, km->bins, km->begins) && cell_may_be_told(outside.all, km->least) &&
+		   cell_may_be_told(outside.without_time, km->least) &&
 		   cell_may_be_told(outside.without_event, km->least);
 	return 0;
 }

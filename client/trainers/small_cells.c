@@ -48,7 +48,7 @@ size_t cells_tally(double *values, size_t count, size_t *people)
 	return different;
 }
 
-static double median_of(const double *values, const size_t *people, size_t count)
+double cells_median(const double *values, const size_t *people, size_t count)
 {
 	size_t all = 0, until = 0, i = 0;
 
@@ -56,7 +56,7 @@ static double median_of(const double *values, const size_t *people, size_t count
 		all += people[j];
 	while (i + 1 < count && (until += people[i]) <= all / 2)
 		i++;
-	return values[i];
+	return count > 0 ? values[i] : 0;
 }
 
 /* Keeps the two greatest. */
@@ -70,30 +70,94 @@ static void take(double away, double greatest[2])
 	}
 }
 
-/* Contributions are distances from the median, or their squares; `share` is what the rest must hide of the greatest. */
-static bool dominated(const double *values, const size_t *people, size_t count, bool squares, double share)
+/* Who takes the root knows the value to within p where the rest of the squares is less than (1 + p)^2 - 1 of the greatest. */
+bool contributions_dominated(double sum, double greatest, double second, bool squares)
 {
-	double median = count > 0 ? median_of(values, people, count) : 0, greatest[2] = { 0 }, sum = 0;
+	double share = squares ? (1 + HIDDEN_SHARE) * (1 + HIDDEN_SHARE) - 1 : HIDDEN_SHARE;
+
+	return sum - greatest - second < share * greatest;
+}
+
+static double spread_of(const double *values, const size_t *people, size_t count, double median)
+{
+	double squares = 0, all = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		double away = squares ? pow(values[i] - median, 2) : fabs(values[i] - median);
-
-		sum += away * (double)people[i];
-		for (size_t j = 0; j < people[i] && j < 2; j++)
-			take(away, greatest);
+		squares += (values[i] - median) * (values[i] - median) * (double)people[i];
+		all += (double)people[i];
 	}
-	return count > 0 && sum - greatest[0] - greatest[1] < share * greatest[0];
+	return all > 0 ? sqrt(squares / all) : 0;
+}
+
+/*
+ * Contributions are distances from the median, or their squares; each weighs e^tilt with every root mean square of the distances
+ * that it lies above the median.
+ */
+static bool dominated(const double *values, const size_t *people, size_t count, bool squares, double tilt)
+{
+	double median = cells_median(values, people, count), greatest[2] = { 0 }, sum = 0;
+	double spread = spread_of(values, people, count, median);
+
+	for (size_t i = 0; i < count && spread > 0; i++) {
+		double away = fabs(values[i] - median);
+		double part = (squares ? away * away : away) * exp(tilt * (values[i] - median) / spread);
+
+		sum += part * (double)people[i];
+		for (size_t k = 0; k < people[i] && k < 2; k++)
+			take(part, greatest);
+	}
+	return count > 0 && contributions_dominated(sum, greatest[0], greatest[1], squares);
 }
 
 bool cells_dominated(const double *values, const size_t *people, size_t count)
 {
-	return dominated(values, people, count, false, HIDDEN_SHARE);
+	return dominated(values, people, count, false, 0);
 }
 
-/* Who takes the root knows the value to within p where the rest of the squares is less than (1 + p)^2 - 1 of the greatest. */
 bool cells_squares_dominated(const double *values, const size_t *people, size_t count)
 {
-	return dominated(values, people, count, true, (1 + HIDDEN_SHARE) * (1 + HIDDEN_SHARE) - 1);
+	return dominated(values, people, count, true, 0);
+}
+
+static bool is_extreme(const double *values, const size_t *people, size_t count, double tilt)
+{
+	return dominated(values, people, count, false, 0) || dominated(values, people, count, true, 0) ||
+	       dominated(values, people, count, true, tilt) || dominated(values, people, count, true, -tilt);
+}
+
+/* The `least` at one end of a tally take the value of the one of them that is nearest to the middle, which is returned. */
+static double code_end(double *values, const size_t *people, size_t count, size_t least, bool high)
+{
+	size_t reached = 0, i = 0;
+	double bound = 0;
+
+	while (i < count && reached < least) {
+		size_t at = high ? count - 1 - i : i;
+
+		reached += people[at];
+		bound = values[at];
+		i++;
+	}
+	for (size_t j = 0; j < i; j++)
+		values[high ? count - 1 - j : j] = bound;
+	return bound;
+}
+
+struct bounds cells_bound(double *values, const size_t *people, size_t count, size_t least, double tilt)
+{
+	struct bounds bounds = { -HUGE_VAL, HUGE_VAL };
+	double median = cells_median(values, people, count);
+	bool high = count > 0 && values[count - 1] - median >= median - values[0];
+
+	for (int end = 0; end < 2; end++, high = !high) {
+		if (!is_extreme(values, people, count, tilt))
+			break;
+		if (high)
+			bounds.high = code_end(values, people, count, least, true);
+		else
+			bounds.low = code_end(values, people, count, least, false);
+	}
+	return bounds;
 }
 
 struct column_shape cells_judge(const double *values, const size_t *people, size_t count, size_t least)
@@ -125,9 +189,8 @@ struct column_shape cells_judge(const double *values, const size_t *people, size
 }
 
 struct merging {
-	const size_t *totals;
-	size_t series, cells, least;
-	const bool *allowed;
+	const struct cell_rules *rules;
+	size_t cells;
 	bool *begins;
 	size_t begin, end; /* the merged cell that the last cut looked at lies in */
 };
@@ -135,11 +198,14 @@ struct merging {
 /* Whether [begin, end) holds nobody or enough in every series. */
 static bool may_stand(const struct merging *work, size_t begin, size_t end)
 {
-	for (size_t i = 0; i < work->series; i++)
-		if (!cell_may_be_told(work->totals[end * work->series + i] - work->totals[begin * work->series + i],
-			    work->least))
+	const struct cell_rules *rules = work->rules;
+
+	for (size_t i = 0; i < rules->series; i++)
+		if (!cell_may_be_told(
+			    rules->totals[end * rules->series + i] - rules->totals[begin * rules->series + i],
+			    rules->least))
 			return false;
-	return true;
+	return !rules->may_stand || rules->may_stand(rules->context, begin, end);
 }
 
 /* Cuts are tried from the first to the last: the merged cell that this one lies in is the same as the last one's, or behind it. */
@@ -150,7 +216,7 @@ static void cut(struct merging *work, size_t at)
 			work->begin = work->end;
 		work->end++;
 	}
-	if ((work->allowed && !work->allowed[at]) || !may_stand(work, work->begin, at) ||
+	if ((work->rules->allowed && !work->rules->allowed[at]) || !may_stand(work, work->begin, at) ||
 		!may_stand(work, at, work->end))
 		return;
 	work->begins[at] = true;
@@ -172,9 +238,9 @@ static void cut_middles(struct merging *work, size_t from, size_t to, size_t dep
 	cut_middles(work, middle, to, depth - 1);
 }
 
-bool cells_merge(const size_t *totals, size_t series, size_t cells, size_t least, const bool *allowed, bool *begins)
+bool cells_merge(const struct cell_rules *rules, size_t cells, bool *begins)
 {
-	struct merging work = { totals, series, cells, least, allowed, begins, 0, 0 };
+	struct merging work = { rules, cells, begins, 0, 0 };
 
 	memset(begins, 0, cells * sizeof(*begins));
 	begins[0] = true;

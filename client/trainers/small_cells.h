@@ -26,6 +26,9 @@ bool cell_may_be_told(size_t people, size_t least);
 /* Sorts values; the known ones' different values remain in front, and people[i] is how many have the i-th. Returns how many. */
 size_t cells_tally(double *values, size_t count, size_t *people);
 
+/* The value of the person in the middle; 0 if there is nobody. */
+double cells_median(const double *values, const size_t *people, size_t count);
+
 /* How a column's values are spread over people. */
 struct column_shape {
 	size_t known;      /* rows that have a value */
@@ -48,16 +51,36 @@ struct column_shape cells_judge(const double *values, const size_t *people, size
 /* The p% rule alone: of a sum, and of a sum of squares, which gives a single outlier away where the sum does not. */
 bool cells_dominated(const double *values, const size_t *people, size_t count);
 bool cells_squares_dominated(const double *values, const size_t *people, size_t count);
+/* The same of contributions of which only the sum and the two greatest are known. */
+bool contributions_dominated(double sum, double greatest, double second, bool squares);
+
+/*
+ * Top and bottom coding: bounds of a column's values such that its sum and that of its squares are not dominated once what lies
+ * beyond is set to the bound, which at least `least` people then have; nor are the squares where each weighs exp(tilt z) or
+ * exp(-tilt z), z its distance from the median in their root mean square. The end that lies further from the median is bounded
+ * first, the other one only if that is not enough; infinite where there is no bound. Changes `values`; `least` is over 1.
+ */
+struct bounds {
+	double low, high;
+};
+struct bounds cells_bound(double *values, const size_t *people, size_t count, size_t least, double tilt);
 
 /*
  * Cells in a row (of a histogram, of time) are merged until each holds nobody or at least `least` in every series. The cuts are
  * tried in the order of repeated halving, at every site the same, so that most sites end with the same cells.
  *
- * `totals` is (cells + 1) x series: what lies before each cell, so its first line is 0. begins[i] becomes whether a
- * merged cell begins with cell i; `allowed` (NULL: all) says where one may. Returns whether the cells may be told: not if
- * all of them together hold too few.
+ * begins[i] becomes whether a merged cell begins with cell i. Returns whether the cells may be told: not if all of them together
+ * may not.
  */
-bool cells_merge(const size_t *totals, size_t series, size_t cells, size_t least, const bool *allowed, bool *begins);
+struct cell_rules {
+	const size_t *totals; /* (cells + 1) x series: what lies before each cell, so its first line is 0 */
+	size_t series, least;
+	const bool *allowed; /* where a merged cell may begin; NULL: everywhere */
+	/* Whether the merged cell [begin, end) may be told for its own reasons; NULL: it may. Asked where it holds enough people. */
+	bool (*may_stand)(const void *context, size_t begin, size_t end);
+	const void *context;
+};
+bool cells_merge(const struct cell_rules *rules, size_t cells, bool *begins);
 
 /*
  * Sees to it that a job asks one question of one table: what is asked another time, or of other rows, would be told with

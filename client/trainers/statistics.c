@@ -153,13 +153,14 @@ static bool merge(const struct analysis *work, size_t column, const struct histo
 {
 	size_t *cells = histogram->cells, *totals = histogram->totals;
 	bool *begins = histogram->begins, told;
+	const struct cell_rules rules = { totals, 1, work->guard.least, histogram->allowed, NULL, NULL };
 
 	for (size_t i = 0; i < histogram->count; i++) {
 		histogram->allowed[i] = work->km.bins == 0 || work->guard.least == 1 || column != work->time ||
 					kaplan_meier_allows(&work->km, totals[i]);
 		totals[i + 1] = totals[i] + cells[i];
 	}
-	told = cells_merge(totals, 1, histogram->count, work->guard.least, histogram->allowed, begins);
+	told = cells_merge(&rules, histogram->count, begins);
 	for (size_t i = 0; i < histogram->count; i++) {
 		if (told && i + 1 < histogram->count && !begins[i + 1]) {
 			cells[i + 1] += cells[i];

@@ -182,6 +182,22 @@ static int read_sets(struct stepping *work, struct risk_sets *sets, struct round
 	return 0;
 }
 
+/* How many rows have a bound in place of an extreme value, by covariate; sites of earlier versions do not say. */
+static int tell_bounded(struct stepping *work, uint64_t d, struct rounds_error *error)
+{
+	double *bounded = find_if_there(work, "bounded", d);
+	uint8_t *bytes = (uint8_t *)(uintptr_t)work->sums.view.bytes;
+	const double *told;
+
+	if (!bounded || !tensors_find(work->sums.tensors, "bounded"))
+		return 0;
+	told = found(&work->sums, bytes, "bounded", d, error);
+	if (!told)
+		return -1;
+	memcpy(bounded, told, d * sizeof(double));
+	return 0;
+}
+
 /* Beta after the step, and what is said of it. */
 static void tell(struct stepping *work, uint64_t d, double *beta, double *errors, const double *solved)
 {
@@ -222,6 +238,8 @@ static int newton(struct stepping *work, struct rounds_error *error)
 	penalise(d, work->ridge, beta, &derivatives);
 	for (uint64_t i = 0; i < d; i++)
 		derivatives.gradient[d * (i + 1) + i] = 1;
+	if (tell_bounded(work, d, error))
+		return -1;
 	if (solve(work, d, derivatives.hessian, derivatives.gradient, error))
 		return -1;
 	*likelihood = derivatives.likelihood;

@@ -1,4 +1,5 @@
 """Cox regression against tests/reference/: what the pooled rows would give, on the grid of times that the sites tell."""
+import csv
 import json
 import math
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from harness.deployment import Problem
+from harness.deployment import DATA, HOSPITALS, Problem
 from reference import federated
 
 
@@ -63,6 +64,40 @@ def test_cox_is_that_of_the_pooled_rows(rounds, tmp_path, min_cell):
     with pytest.raises(Problem) as problem:
         rounds.submit(**spec, params={"rounds": 1})
     assert {e["field"] for e in problem.value.body["errors"]} == {"params.time", "params.time_max"}
+
+
+def test_cox_bounds_an_extreme_value_and_says_so(rounds, tmp_path):
+    """The estimate is that of the pooled rows with the bound in its place."""
+    x, time, event = survival_sites(rounds, tmp_path, min_cell=5)
+    path, rows = tmp_path / "b.csv", 60 * 6
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    table[11, 0] = 500
+    np.savetxt(path, table, delimiter=",", header="p,days,q,r,died", comments="", fmt="%.6g")
+    own = slice(rows, rows + len(table))
+    x[rows + 11, 0] = 500
+    x[own, 0] = np.minimum(x[own, 0], np.sort(x[own, 0])[-5])
+    spec = {"workflow": "cox", "executor": "trainer", "sites": ["a", "b", "c"]}
+    params = {"rounds": 6, "time": "days", "time_max": 100, "bins": 100, "evaluate_last": False}
+    done = rounds.wait_for(rounds.submit(**spec, dataset="trial", params=params), "completed")
+    model = safetensors.numpy.load(rounds.api.download(done["model"]))
+    assert model["bounded"].tolist() == [5, 0, 0] and 5 <= model["grid"].sum() < 100
+    beta, errors = federated.cox(x, on_grid(model, time, 100, 100), event, 6)
+    assert np.allclose(model["beta"], beta, rtol=1e-6) and np.allclose(model["standard_error"], errors, rtol=1e-5)
+    assert np.all(np.abs(model["beta"] - [0.7, -0.5, 0.2]) < 0.25), "one value of 500 does not take the effect away"
+
+
+def test_a_hospital_with_an_outlier_takes_part(rounds):
+    """One value of area_error, at hospital-d, is nearly all of that column's squares."""
+    for name in HOSPITALS:
+        rounds.start_site(name)
+    rounds.connected(*HOSPITALS)
+    header = next(csv.reader(open(DATA / "wdbc/hospital-d.csv")))
+    job = rounds.submit(workflow="cox", executor="trainer", dataset="wdbc", sites=HOSPITALS, params={
+        "rounds": 1, "time": header[0], "time_max": 40, "bins": 40, "evaluate_last": False, "ridge": 1.0})
+    done = rounds.wait_for(job, "completed")
+    assert {t["site"] for t in rounds.tasks(job, round=1) if t["state"] == "done"} == set(HOSPITALS)
+    bounded = dict(zip(covariates(rounds, done["model"]), safetensors.numpy.load(rounds.api.download(done["model"]))["bounded"]))
+    assert bounded["area_error"] >= 5 and bounded["area_error"] % 5 == 0, bounded
 
 
 def test_cox_with_categories_has_a_reference_level(rounds, tmp_path):

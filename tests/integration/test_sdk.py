@@ -412,6 +412,7 @@ def test_cox_names_its_covariates(rounds, tmp_path):
     n = 400
     arm, age = rng.integers(0, 2, n), rng.normal(60, 9, n).round(1)
     days = np.floor(rng.exponential(300 / np.exp(0.7 * arm + 0.03 * (age - 60))))
+    age[250] = 900  # a slip of the pen
     dead = (rng.uniform(size=n) < 0.7).astype(int)
     for name, rows in (("a", slice(0, 200)), ("b", slice(200, n))):
         with open(tmp_path / f"{name}.csv", "w") as file:
@@ -431,6 +432,8 @@ print(json.dumps({**found, "time": found["time"].tolist(), "baseline_hazard": fo
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert list(found["covariates"]) == ["arm=new", "age"] and "cells of time instead of 1000" in done.stderr
+    bounded = found["covariates"]["age"]["bounded"]
+    assert bounded >= 5 and f"sites bound extreme values: age at {bounded:.0f} people" in done.stderr, done.stderr
     new = found["covariates"]["arm=new"]
     assert new["low"] < np.exp(0.7) < new["high"] and new["low"] < new["hazard_ratio"] < new["high"] and new["p_value"] < 0.001
     assert len(found["time"]) == len(found["baseline_hazard"]) < 1000 and found["time"][-1] == 1000

@@ -488,6 +488,58 @@ def test_coefficients_cannot_single_a_row_out(trainer, tmp_path):
     assert "risk" in risks(trainer, tmp_path, data, [0.5, -0.4, 0.3])
 
 
+def hides(parts, squares=False):
+    """The p% rule: what all but the two greatest add up to hides the greatest."""
+    parts = np.sort(np.append(parts, [0, 0]))
+    return parts[:-2].sum() >= ((1.1 ** 2 - 1) if squares else 0.1) * parts[-1] * (1 - 1e-9)
+
+
+def covariates_of(table):
+    return np.column_stack([table["p"], table["ward"] == "b", table["ward"] == "c"]).astype(np.float32).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beta", [[0, 0, 0], [0.6, -0.5, 0.4], [-1.5, 1, 1]])
+def test_nobody_dominates_what_those_who_leave_add_up_to(trainer, tmp_path, seed, beta):
+    """Of each covariate, as it is and weighed by hazards, its squares as well; later grids are never finer than the first."""
+    data, table = trial(tmp_path, n=300, seed=seed, p=np.exp(np.random.default_rng(seed).normal(0, 0.7, 300)).round(3))
+    first, told = risks(trainer, tmp_path, data, [0, 0, 0]), risks(trainer, tmp_path, data, beta)
+    assert np.all(first["edges"] >= told["edges"])
+    begins = np.flatnonzero(told["edges"])
+    assert len(begins) > 2
+    x, bound = covariates_of(table), np.sort(table["p"])[-LEAST]
+    if told["bounded"][0]:
+        x[:, 0] = np.minimum(x[:, 0], np.float32(bound))
+        assert told["bounded"][0] == LEAST
+    cells = np.searchsorted(begins, np.minimum(table["days"], 199), side="right") - 1
+    for weights in (np.ones(300), np.exp(x @ np.asarray(beta, float))):
+        for cell in range(len(begins)):
+            inside = cells == cell
+            for j in range(3):
+                away = np.abs(x[inside, j] - np.sort(x[:, j])[150])
+                assert hides(weights[inside] * away) and hides(weights[inside] * away ** 2, True), (cell, j)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_extreme_value_is_bounded_and_told_to_be(trainer, tmp_path, sign):
+    """One patient's laboratory value is a hundred times everybody's: the square of it would be all that sums tell."""
+    rng = np.random.default_rng(3)
+    value = rng.normal(size=160).round(3)
+    value[7] = sign * 321.0
+    data, table = trial(tmp_path, p=value)
+    told = risks(trainer, tmp_path, data, [0, 0, 0])
+    bound = sign * np.sort(sign * value)[-LEAST]
+    assert told["bounded"].tolist() == [LEAST, 0, 0]
+    assert not np.any(told["risk_xx"][:, 0] > 160 * 9), "the outlier is in no sum"
+    begins, bounded = np.flatnonzero(told["edges"]), sign * np.minimum(sign * value, sign * bound)
+    cells = begins[np.searchsorted(begins, np.minimum(table["days"], 199), side="right") - 1]
+    for name, parts in (("risk_x", bounded), ("risk_xx", bounded ** 2)):
+        expected = [parts[cells >= b].sum() for b in begins]
+        assert np.allclose(told[name][begins].reshape(len(begins), -1)[:, 0], expected, rtol=1e-5, atol=1e-4), "all else is exact"
+    exact = risks(Trainer(), tmp_path, {**data, "min_cell": 1}, [0, 0, 0])
+    assert exact["risk_xx"][0, 0] > 1e5 and exact["bounded"].tolist() == [0, 0, 0], "where min_cell is 1, everything"
+
+
 def test_one_grid_a_job(trainer, tmp_path):
     data, _ = trial(tmp_path)
     own = tmp_path / "own"

@@ -175,8 +175,9 @@ def of_job(job: Any, site: str = "") -> Statistics:
 def cox_of_job(job: Any) -> Dict[str, Any]:
     """What a job of the workflow `cox` has found.
 
-    {"covariates": {name: {beta, standard_error, hazard_ratio, low, high, p_value}}, "time": the cells' ends, "baseline_hazard"}: low
-    and high bound the hazard ratio's 95% interval; the cells are those that every site tells, and the estimate is of these. A
+    {"covariates": {name: {beta, standard_error, hazard_ratio, low, high, p_value, bounded}}, "time": the cells' ends,
+    "baseline_hazard"}: low and high bound the hazard ratio's 95% interval; the cells are those that every site tells, and the estimate
+    is of these. `bounded` is at how many people sites set an extreme value to a bound, since it would have been told (min_cell). A
     category's value is a name (`arm=new`) if the job lists it (`trainer={"categories": {"arm": ["control", "new"]}}`, the first is
     what the others are compared with), else a digest (`arm=#1a2b3c4d`).
     """
@@ -187,10 +188,15 @@ def cox_of_job(job: Any) -> Dict[str, Any]:
     cuts = np.flatnonzero(np.append(found["grid"], 1))
     if len(cuts) <= len(found["grid"]):
         warnings.warn(f"sites keep small numbers back: {len(cuts) - 1} cells of time instead of {len(found['grid'])}", stacklevel=3)
+    names = json.loads(texts["rounds.covariates"])
+    bounded = found.get("bounded", np.zeros(len(names)))  # models of earlier versions do not say
+    if np.any(bounded):
+        warnings.warn("sites bound extreme values: " + ", ".join(f"{name} at {count:.0f} people" for name, count in zip(names, bounded) if count),
+                      stacklevel=3)
     spread = 1.959963984540054 * found["standard_error"]
     columns = {"beta": found["beta"], "standard_error": found["standard_error"], "hazard_ratio": found["hazard_ratio"],
-               "low": np.exp(found["beta"] - spread), "high": np.exp(found["beta"] + spread), "p_value": found["p_value"]}
-    names = json.loads(texts["rounds.covariates"])
+               "low": np.exp(found["beta"] - spread), "high": np.exp(found["beta"] + spread), "p_value": found["p_value"],
+               "bounded": bounded}
     time = np.linspace(0, params["time_max"], len(found["grid"]) + 1)[cuts[1:]]
     return {"covariates": {name: {key: float(values[i]) for key, values in columns.items()} for i, name in enumerate(names)},
             "time": time, "baseline_hazard": found["baseline_hazard"][cuts[:-1]]}

@@ -2,6 +2,7 @@
 #include "tests/unit/test.h"
 
 #include "client/trainers/audit.h"
+#include "client/trainers/dominance.h"
 #include "client/trainers/small_cells.h"
 
 #include <math.h>
@@ -38,17 +39,67 @@ static void cells_are_merged_until_each_is_of_nobody_or_of_enough(void **state)
 	const size_t totals[] = { 0, 0, 0, 3, 4, 8, 8, 9, 14 };
 	bool begins[8], allowed[8] = { true, true, true, true, false, true, true, true };
 
-	assert_true(cells_merge(totals, 1, 8, 3, NULL, begins));
+	assert_true(cells_merge(&(struct cell_rules){ totals, 1, 3 }, 8, begins));
 	for (size_t i = 0, first = 0; i <= 8; i++)
 		if (i == 8 || begins[i]) {
 			assert_true(cell_may_be_told(totals[i] - totals[first], 3));
 			first = i;
 		}
 	assert_true(begins[0] && begins[1] && begins[2] && begins[6]);
-	assert_true(cells_merge(totals, 1, 8, 3, allowed, begins));
+	assert_true(cells_merge(&(struct cell_rules){ totals, 1, 3, .allowed = allowed }, 8, begins));
 	assert_false(begins[4]);
-	assert_false(cells_merge((const size_t[]){ 0, 1, 2 }, 1, 2, 3, NULL, begins));
+	assert_false(cells_merge(&(struct cell_rules){ (const size_t[]){ 0, 1, 2 }, 1, 3 }, 2, begins));
 	assert_true(begins[0] && !begins[1]);
+}
+
+static void an_outlier_is_bounded_by_enough(void **state)
+{
+	double values[] = { 1, 2, 3, 4, 5, 6, 7, 1000 }, low[] = { -1000, 1, 2, 3, 4, 5, 6, 7 };
+	double even[] = { 1, 2, 3, 4, 5, 6, 7, 8 }, both[] = { -900, 1, 2, 3, 4, 5, 6, 1000 };
+	const size_t people[] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	struct bounds bounds = cells_bound(values, people, 8, 3, 0);
+
+	assert_true(bounds.high == 6 && isinf(bounds.low));
+	assert_true(values[7] == 6 && values[6] == 6 && values[5] == 6 && values[4] == 5);
+	bounds = cells_bound(low, people, 8, 3, 0);
+	assert_true(bounds.low == 2 && isinf(bounds.high));
+	bounds = cells_bound(even, people, 8, 3, 0);
+	assert_true(isinf(bounds.low) && isinf(bounds.high));
+	bounds = cells_bound(both, people, 8, 3, 0);
+	assert_true(bounds.low == 2 && bounds.high == 5);
+	assert_int_equal(cells_tally(values, 0, (size_t[]){ 0 }), 0);
+	bounds = cells_bound(values, people, 0, 3, 1);
+	assert_true(isinf(bounds.low) && isinf(bounds.high));
+}
+
+static void ranges_of_cells_know_their_greatest(void **state)
+{
+	const double parts[] = { 3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 50 };
+	enum { CELLS = 11 };
+	scoped(dominance_free) struct dominance *dominance = dominance_new(CELLS, 2, (const bool[]){ false, true });
+
+	for (size_t i = 0; i < CELLS; i++)
+		for (size_t series = 0; series < 2; series++)
+			dominance_add(dominance, series, i, parts[i]);
+	dominance_settle(dominance);
+	for (size_t begin = 0; begin < CELLS; begin++)
+		for (size_t end = begin; end <= CELLS; end++) {
+			double sum = 0, first = 0, second = 0;
+
+			for (size_t i = begin; i < end; i++) {
+				sum += parts[i];
+				second = fmax(second, fmin(first, parts[i]));
+				first = fmax(first, parts[i]);
+			}
+			assert_int_equal(dominance_hides(dominance, begin, end),
+				!contributions_dominated(sum, first, second, false) &&
+					!contributions_dominated(sum, first, second, true));
+		}
+	assert_true(dominance_hides(dominance, 0, 10));
+	assert_false(dominance_hides(dominance, 7, 8));
+	dominance_add(dominance, 0, 0, (double)INFINITY);
+	dominance_settle(dominance);
+	assert_false(dominance_hides(dominance, 0, 10));
 }
 
 /* Rows 0 to 9; vector 0: the first six, vector 1: the first five, vector 2: the last four. */
@@ -97,6 +148,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(columns_are_judged_by_whom_they_are_about),
 		cmocka_unit_test(cells_are_merged_until_each_is_of_nobody_or_of_enough),
+		cmocka_unit_test(an_outlier_is_bounded_by_enough),
+		cmocka_unit_test(ranges_of_cells_know_their_greatest),
 		cmocka_unit_test(what_two_vectors_leave_is_refused),
 		cmocka_unit_test(one_outlier_is_not_told_by_its_square),
 	};
