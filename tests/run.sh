@@ -122,7 +122,7 @@ fi
 
 if wanted fuzz; then
     say "Fuzz targets, 10,000 mutations each"
-    for target in tensors json text npy csv boosters framing records content; do
+    for target in tensors json text npy csv boosters quantised framing records content; do
         mkdir -p "$out/corpus-$target"
         check "fuzz-$target" "$top/build-fuzz/tests/fuzz/fuzz_$target" -runs=10000 -max_len=4096 -seed=1 \
             -artifact_prefix="$out/" "$out/corpus-$target" "tests/fuzz/seeds/$target"

@@ -3,6 +3,7 @@
 #include "common/json.h"
 #include "common/tensors.h"
 #include "common/text.h"
+#include "server/aggregate/source.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -118,60 +119,62 @@ static double squares_f32(const uint8_t *update, const uint8_t *model, size_t co
 	return sum;
 }
 
-static double squares_any(enum dtype dtype, const uint8_t *update, const uint8_t *model, size_t count, bool *finite)
+/* Squares of doubles may be infinite where the doubles are not. */
+static double squares_f64(const uint8_t *update, const uint8_t *model, size_t count, bool *finite)
 {
-	size_t width = dtype_size(dtype);
-	double a[CHUNK], b[CHUNK] = { 0 }, sum = 0;
+	double sum = 0;
 
-	for (size_t at = 0; at < count; at += CHUNK) {
-		size_t chunk = count - at < CHUNK ? count - at : CHUNK;
+	for (size_t at = 0; at < count; at++) {
+		double a, b = 0;
 
-		dtype_load(dtype, update + at * width, chunk, a);
+		memcpy(&a, update + at * sizeof(a), sizeof(a));
 		if (model)
-			dtype_load(dtype, model + at * width, chunk, b);
-		for (size_t j = 0; j < chunk; j++) {
-			*finite = *finite && isfinite(a[j]);
-			sum += (a[j] - b[j]) * (a[j] - b[j]);
-		}
+			memcpy(&b, model + at * sizeof(b), sizeof(b));
+		*finite = *finite && isfinite(a);
+		sum += (a - b) * (a - b);
 	}
 	return sum;
 }
 
-static int check_values(const struct tensor_file *update, const struct tensor *tensor,
-	const struct tensor_file *model, double *sum, struct rounds_error *error)
+/* Elements that must be widened are looked at in chunks. */
+static int check_values(const struct source *update, const struct tensor *tensor, const struct source *model,
+	double *sum, struct rounds_error *error)
 {
 	const struct tensor *wanted = model ? tensors_find(model->tensors, tensor->name) : NULL;
-	const uint8_t *ours = update->view.bytes + tensor->offset;
-	const uint8_t *theirs = wanted ? model->view.bytes + wanted->offset : NULL;
-	bool finite = true;
-	double squares;
+	enum dtype given = source_dtype(tensor->dtype);
+	float our_room[CHUNK], their_room[CHUNK];
+	bool finite = true, widens;
+	uint64_t chunk;
 
 	if (!dtype_is_float(tensor->dtype))
 		return 0;
-	if (view_want(&update->view, tensor->offset, tensor->offset + tensor->size, error) ||
-		(wanted && view_want(&model->view, wanted->offset, wanted->offset + wanted->size, error)))
+	if (update->want(update, tensor, 0, (size_t)tensor->count, error) ||
+		(wanted && model->want(model, wanted, 0, (size_t)wanted->count, error)))
 		return -1;
-	if (tensor->dtype == DTYPE_F32) {
-		squares = squares_f32(ours, theirs, (size_t)tensor->count);
-		finite = isfinite(squares);
-	} else {
-		squares = squares_any(tensor->dtype, ours, theirs, (size_t)tensor->count, &finite);
+	widens = update->needs_room(update, tensor) || (wanted && model->needs_room(model, wanted));
+	chunk = widens ? CHUNK : tensor->count;
+	for (uint64_t at = 0; finite && at < tensor->count; at += chunk) {
+		size_t count = (size_t)(tensor->count - at < chunk ? tensor->count - at : chunk);
+		const uint8_t *ours = update->load(update, tensor, at, count, our_room);
+		const uint8_t *theirs = wanted ? model->load(model, wanted, at, count, their_room) : NULL;
+		double squares = given == DTYPE_F32 ? squares_f32(ours, theirs, count)
+						    : squares_f64(ours, theirs, count, &finite);
+
+		finite = finite && (given != DTYPE_F32 || isfinite(squares));
+		*sum += squares;
 	}
-	if (!finite)
-		return refuse(error, tensor->name, "holds a value that is not finite (NaN or infinite)");
-	*sum += squares;
-	return 0;
+	return finite ? 0 : refuse(error, tensor->name, "holds a value that is not finite (NaN or infinite)");
 }
 
 int update_check(const struct view *update_view, const struct view *model_view, double bound, double *distance,
 	struct rounds_error *error)
 {
-	scoped(tensor_file_close) struct tensor_file update = { 0 };
-	scoped(tensor_file_close) struct tensor_file model = { 0 };
+	scoped(source_close) struct source update = { 0 };
+	scoped(source_close) struct source model = { 0 };
 	double sum = 0;
 
-	if ((model_view && tensor_file_of(model_view, &model, error)) ||
-		check_header(update_view, model_view, error) || tensor_file_of(update_view, &update, error) ||
+	if ((model_view && source_open(model_view, NULL, &model, error)) ||
+		check_header(update_view, model_view, error) || source_open(update_view, NULL, &update, error) ||
 		(model_view && (check_names(update.tensors, model.tensors, error) ||
 				       check_schema(update.tensors, model.tensors, error))))
 		return -1;

@@ -1,13 +1,16 @@
 /*
  * The weighted mean of COUNT files of SIZE megabytes, beside what limits it, in one run:
  *
- *     bench_mean DIRECTORY COUNT MEGABYTES THREADS [AGGREGATOR]
+ *     bench_mean DIRECTORY COUNT MEGABYTES THREADS [AGGREGATOR [int8_blocks]]
  *
  * a STREAM triad (McCalpin) on as many threads, cblas_saxpy update by update in memory, and the mean from files in the
- * page cache into memory ready to be written. The best of several passes each; gigabytes of input a second, as JSON.
+ * page cache into memory ready to be written. The best of several passes each; gigabytes of input a second, as JSON. Inputs in 8-bit blocks are smaller; their figure counts what they mean, as if it were float32.
  */
 #include "common/clock.h"
+#include "common/json.h"
+#include "common/quantised.h"
 #include "server/aggregate/aggregate.h"
+#include "server/aggregate/source.h"
 
 #include <cblas.h>
 #include <fcntl.h>
@@ -84,10 +87,13 @@ static double triad_rate(unsigned threads)
 	return best;
 }
 
-static int make_input(const char *path, size_t elements, int seed, struct rounds_error *error)
+static int make_input(const char *path, size_t elements, bool quantised, int seed, struct rounds_error *error)
 {
-	const uint64_t shape[] = { elements };
-	const struct tensor_plan plan = { "w", DTYPE_F32, 1, shape };
+	const uint64_t shape[] = { elements }, blocks[] = { (elements + QUANTISED_BLOCK - 1) / QUANTISED_BLOCK };
+	const struct tensor_plan plan[] = { { "w", quantised ? DTYPE_I8 : DTYPE_F32, 1, shape },
+		{ "w" QUANTISED_SCALES, DTYPE_F32, 1, blocks } };
+	json_auto_t *metadata = quantised ? json_pack("{s:s}", ENCODING_KEY, QUANTISED_ENCODING) : NULL;
+	size_t floats = quantised ? elements / sizeof(float) + blocks[0] : elements;
 	scoped(file_close) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	uint8_t *header;
 	size_t size;
@@ -96,12 +102,12 @@ static int make_input(const char *path, size_t elements, int seed, struct rounds
 	uint32_t random = (uint32_t)seed;
 	int failed = 0;
 
-	if (!block || fd < 0 || tensors_header(&plan, 1, NULL, &header, &size, error))
+	if (!block || fd < 0 || tensors_header(plan, quantised ? 2 : 1, metadata, &header, &size, error))
 		return error_errno(error, "cannot create %s", path);
 	memcpy(block, header, size);
 	free(header);
-	for (size_t done = 0, at = size / sizeof(float); !failed && done < elements; at = 0) {
-		size_t room = BLOCK / sizeof(float) - at, now = elements - done < room ? elements - done : room;
+	for (size_t done = 0, at = size / sizeof(float); !failed && done < floats; at = 0) {
+		size_t room = BLOCK / sizeof(float) - at, now = floats - done < room ? floats - done : room;
 
 		for (size_t i = 0; i < now; i++)
 			block[at + i] = (float)(random = random * 1664525u + 1013904223u) / 4e9f - 0.5f;
@@ -159,20 +165,22 @@ int main(int argc, char **argv)
 	       megabytes = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
 	unsigned threads = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
 	size_t elements = megabytes * 250000;
+	bool quantised = argc > 6 && !strcmp(argv[6], QUANTISED_ENCODING);
 	struct aggregate_input inputs[64];
 	struct rounds_error error = { 0 };
 	double to_memory = 0, to_file = 0, held = 0;
 	char paths[65][400];
 
 	if (count < 1 || count > 64 || !megabytes || !threads || threads > 64) {
-		fputs("usage: bench_mean DIRECTORY COUNT MEGABYTES THREADS\n", stderr);
+		fputs("usage: bench_mean DIRECTORY COUNT MEGABYTES THREADS [AGGREGATOR [int8_blocks]]\n", stderr);
 		return 2;
 	}
 	for (size_t i = 0; i <= count; i++)
 		snprintf(paths[i], sizeof(paths[i]), "%s/input-%zu", argv[1], i);
 	for (size_t i = 0; i < count; i++) {
-		inputs[i].weight = 1.0 + (double)i;
-		if (make_input(paths[i], elements, (int)i + 1, &error) ||
+		inputs[i] = (struct aggregate_input){ .weight = 1.0 + (double)i,
+			.encoding = quantised ? &encoding_quantised : NULL };
+		if (make_input(paths[i], elements, quantised, (int)i + 1, &error) ||
 			view_of_file(paths[i], &inputs[i].view, &error))
 			return fail(&error);
 	}

@@ -67,8 +67,10 @@ class Sampler:
 def mean(home):
     output = subprocess.check_output([BUILD / "tests/bench/bench_mean", home, "8", "200", "2"])
     figures = json.loads(output)
+    blocks = json.loads(subprocess.check_output([BUILD / "tests/bench/bench_mean", home, "8", "200", "2", "weighted_mean", "int8_blocks"]))
     say("mean", "weighted mean of 8 x 200 MB float32 from the page cache, 2 threads, GB/s of input", **figures,
-        to_saxpy=figures["mean"] / figures["saxpy"], to_triad=figures["mean"] / figures["triad"])
+        to_saxpy=figures["mean"] / figures["saxpy"], to_triad=figures["mean"] / figures["triad"],
+        int8_blocks=blocks["mean"], int8_to_float32=blocks["mean"] / figures["mean"])
 
 
 def robust(home, count=32, size=50):
