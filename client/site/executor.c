@@ -208,6 +208,8 @@ static int write_task(struct talk *talk)
 	json_auto_t *task = json_copy((json_t *)(uintptr_t)talk->turn->task);
 	scoped(text_free) char *text = NULL;
 
+	if (talk->executor->protocol < 2)
+		json_object_del(task, "files"); /* it knows those that have members of their own */
 	if (!task || json_object_set_new(task, "protocol", json_integer(talk->executor->protocol)) ||
 		!(text = json_dumps(task, JSON_COMPACT)))
 		return end_with(talk, FAILURE_NO_MEMORY, true, "there is no memory for the task");

@@ -3,6 +3,7 @@
 #include "client/site/cache.h"
 #include "client/site/words.h"
 #include "client/transfer.h"
+#include "common/artifact.h"
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -23,10 +24,10 @@ static void count_bytes(struct work *work, const char *name, const char *path)
 			work->timings, name, json_integer(json_integer_or(work->timings, name, 0) + status.st_size));
 }
 
-/* A small model came with its task: checked by its digest, it goes where a fetched one would. */
-static bool take_small_model(const struct work *work, const char *path, const struct digest *digest)
+/* A small file came with its task: checked by its digest, it goes where a fetched one would. */
+static bool take_small_file(const struct work *work, const char *name, const char *path, const struct digest *digest)
 {
-	const char *text = json_text_or(work->task, "model_data", "");
+	const char *text = json_text_or(json_object_get(json_object_get(work->task, "files"), name), "data", "");
 	size_t length = strlen(text);
 	scoped(free) void *bytes = length > 0 ? malloc(length) : NULL;
 	struct rounds_error error;
@@ -44,19 +45,18 @@ static bool take_small_model(const struct work *work, const char *path, const st
 }
 
 /* What the slots' tasks read or fetch: digests as text, a new reference. */
-static json_t *models_in_use(struct site *site)
+static json_t *files_in_use(struct site *site)
 {
-	static const char *const members[] = { "model", "control" };
 	json_t *used = json_array();
 
 	pthread_mutex_lock(&site->lock);
-	for (size_t i = 0; i < site->slot_count; i++)
-		for (size_t j = 0; j < ARRAY_SIZE(members); j++) {
-			json_t *digest = json_object_get(site->slots[i].order, members[j]);
+	for (size_t i = 0; i < site->slot_count; i++) {
+		const char *name;
+		json_t *file;
 
-			if (json_is_string(digest))
-				json_array_append(used, digest);
-		}
+		json_object_foreach (json_object_get(site->slots[i].order, "files"), name, file)
+			json_array_append(used, json_object_get(file, "digest"));
+	}
 	pthread_mutex_unlock(&site->lock);
 	return used;
 }
@@ -72,7 +72,7 @@ static uint64_t size_of_part(const char *path)
 /* Room for `bytes` more in the cache beside what other slots await; it is theirs until it is given up. */
 static bool take_room(struct site *site, uint64_t limit, uint64_t bytes)
 {
-	json_auto_t *used = models_in_use(site);
+	json_auto_t *used = files_in_use(site);
 	uint64_t awaited;
 	bool fits;
 
@@ -123,36 +123,48 @@ static int download_into_cache(
 	int failed;
 
 	if (size > limit)
-		return failed_with(failure, FAILURE_POLICY, false, "the model is larger than site.json's cache_mb");
+		return failed_with(
+			failure, FAILURE_POLICY, false, "a file of the task is larger than site.json's cache_mb");
 	if (!take_room(site, limit, more))
 		return failed_with(
-			failure, FAILURE_NO_SPACE, true, "site.json's cache_mb is too small for the models in use");
+			failure, FAILURE_NO_SPACE, true, "site.json's cache_mb is too small for the files in use");
 	failed = download(work, digest, path, size ? size : limit, failure);
 	give_up_room(site, more);
 	return failed;
 }
 
-int fetch_model(struct work *work, const char *name, char **path, struct failure *failure)
+static int fetch_file(struct work *work, const struct artifact *file, char **path, struct failure *failure)
 {
-	const char *model = json_text_or(work->task, name, NULL);
-	bool is_model = !strcmp(name, "model");
 	struct digest digest;
 
-	if (!model)
-		return 0;
-	if (!digest_parse(model, &digest))
-		return failed_with(failure, FAILURE_DOWNLOAD, false, "the server named a model that is no digest");
+	if (!digest_parse(file->digest, &digest))
+		return failed_with(failure, FAILURE_DOWNLOAD, false, "the server named a file that is no digest");
 	*path = cache_path(work->slot->site->cache_directory, &digest);
 	if (!*path)
 		return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for a path");
 	if (utimensat(AT_FDCWD, *path, NULL, 0) == 0)
 		return 0; /* there, and used just now */
-	if (is_model && take_small_model(work, *path, &digest)) {
+	if (take_small_file(work, file->name, *path, &digest)) {
 		count_bytes(work, "downloaded", *path);
 		return 0;
 	}
-	work->size = json_number_or(work->task, "model_size", 0);
-	/* Of what comes beside the model no size is told. */
-	return download_into_cache(
-		work, &digest, *path, is_model ? (uint64_t)json_integer_or(work->task, "model_size", 0) : 0, failure);
+	work->size = file->size > 0 ? (double)file->size : 0;
+	return download_into_cache(work, &digest, *path, file->size > 0 ? (uint64_t)file->size : 0, failure);
+}
+
+int fetch_files(struct work *work, json_t *paths, struct failure *failure)
+{
+	json_t *files = json_object_get(work->task, "files"), *entry;
+	const char *name;
+
+	json_object_foreach (files, name, entry) {
+		scoped(text_free) char *path = NULL;
+		struct artifact file;
+
+		if (artifact_find(files, name, &file) && fetch_file(work, &file, &path, failure))
+			return -1;
+		if (path && json_object_set_new(paths, name, json_text(path)))
+			return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for a path");
+	}
+	return 0;
 }

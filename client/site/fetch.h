@@ -1,5 +1,5 @@
 /*
- * The model that a task begins from, in this site's cache. The server says what it is called and how large it is; neither is
+ * The files that a task is given, in this site's cache. The server says what they are called and how large they are; neither is
  * believed further than that: no more comes than was announced, none of it is used unless it has the digest, and the cache
  * never holds more than `cache_mb`, while something comes as little as afterwards.
  */
@@ -9,9 +9,9 @@
 #include "client/site/work.h"
 
 /*
- * Waits until it is there or will never be. `name` is the task's member with the digest, "model" or "control"; *path is the
- * caller's to free, and stays NULL where the task names none. Returns -1 with *failure untouched if the task is called off.
+ * Waits until all are there or one will never be: adds {name: path} to `paths`. Returns -1 with *failure untouched if the task is
+ * called off.
  */
-must_check int fetch_model(struct work *work, const char *name, char **path, struct failure *failure);
+must_check int fetch_files(struct work *work, json_t *paths, struct failure *failure);
 
 #endif

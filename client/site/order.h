@@ -12,7 +12,10 @@
 
 #define ORDER_TIME_LIMIT INT64_C(315360000) /* of a lease or a time limit, in seconds: ten years */
 
-/* ERROR_INVALID, naming the member, for an order that this site does not touch. */
-must_check int order_check(const json_t *order, struct rounds_error *error);
+/*
+ * ERROR_INVALID, naming the member, for an order that this site does not touch. From then on it has "files" (common/artifact.h),
+ * also where an older server said it otherwise; small ones with their bytes, `data`, in base64.
+ */
+must_check int order_check(json_t *order, struct rounds_error *error);
 
 #endif

@@ -1,5 +1,6 @@
 #include "client/site/spool.h"
 
+#include "common/artifact.h"
 #include "common/digest.h"
 #include "common/fields.h"
 #include "common/file.h"
@@ -44,9 +45,9 @@ void spool_free(struct spool *spool)
 	free(spool);
 }
 
-char *spool_update_path(struct spool *spool, const char *task)
+char *spool_file_path(struct spool *spool, const char *task, const char *name)
 {
-	return entry_path(spool, task, "safetensors");
+	return text_new("%s/%s.files/%s", spool->directory, task, name);
 }
 
 int spool_update(struct spool *spool, const json_t *entry, struct rounds_error *error)
@@ -65,52 +66,95 @@ int spool_update(struct spool *spool, const json_t *entry, struct rounds_error *
 	return rename(fresh, path) ? error_errno(error, "cannot name %s", path) : 0;
 }
 
-int spool_put(struct spool *spool, const json_t *entry, const char *update_path, struct rounds_error *error)
+int spool_put(struct spool *spool, const json_t *entry, const json_t *paths, struct rounds_error *error)
 {
-	scoped(text_free) char *path = spool_update_path(spool, json_text_or(entry, "task", ""));
+	const char *task = json_text_or(entry, "task", ""), *name;
+	scoped(text_free) char *directory = entry_path(spool, task, "files");
+	json_t *from;
 
-	if (!path)
+	if (!directory)
 		return error_no_memory(error);
-	if (update_path && rename(update_path, path))
-		return error_errno(error, "cannot keep the update");
+	if (json_object_size(paths) > 0 && directory_make(directory, 0700, error))
+		return -1;
+	json_object_foreach ((json_t *)(uintptr_t)paths, name, from) {
+		scoped(text_free) char *to = spool_file_path(spool, task, name);
+
+		if (!to)
+			return error_no_memory(error);
+		if (rename(json_string_value(from), to))
+			return error_errno(error, "cannot keep a file of the result");
+	}
 	return spool_update(spool, entry, error);
 }
 
-bool spool_check(struct spool *spool, const json_t *entry)
+static bool check_file(struct spool *spool, const char *task, const char *name, const json_t *file)
 {
-	scoped(text_free) char *path = spool_update_path(spool, json_text_or(entry, "task", ""));
+	scoped(text_free) char *path = artifact_name_is_valid(name) ? spool_file_path(spool, task, name) : NULL;
 	scoped(file_close) int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	const char *text = json_text_or(entry, "update", NULL);
 	struct digest wanted, actual;
 	struct rounds_error error;
 	struct stat status;
 
-	if (!text)
-		return true;
-	return digest_parse(text, &wanted) && fd >= 0 && !fstat(fd, &status) &&
+	return digest_parse(json_text_or(file, "digest", ""), &wanted) && fd >= 0 && !fstat(fd, &status) &&
 	       !digest_file(fd, (uint64_t)status.st_size, &actual, &error) && digest_equal(&wanted, &actual);
+}
+
+bool spool_check(struct spool *spool, const json_t *entry)
+{
+	const char *name;
+	json_t *file;
+
+	json_object_foreach (json_object_get(entry, "files"), name, file)
+		if (!check_file(spool, json_text_or(entry, "task", ""), name, file))
+			return false;
+	return true;
 }
 
 void spool_remove(struct spool *spool, const char *task)
 {
-	scoped(text_free) char *update = spool_update_path(spool, task);
+	scoped(text_free) char *files = entry_path(spool, task, "files");
 	scoped(text_free) char *entry = entry_path(spool, task, "json");
 
 	if (entry)
 		unlink(entry);
-	if (update)
-		unlink(update);
+	if (files)
+		directory_remove(files);
+}
+
+/* Before there were files by name there was one update, or none. */
+static int take_over(struct spool *spool, json_t *entry, struct rounds_error *error)
+{
+	const char *task = json_text_or(entry, "task", ""), *update = json_text_or(entry, "update", NULL);
+	struct artifact file = { .name = "update", .digest = update, .size = -1 };
+	scoped(text_free) char *path = entry_path(spool, task, "safetensors");
+	json_auto_t *files = json_object(), *paths = json_object();
+	struct stat status;
+
+	if (!path)
+		return error_no_memory(error);
+	if (update && stat(path, &status) == 0) {
+		file.size = (int64_t)status.st_size;
+		json_object_set_new(paths, "update", json_text(path));
+	}
+	if ((update && artifact_put(files, &file)) || json_object_set(entry, "files", files))
+		return error_no_memory(error);
+	json_object_del(entry, "update");
+	return spool_put(spool, entry, paths, error);
 }
 
 json_t *spool_find(struct spool *spool, const char *task)
 {
 	scoped(text_free) char *path = entry_path(spool, task, "json");
-	json_t *entry = NULL;
+	json_auto_t *entry = NULL;
 	struct rounds_error error;
 
 	if (!path || access(path, F_OK) || json_parse_file(path, &entry, &error))
 		return NULL;
-	return entry;
+	if (!json_object_get(entry, "files") && !strcmp(json_text_or(entry, "task", ""), task) &&
+		take_over(spool, entry, &error))
+		log_warn("a result that an earlier version kept cannot be taken over", "task", task, "reason",
+			error.message, NULL);
+	return json_incref(entry);
 }
 
 static int by_task(const void *a, const void *b)

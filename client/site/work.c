@@ -1,4 +1,4 @@
-/* One task: fetch the model, let the executor work, keep the result. */
+/* One task: fetch its files, let the executor work, keep the result. */
 #include "client/site/work.h"
 
 #include "client/site/delivery.h"
@@ -6,6 +6,7 @@
 #include "client/site/measures.h"
 #include "client/site/words.h"
 #include "client/transfer.h"
+#include "common/artifact.h"
 #include "common/clock.h"
 #include "common/file.h"
 #include "common/json.h"
@@ -92,36 +93,52 @@ static int get_executor(struct slot *slot, const json_t *task, struct failure *f
 
 /* What the executor is handed, beside what the server said: paths on this machine. */
 struct paths {
-	char *model, *control, *own, *scratch, *output;
+	json_t *files; /* {name: path} of what the task is given */
+	char *own, *scratch, *output;
 };
 
 static void paths_free(struct paths paths)
 {
-	free(paths.model);
-	free(paths.control);
+	json_decref(paths.files);
 	free(paths.own);
 	free(paths.scratch);
 	free(paths.output);
 }
 DEFINE_CLEANUP(struct paths, paths_free);
 
+/* What of an order the executor is told as it came, and as what. */
+static const struct {
+	const char *told, *member;
+} passed_on[] = {
+	{ "id", "id" },
+	{ "job", "job" },
+	{ "job_name", "job_name" },
+	{ "round", "round" },
+	{ "rounds", "rounds" },
+	{ "kind", "kind" },
+	{ "seed", "seed" },
+	{ "params", "trainer" },
+	{ "algorithm", "algorithm" },
+	{ "share", "share" },
+};
+
 static json_t *task_document(const struct work *work, const struct paths *paths)
 {
 	const json_t *task = work->task, *settings = work->slot->site->settings;
 	const json_t *dataset = json_object_get(
 		json_object_get(settings, "datasets"), json_text_or(task, "dataset", ""));
-
-	return json_pack(
-		"{s:s, s:O*, s:O, s:O, s:O, s:O, s:O, s:O, s:s, s:O, s:O, s:O, s:s?, s:s?, s:O?, s:O?, s:s, s:s, s:s}",
-		"type", "task", "traceparent", json_object_get(task, "traceparent"), "id",
-		json_object_get(task, "id"), "job", json_object_get(task, "job"), "job_name",
-		json_object_get(task, "job_name"), "round", json_object_get(task, "round"), "rounds",
-		json_object_get(task, "rounds"), "kind", json_object_get(task, "kind"), "site",
-		work->slot->site->name, "seed", json_object_get(task, "seed"), "params",
-		json_object_get(task, "trainer"), "dataset", dataset, "model", paths->model, "control",
-		paths->control, "algorithm", json_object_get(task, "algorithm"), "share",
-		json_object_get(task, "share"), "own", paths->own, "scratch", paths->scratch, "output",
+	json_t *document = json_pack("{s:s, s:O*, s:s, s:O, s:O, s:O?, s:O?, s:s, s:s, s:s}", "type", "task",
+		"traceparent", json_object_get(task, "traceparent"), "site", work->slot->site->name, "dataset",
+		dataset, "files", paths->files, "model", json_object_get(paths->files, "model"), "control",
+		json_object_get(paths->files, "control"), "own", paths->own, "scratch", paths->scratch, "output",
 		paths->output);
+
+	for (size_t i = 0; document && i < ARRAY_SIZE(passed_on); i++) {
+		json_t *value = json_object_get(task, passed_on[i].member);
+
+		json_object_set_new(document, passed_on[i].told, value ? json_incref(value) : json_null());
+	}
+	return document;
 }
 
 /* A number of samples: none is fine, less than none is not. */
@@ -134,24 +151,53 @@ static int check_weight(const json_t *result, struct failure *failure)
 	return failed_with(failure, FAILURE_WEIGHT, false, "the result's \"weight\" must be a number, 0 or more");
 }
 
-/* The update's digest as text; an empty one where the task makes none. */
-static int digest_update(
-	const struct work *work, const char *output, char text[DIGEST_TEXT_SIZE], struct failure *failure)
+/* The file's name, digest and size, and where it lies for the spool. */
+static int take_file(const char *name, const char *path, json_t *files, json_t *paths, struct failure *failure)
 {
-	bool has_update = strcmp(json_text_or(work->task, "kind", ""), "evaluate") != 0;
-	scoped(file_close) int fd = has_update ? open(output, O_RDONLY | O_CLOEXEC) : -1;
+	scoped(file_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[DIGEST_TEXT_SIZE];
+	struct artifact file = { .name = name, .digest = text };
 	struct rounds_error error = { 0 };
 	struct digest digest;
 	struct stat status;
 
-	text[0] = '\0';
-	if (!has_update)
-		return 0;
-	if (fd < 0 || fstat(fd, &status))
+	if (fd < 0 || fstat(fd, &status) || !S_ISREG(status.st_mode))
 		return failed_with(failure, FAILURE_NO_UPDATE, true, "the executor gave a result but wrote no file");
 	if (digest_file(fd, (uint64_t)status.st_size, &digest, &error))
 		return failed_by(failure, FAILURE_INTERNAL, true, &error);
 	digest_format(&digest, text);
+	file.size = (int64_t)status.st_size;
+	return artifact_put(files, &file) || json_object_set_new(paths, name, json_text(path))
+		       ? failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for the result")
+		       : 0;
+}
+
+/* The files that the executor says it left in its scratch directory; else the update, where such a task makes one. */
+static int take_files(const struct work *work, const json_t *result, const struct paths *at, json_t *files,
+	json_t *paths, struct failure *failure)
+{
+	const json_t *names = json_object_get(result, "files");
+	size_t i;
+	json_t *item;
+
+	if (!names)
+		return !strcmp(json_text_or(work->task, "kind", ""), "evaluate")
+			       ? 0
+			       : take_file("update", at->output, files, paths, failure);
+	if (!json_is_array(names) || json_array_size(names) > ARTIFACTS_MOST)
+		return failed_with(failure, FAILURE_OUTPUT, false, "the result's \"files\" must be a list of names");
+	json_array_foreach (names, i, item) {
+		const char *name = json_string_value(item);
+		scoped(text_free) char *path = NULL;
+
+		if (!name || !artifact_name_is_valid(name))
+			return failed_with(failure, FAILURE_OUTPUT, false,
+				"the result's \"files\" has a name that is not 1 to 63 of a-z, 0-9, _, . and -");
+		if (!(path = text_new("%s/%s", at->scratch, name)))
+			return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for a path");
+		if (!json_object_get(files, name) && take_file(name, path, files, paths, failure))
+			return -1;
+	}
 	return 0;
 }
 
@@ -176,24 +222,22 @@ static json_t *lacks_fit(const json_t *lacks, const json_t *params)
 }
 
 /* The result becomes a spool entry: what comes now survives a restart. */
-static int keep_result(struct work *work, const json_t *result, const char *output, struct failure *failure)
+static int keep_result(struct work *work, const json_t *result, const struct paths *at, struct failure *failure)
 {
-	json_auto_t *metrics = NULL, *lacks = NULL;
+	json_auto_t *metrics = NULL, *lacks = NULL, *files = json_object(), *paths = json_object();
 	struct rounds_error error = { 0 };
-	char digest[DIGEST_TEXT_SIZE];
 
-	if (check_weight(result, failure) || digest_update(work, output, digest, failure))
+	if (check_weight(result, failure) || take_files(work, result, at, files, paths, failure))
 		return -1;
 	time_part(work, "train");
 	metrics = measures_fit(json_object_get(result, "metrics"), work->id, &work->beat.said);
 	lacks = lacks_fit(json_object_get(result, "lacks"), json_object_get(work->task, "trainer"));
-	work->entry = json_pack("{s:s, s:O, s:s*, s:O*, s:O*, s:O*, s:O, s:s}", "task", work->id, "kind",
-		json_object_get(work->task, "kind"), "update", digest[0] ? digest : NULL, "weight",
-		json_object_get(result, "weight"), "metrics", metrics, "lacks", lacks, "timings", work->timings,
-		"upload", "");
+	work->entry = json_pack("{s:s, s:O, s:O, s:O*, s:O*, s:O*, s:O, s:s}", "task", work->id, "kind",
+		json_object_get(work->task, "kind"), "files", files, "weight", json_object_get(result, "weight"),
+		"metrics", metrics, "lacks", lacks, "timings", work->timings, "upload", "");
 	if (!work->entry)
 		return failed_with(failure, FAILURE_NO_MEMORY, true, "no memory for the result");
-	return spool_put(work->slot->site->spool, work->entry, digest[0] ? output : NULL, &error)
+	return spool_put(work->slot->site->spool, work->entry, paths, &error)
 		       ? failed_by(failure, FAILURE_INTERNAL, true, &error)
 		       : 0;
 }
@@ -246,7 +290,7 @@ static int run_executor(struct work *work, struct paths *paths, struct failure *
 	if (beat_has_log(&work->beat) && !site_stopping(slot->site) && !work->beat.called_off)
 		beat_now(&work->beat, "received", 1, NULL);
 	if (!failed)
-		failed = keep_result(work, result, paths->output, failure);
+		failed = keep_result(work, result, paths, failure);
 	if (failed || !json_bool_or(json_object_get(json_object_get(settings, "executors"), slot->executor_name),
 			      "keep", true))
 		end_executor(slot);
@@ -258,10 +302,9 @@ static int run_executor(struct work *work, struct paths *paths, struct failure *
 
 static int train(struct work *work, struct failure *failure)
 {
-	scoped(paths_free) struct paths paths = { 0 };
+	scoped(paths_free) struct paths paths = { .files = json_object() };
 
-	if (fetch_model(work, "control", &paths.control, failure) ||
-		fetch_model(work, "model", &paths.model, failure))
+	if (fetch_files(work, paths.files, failure))
 		return -1;
 	time_part(work, "download");
 	return run_executor(work, &paths, failure);
@@ -272,23 +315,26 @@ static void log_begin(const struct work *work)
 {
 	const json_t *task = work->task;
 	char round[24], bytes[24];
+	struct artifact model;
+	bool has_model = artifact_find(json_object_get(task, "files"), "model", &model);
 
 	snprintf(round, sizeof(round), "%lld", (long long)json_integer_or(task, "round", 0));
-	snprintf(bytes, sizeof(bytes), "%lld", (long long)json_integer_or(task, "model_size", 0));
+	snprintf(bytes, sizeof(bytes), "%lld", (long long)model.size);
 	log_info("task begins", "task", work->id, "kind", json_text_or(task, "kind", ""), "job",
 		json_text_or(task, "job_name", ""), "round", round, "dataset", json_text_or(task, "dataset", NULL),
 		"executor", json_text_or(task, "executor", NULL), "submitted_by",
-		json_text_or(task, "submitted_by", NULL), "model", json_text_or(task, "model", NULL), "bytes",
-		json_text_or(task, "model", NULL) ? bytes : NULL, NULL);
+		json_text_or(task, "submitted_by", NULL), "model", model.digest, "bytes", has_model ? bytes : NULL,
+		NULL);
 }
 
 static void log_end(const struct work *work)
 {
+	const char *update = artifact_digest(json_object_get(work->entry, "files"), "update");
 	char bytes[24];
 
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)json_integer_or(work->timings, "uploaded", 0));
-	log_info("result delivered", "task", work->id, "update", json_text_or(work->entry, "update", NULL), "bytes",
-		json_text_or(work->entry, "update", NULL) ? bytes : NULL, NULL);
+	log_info("result delivered", "task", work->id, "update", update, "bytes",
+		json_object_size(json_object_get(work->entry, "files")) > 0 ? bytes : NULL, NULL);
 }
 
 /* One that has just ended badly here and is back begins the later the more often it is. */

@@ -256,7 +256,7 @@ int engine_claim(struct engine *engine, struct claim *claim, json_t **task, stru
 	if (!failed && claiming.task)
 		failed = store_write(engine->options.store, lease, &claiming, error);
 	if (!failed && *task)
-		small_model_add(engine, *task);
+		small_files_add(engine, *task);
 	json_decref(claiming.task);
 	json_decref(claiming.job);
 	return failed;

@@ -137,8 +137,8 @@ must_check int manifest_recompute(struct engine *engine, const json_t *manifest,
 	struct recomputed *made, struct rounds_error *error);
 
 /* small.c */
-/* Adds the task's model to it as `model_data`, if it is small. */
-void small_model_add(struct engine *engine, json_t *task);
+/* Adds the bytes of small files, `data`, to a task as it is told to a site. */
+void small_files_add(struct engine *engine, json_t *task);
 /*
  * Stores the `data` of a result's file, {"digest", "data"}, as a blob; *draft stays NULL if it came without. It is the caller's to
  * free, once the index knows the blob.

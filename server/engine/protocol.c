@@ -158,7 +158,10 @@ json_t *protocol_task(int64_t version, const json_t *task, const json_t *job)
 				json_object_get(sources[task_members[i].source], task_members[i].member));
 	json_object_set_new(
 		told, "lease_seconds", json_integer(protocol_lease(version, json_integer_or(task, "lease_us", 0))));
-	add_older_files(told, json_object_get(task, "files"));
+	if (version == 1)
+		add_older_files(told, json_object_get(task, "files"));
+	else
+		json_object_set_new(told, "files", json_deep_copy(json_object_get(task, "files")));
 	return told;
 }
 
@@ -171,6 +174,20 @@ json_t *protocol_result_files(const json_t *body)
 	if (!update || json_is_null(update))
 		return json_object();
 	return json_pack("{s:{s:O, s:O*}}", "update", "digest", update, "data", json_object_get(body, "update_data"));
+}
+
+json_t *protocol_result_answer(const json_t *body, const json_t *task, const json_t *files, double distance)
+{
+	const char *update = artifact_digest(files, "update");
+	json_t *answer = json_pack("{s:b, s:O, s:O, s:o}", "accepted", 1, "task", json_object_get(task, "id"),
+		"round", json_object_get(task, "round"), "distance",
+		update ? json_number_or_null(distance) : json_null());
+
+	if (json_object_get(body, "files"))
+		json_object_set(answer, "files", (json_t *)(uintptr_t)files);
+	else
+		json_object_set_new(answer, "update", update ? json_string(update) : json_null());
+	return answer;
 }
 
 void protocol_result_fault(const json_t *body, struct rounds_error *error)

@@ -50,6 +50,8 @@ json_t *protocol_task(int64_t version, const json_t *task, const json_t *job);
  * `update` and `update_data`. A new reference; NULL without memory.
  */
 json_t *protocol_result_files(const json_t *body);
+/* What the site is told of a result with these files that was accepted, in the words of the body: a new reference. */
+json_t *protocol_result_answer(const json_t *body, const json_t *task, const json_t *files, double distance);
 /* Names the member at fault in the words of the body. */
 void protocol_result_fault(const json_t *body, struct rounds_error *error);
 

@@ -226,10 +226,10 @@ static int enter_files(const struct result *result, struct store_tx *tx, struct 
 	return 0;
 }
 
-/* As they are kept with the task: a new reference, JSON's null if it brings none; NULL without memory. */
+/* As they are kept with the task: a new reference; NULL without memory. */
 static json_t *files_kept(const struct result *result)
 {
-	json_t *files = result->file_count > 0 ? json_object() : json_null();
+	json_t *files = json_object();
 
 	for (size_t i = 0; i < result->file_count; i++)
 		if (artifact_put(files, &result->files[i].file)) {
@@ -260,15 +260,6 @@ static int note_missing(const struct report *report, struct store_tx *tx, struct
 			return -1;
 	}
 	return 0;
-}
-
-static json_t *first_answer(const struct result *result, const json_t *files)
-{
-	const char *update = artifact_digest(files, "update");
-
-	return json_pack("{s:b, s:s, s:O, s:s?, s:o}", "accepted", 1, "task", result->report.id, "round",
-		json_object_get(result->report.task, "round"), "update", update, "distance",
-		update ? json_number_or_null(result->distance) : json_null());
 }
 
 /* The same result again gets the first one's answer. */
@@ -305,7 +296,7 @@ static int record_result(struct result *result, struct store_tx *tx, const json_
 	const char *job = json_text_or(report->job, "id", ""), *kind = json_text_or(report->task, "kind", "");
 	int64_t round = json_integer_or(report->task, "round", 0);
 	const struct task_result row = {
-		.files = json_is_null(files) ? NULL : files,
+		.files = files,
 		.weight = result->weight,
 		.metrics = report->metrics,
 		.timings = report->timings,
@@ -350,7 +341,7 @@ static int accept(struct store_tx *tx, void *argument, struct rounds_error *erro
 	event.round = json_integer_or(report->task, "round", 0);
 	if (report_check_open(report, error))
 		return -1;
-	answer = first_answer(result, files);
+	answer = protocol_result_answer(report->body, report->task, files, result->distance);
 	if (!files || !answer)
 		return error_no_memory(error);
 	if (record_result(result, tx, files, answer, error) ||

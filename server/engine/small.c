@@ -1,6 +1,6 @@
 /*
- * Small weights travel inside the JSON that speaks of them, in base64: for small models requests are most of the time. A model
- * comes with its task, an update with its result; either may come the usual way as well.
+ * Small files travel inside the JSON that speaks of them, in base64: for small models requests are most of the time. What a task is
+ * given comes with it, what a result brings in the result; either may come the usual way as well.
  */
 #include "server/engine/internal.h"
 
@@ -11,21 +11,38 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SMALL = 12 * 1024, SMALL_TEXT = 4 * (SMALL / 3 + 1) };
+/* Bytes of one file, and of all that one message carries. */
+enum { SMALL = 12 * 1024, SMALL_ALL = 64 * 1024, SMALL_TEXT = 4 * (SMALL / 3 + 1) };
 
-void small_model_add(struct engine *engine, json_t *task)
+/* The file as text, if it is small and there is room: a new reference, or NULL. */
+static json_t *small_file(struct engine *engine, const char *text, size_t *room)
 {
 	scoped(view_release) struct view view = { 0 };
-	char text[SMALL_TEXT + 1];
+	char encoded[SMALL_TEXT + 1];
 	struct digest digest;
 	struct rounds_error error;
 
-	if (!digest_parse(json_text_or(task, "model", ""), &digest) ||
-		blob_hold(engine->options.blobs, &digest, &view, &error) || view.size > SMALL ||
-		view_want(&view, 0, view.size, &error))
-		return;
-	EVP_EncodeBlock((unsigned char *)text, view.bytes, (int)view.size);
-	json_object_set_new(task, "model_data", json_string(text));
+	if (!digest_parse(text, &digest) || blob_hold(engine->options.blobs, &digest, &view, &error) ||
+		view.size > SMALL || view.size > *room || view_want(&view, 0, view.size, &error))
+		return NULL;
+	*room -= view.size;
+	EVP_EncodeBlock((unsigned char *)encoded, view.bytes, (int)view.size);
+	return json_string(encoded);
+}
+
+void small_files_add(struct engine *engine, json_t *task)
+{
+	json_t *files = json_object_get(task, "files"), *file, *data;
+	size_t room = SMALL_ALL;
+	const char *name;
+
+	json_object_foreach (files, name, file)
+		if (json_integer_or(file, "size", 0) <= SMALL &&
+			(data = small_file(engine, json_text_or(file, "digest", ""), &room)))
+			json_object_set_new(file, "data", data);
+	/* Protocol 1 has one that may. */
+	if (!files && (data = small_file(engine, json_text_or(task, "model", ""), &room)))
+		json_object_set_new(task, "model_data", data);
 }
 
 int small_file_take(struct engine *engine, const char *name, const json_t *entry, struct draft **draft,
