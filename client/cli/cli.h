@@ -86,12 +86,13 @@ command_fn user_add, user_list, user_role, user_reset, user_remove;
 command_fn webhook_add, webhook_list, webhook_ping, webhook_pause, webhook_resume, webhook_remove;
 command_fn upload_list;
 command_fn token_create, token_list, token_remove;
+command_fn peers_key, peers_sign;
 command_fn audit_list, audit_export, audit_verify, audit_key;
 command_fn verify, simulate;
 
 extern const struct field login_flags[], submit_flags[], list_flags[], download_flags[], token_flags[], clone_flags[],
-	audit_list_flags[], audit_verify_flags[], invite_flags[], drain_flags[], yes_flags[], simulate_flags[],
-	user_flags[], webhook_flags[], trace_flags[], export_flags[];
+	audit_list_flags[], peers_sign_flags[], audit_verify_flags[], invite_flags[], drain_flags[], yes_flags[],
+	simulate_flags[], user_flags[], webhook_flags[], trace_flags[], export_flags[];
 
 /* check.c: what was odd about a job when it was submitted. */
 void print_warnings(FILE *to, const json_t *warnings);

@@ -58,6 +58,8 @@ const struct command commands[] = {
 	{ "audit export", "", "Print the audit log as lines that prove themselves", NULL, audit_export, 0, 0 },
 	{ "audit key", "", "Print the public key that audit verify needs", NULL, audit_key, 0, 0 },
 	{ "audit verify", "FILE", "Prove an export of the audit log, or name what is wrong with it", audit_verify_flags, audit_verify, 1, 1, true },
+	{ "peers key", "FILE", "Make a consortium's key, which signs the list of its sites' keys; print its public part", NULL, peers_key, 1, 1, true },
+	{ "peers sign", "PEERS.json", "Sign a list of sites' fingerprints, and print it", peers_sign_flags, peers_sign, 1, 1, true },
 	{ "verify", "JOB", "Recompute a job's rounds and check the chain of their digests", NULL, verify, 1, 1 },
 	{ "simulate", "JOB.json", "Run a job with its whole federation on this machine", simulate_flags, simulate, 1, 1, true },
 	{ "completion", "SHELL", "Print completion for bash, zsh or fish: source <(rounds completion bash)", NULL, completion, 0, 1, true },

@@ -5,8 +5,10 @@
 #include "client/site/pins.h"
 #include "client/site/settings.h"
 #include "common/file.h"
+#include "common/hex.h"
 #include "common/json.h"
 #include "common/seal/fingerprint.h"
+#include "common/seal/peer_list.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -176,7 +178,38 @@ static int check_own(const json_t *settings, const char *name, const json_t *sta
 		"server lies to the others");
 }
 
-static int meet_all(struct pins *pins, const char *own, json_t *directory, bool *refused, struct rounds_error *error)
+/* *list: a new reference; NULL if site.json names none. */
+static int read_list(const json_t *settings, struct pins *pins, json_t **list, struct rounds_error *error)
+{
+	const char *path = json_text_or(settings, "peers_file", NULL),
+		   *key = json_text_or(settings, "peers_key", NULL);
+	struct public_key public_key;
+	int64_t number;
+
+	*list = NULL;
+	if (!path && !key)
+		return 0;
+	if (!path || !key || !hex_parse(key, public_key.bytes, KEY_SIZE))
+		return error_field(error, path ? "peers_key" : "peers_file",
+			"is needed, too: peers_file and peers_key belong together, a file and 64 hexadecimal digits");
+	if (json_parse_file(path, list, error) || peer_list_check(*list, &public_key, &number, error))
+		return error_prefix(error, "%.200s", path);
+	return pins_note_list(pins, number, error);
+}
+
+/* A key that the consortium's list names is confirmed. */
+static int confirm_listed(
+	struct pins *pins, const char *site, const json_t *list, struct peer *peer, struct rounds_error *error)
+{
+	if ((peer->standing != PEER_NEW && peer->standing != PEER_CHANGED) ||
+		!peer_list_has(list, site, &peer->shown.identity))
+		return 0;
+	peer->standing = PEER_PINNED;
+	return pins_confirm(pins, site, true, &peer->pinned, error);
+}
+
+static int meet_all(struct pins *pins, const char *own, json_t *directory, const json_t *list, bool *refused,
+	struct rounds_error *error)
 {
 	json_auto_t *known = pins_sites(pins);
 	const char *site;
@@ -190,7 +223,8 @@ static int meet_all(struct pins *pins, const char *own, json_t *directory, bool 
 	json_object_foreach (directory, site, statements) {
 		if (!strcmp(site, own))
 			continue;
-		if (pins_meet(pins, site, json_is_null(statements) ? NULL : statements, &peer, error))
+		if (pins_meet(pins, site, json_is_null(statements) ? NULL : statements, &peer, error) ||
+			confirm_listed(pins, site, list, &peer, error))
 			return -1;
 		if (json_is_null(statements) && peer.standing != PEER_ABSENT)
 			continue;
@@ -204,16 +238,17 @@ int peers_show(const json_t *settings, struct rounds_error *error)
 {
 	scoped(text_free) char *name = NULL;
 	scoped(pins_free) struct pins *pins = NULL;
-	json_auto_t *answer = NULL, *directory = NULL;
+	json_auto_t *answer = NULL, *directory = NULL, *list = NULL;
 	bool refused = false;
 
 	if (own_name(settings, &name, error) || fetch(settings, &answer, error) ||
-		pins_open(settings, &pins, error) || show_own(settings, name, error))
+		pins_open(settings, &pins, error) || read_list(settings, pins, &list, error) ||
+		show_own(settings, name, error))
 		return -1;
 	directory = directory_of(answer);
 	if (!directory)
 		return error_no_memory(error);
-	if (meet_all(pins, name, directory, &refused, error) ||
+	if (meet_all(pins, name, directory, list, &refused, error) ||
 		check_own(settings, name, json_object_get(directory, name), error))
 		return -1;
 	puts("Read a fingerprint to the other site's administrator by telephone; where it is theirs, run\n"

@@ -12,7 +12,7 @@
 struct pins {
 	char *path;
 	int lock;
-	json_t *sites;
+	json_t *file, *sites; /* sites: borrowed from the file */
 };
 
 /* A statement that an entry holds under this name; false if it holds none. */
@@ -55,14 +55,15 @@ static int check_entries(const struct pins *pins, struct rounds_error *error)
 
 static int read_file(struct pins *pins, struct rounds_error *error)
 {
-	if (access(pins->path, F_OK)) {
-		pins->sites = json_object();
-		return pins->sites ? 0 : error_no_memory(error);
-	}
-	if (json_parse_file(pins->path, &pins->sites, error))
+	if (access(pins->path, F_OK))
+		pins->file = json_pack("{s:{}}", "sites");
+	else if (json_parse_file(pins->path, &pins->file, error))
 		return -1;
+	if (!pins->file)
+		return error_no_memory(error);
+	pins->sites = json_object_get(pins->file, "sites");
 	if (!json_is_object(pins->sites))
-		return error_set(error, ERROR_INVALID, "%.300s is no JSON object", pins->path);
+		return error_set(error, ERROR_INVALID, "%.300s has no object \"sites\"", pins->path);
 	return check_entries(pins, error);
 }
 
@@ -91,7 +92,7 @@ void pins_free(struct pins *pins)
 {
 	if (!pins)
 		return;
-	json_decref(pins->sites);
+	json_decref(pins->file);
 	file_close(pins->lock);
 	free(pins->path);
 	free(pins);
@@ -99,9 +100,20 @@ void pins_free(struct pins *pins)
 
 int pins_save(const struct pins *pins, struct rounds_error *error)
 {
-	scoped(text_free) char *text = json_dumps(pins->sites, JSON_INDENT(1) | JSON_SORT_KEYS);
+	scoped(text_free) char *text = json_dumps(pins->file, JSON_INDENT(1) | JSON_SORT_KEYS);
 
 	return text ? file_replace(pins->path, text, strlen(text), 0600, error) : error_no_memory(error);
+}
+
+int pins_note_list(struct pins *pins, int64_t number, struct rounds_error *error)
+{
+	int64_t seen = json_integer_or(pins->file, "list", 0);
+
+	if (number < seen)
+		return error_set(error, ERROR_CONFLICT,
+			"the list of peers has the number %lld, and one with %lld was here before: it is an older one",
+			(long long)number, (long long)seen);
+	return json_object_set_new(pins->file, "list", json_integer(number)) ? error_no_memory(error) : 0;
 }
 
 /* The statements of a site as the server shows them: each proves itself, is of this site and follows on the one before. */

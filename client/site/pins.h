@@ -3,11 +3,13 @@
  * place; so a key counts here when someone has compared its fingerprint with the other site, by telephone, once. Nothing is sealed
  * to a key that is not pinned.
  *
- *     STATE/pins.json: {SITE: {"pinned": STATEMENT, "since": TIME, "shown": STATEMENT, "revoked": STATEMENT}}
+ *     STATE/pins.json: {"sites": {SITE: {"pinned": STATEMENT, "since": TIME, "shown": STATEMENT, "revoked": STATEMENT}},
+ *                       "list": NUMBER}
  *
  * `shown` is what `rounds-site peers` has shown of the site and nobody has confirmed; confirming pins that and asks no server, so
  * what was compared is what is pinned. A pinned key that is followed by others which the one before has signed is followed; any
- * other key is refused until it is confirmed by name.
+ * other key is refused until it is confirmed by name. A consortium's signed list (common/seal/peer_list.h) confirms what it names,
+ * but for what was revoked here; `list` is the number of the newest that was seen.
  */
 #ifndef ROUNDS_CLIENT_SITE_PINS_H
 #define ROUNDS_CLIENT_SITE_PINS_H
@@ -40,6 +42,9 @@ void pins_free(struct pins *pins);
 DEFINE_CLEANUP(struct pins *, pins_free);
 /* Durably. */
 must_check int pins_save(const struct pins *pins, struct rounds_error *error);
+
+/* Takes note of a list's number; ERROR_CONFLICT if a newer list was seen before. */
+must_check int pins_note_list(struct pins *pins, int64_t number, struct rounds_error *error);
 
 /* What the server shows of a site (`statements`: JSON texts, oldest first; NULL: nothing) meets what is known. */
 must_check int pins_meet(

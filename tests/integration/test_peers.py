@@ -52,7 +52,7 @@ def strangers_keys(folder, name):
 
 
 def pinned(state):
-    return {site: entry.get("pinned") for site, entry in json.loads((state / "pins.json").read_text()).items()}
+    return {site: entry.get("pinned") for site, entry in json.loads((state / "pins.json").read_text())["sites"].items()}
 
 
 def directory(rounds, client):
@@ -289,13 +289,69 @@ def test_a_directory_that_joins_as_another_site_gets_keys_of_its_own(rounds):
     assert "b (this site)" in site_command(state, "keys").stdout
 
 
+def rounds_command(*words, check=True):
+    done = subprocess.run([BUILD / "client/rounds", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 or not check, done.stderr
+    return done
+
+
+def test_a_consortiums_signed_list_confirms_what_it_names(rounds, tmp_path):
+    for name in "abc":
+        rounds.join(name)
+    prints_of = {name: prints(site_command(rounds.home / name, "keys").stdout)[0][1] for name in "abc"}
+    for name in "abc":
+        rounds.start_site(name)
+    rounds.connected(*"abc")
+    a, key, path = rounds.home / "a", tmp_path / "consortium.key", tmp_path / "peers.json"
+    public = rounds_command("peers", "key", key).stdout.strip()
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert rounds_command("peers", "key", key, check=False).returncode != 0, "a key is not overwritten"
+
+    def show(check=True, key=public):
+        return site_command(a, "peers", "--peers-file", path, "--peers-key", key, check=check)
+
+    def sign(number, peers):
+        path.write_text(json.dumps({"number": number, "peers": peers}))
+        path.write_text(rounds_command("peers", "sign", path, "--key", key).stdout)
+        return json.loads(path.read_text())
+
+    listed = sign(2, {name: prints_of[name] for name in "ab"})
+    said = show().stdout
+    assert section(said, "b").startswith("b: confirmed\n") and "not confirmed" in section(said, "c")
+    assert pinned(a) == {"b": statements(rounds.home / "b")[-1], "c": None}
+    changes = [lambda x: x["peers"].update(c=prints_of["c"]), lambda x: x["peers"].update(b=prints_of["c"]),
+               lambda x: x.update(number=3), lambda x: x["peers"].pop("a")]
+    for change in changes:
+        changed = json.loads(json.dumps(listed))
+        change(changed)
+        path.write_text(json.dumps(changed))
+        done = show(check=False)
+        assert done.returncode == 1 and "is not signed with the key" in done.stderr, done.stderr
+    for changes, field in [({"number": 0}, "number"), ({"extra": 1}, "extra"), ({"peers": {"b": "x"}}, "peers"),
+                           ({"peers": []}, "peers"), ({"signature": "00"}, "signature")]:
+        path.write_text(json.dumps({**listed, **changes}))
+        done = show(check=False)
+        assert done.returncode == 2 and field in done.stderr, done.stderr
+    path.write_text(json.dumps(listed))
+    assert "is not signed with the key" in show(check=False, key=prints_of["a"].replace(" ", "") + "0" * 24).stderr
+    assert site_command(a, "peers", "--peers-file", path, check=False).returncode == 2, "a list and no key"
+    sign(5, {"c": prints_of["c"]})
+    assert section(show().stdout, "c").startswith("c: confirmed\n")
+    path.write_text(json.dumps(listed))
+    assert "an older one" in show(check=False).stderr
+    site_command(a, "peers", "revoke", "c")
+    sign(6, {"c": prints_of["c"]})
+    assert section(show().stdout, "c").startswith("c: revoked here"), "the site has the last word"
+
+
 def test_damaged_files_are_named(two):
     rounds, sites = two
     a, b = sites["a"].state, sites["b"].state
     site_command(a, "peers")
     site_command(a, "peers", "confirm", "b")
     pins = json.loads((a / "pins.json").read_text())
-    pins["b"]["pinned"] = pins["b"]["pinned"][:-1] + "x"
+    entry = pins["sites"]["b"]
+    entry["pinned"] = entry["pinned"][:-1] + "x"
     (a / "pins.json").write_text(json.dumps(pins))
     done = site_command(a, "peers", check=False)
     assert done.returncode == 2 and 'pins.json is damaged at "pinned" of b' in done.stderr
