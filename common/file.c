@@ -141,8 +141,11 @@ int directory_sync(const char *path, struct rounds_error *error)
 
 int directory_make(const char *path, mode_t mode, struct rounds_error *error)
 {
-	scoped(text_free) char *part = strdup(path);
+	scoped(text_free) char *part = NULL;
 
+	if (!mkdir(path, mode) || errno == EEXIST)
+		return 0;
+	part = strdup(path);
 	if (!part)
 		return error_no_memory(error);
 	for (char *slash = part; slash;) {

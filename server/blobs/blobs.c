@@ -20,6 +20,25 @@ char *layout_path(struct blobs *blobs, const char *folder, const char *name)
 	return text_new("%s/%s/%s", blobs->directory, folder, name);
 }
 
+/* The folders by a digest's first two digits, once for all: no blob then waits for the name of its folder to be durable. */
+static int make_folders(struct blobs *blobs, struct rounds_error *error)
+{
+	scoped(text_free) char *root = layout_path(blobs, "blobs", "");
+	char prefix[3];
+
+	for (unsigned i = 0; root && i < 256; i++) {
+		scoped(text_free) char *path = NULL;
+
+		snprintf(prefix, sizeof(prefix), "%02x", i);
+		path = layout_path(blobs, "blobs", prefix);
+		if (!path)
+			return error_no_memory(error);
+		if (directory_make(path, 0700, error))
+			return -1;
+	}
+	return root ? directory_sync(root, error) : error_no_memory(error);
+}
+
 int blobs_open(const char *directory, struct blobs **out, struct rounds_error *error)
 {
 	static const char *const folders[] = { "blobs", "uploads", "scratch", "removed" };
@@ -39,6 +58,8 @@ int blobs_open(const char *directory, struct blobs **out, struct rounds_error *e
 		if (directory_make(path, 0700, error))
 			return -1;
 	}
+	if (make_folders(blobs, error))
+		return -1;
 	*out = blobs;
 	blobs = NULL;
 	return 0;
@@ -159,27 +180,22 @@ void blob_settle(struct blobs *blobs, const struct digest *digest)
 }
 
 /*
- * In its place, then durable there: bytes, name, and the name of a new folder. Nobody looks for the name before this has
- * returned, and a file system that commits the name with the bytes needs to be waited for only once.
+ * In its place, then durable there: bytes and name. Nobody looks for the name before this has returned, and a file system
+ * that commits the name with the bytes needs to be waited for only once.
  */
 static int publish(
 	struct blobs *blobs, const char *from, int fd, const struct digest *digest, struct rounds_error *error)
 {
 	scoped(text_free) char *path = blob_path(blobs, digest);
 	scoped(text_free) char *parent = path ? strndup(path, (size_t)(strrchr(path, '/') - path)) : NULL;
-	scoped(text_free) char *root = layout_path(blobs, "blobs", "");
-	bool fresh;
 
-	if (!parent || !root)
+	if (!parent)
 		return error_no_memory(error);
-	fresh = mkdir(parent, 0700) == 0;
-	if (!fresh && errno != EEXIST)
-		return error_errno(error, "cannot make a folder for blobs");
 	if (rename(from, path))
 		return error_errno(error, "cannot name a blob");
 	if (fsync(fd))
 		return error_errno(error, "cannot make a blob durable");
-	return directory_sync(parent, error) || (fresh && directory_sync(root, error)) ? -1 : 0;
+	return directory_sync(parent, error);
 }
 
 int layout_publish(
