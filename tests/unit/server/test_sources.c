@@ -316,21 +316,22 @@ static void sums_of_words_wrap(void **state)
 		.aggregator = aggregator_find("modular_sum"), .inputs = inputs, .count = INPUTS
 	};
 	uint64_t random = 11;
-	uint32_t *narrow = (uint32_t *)(void *)place(&wanted, "a");
-	uint64_t *wide = (uint64_t *)(void *)place(&wanted, "b");
+	uint32_t *narrow = calloc(LARGE, sizeof(*narrow)), *a = calloc(LARGE, sizeof(*a));
+	uint64_t *wide = calloc(LARGE, sizeof(*wide)), *b = calloc(LARGE, sizeof(*b));
 
 	made.bytes = malloc(made.size);
 	for (size_t i = 0; i < INPUTS; i++) {
-		files[i] = make_file(plan, 2, NULL);
-		uint32_t *a = (uint32_t *)(void *)place(&files[i], "a");
-		uint64_t *b = (uint64_t *)(void *)place(&files[i], "b");
-
 		for (size_t j = 0; j < LARGE; j++) {
 			narrow[j] += a[j] = (uint32_t)next(&random);
 			wide[j] += b[j] = next(&random) << 20 ^ next(&random);
 		}
+		files[i] = make_file(plan, 2, NULL);
+		memcpy(place(&files[i], "a"), a, LARGE * sizeof(*a));
+		memcpy(place(&files[i], "b"), b, LARGE * sizeof(*b)); /* not aligned */
 		inputs[i] = (struct aggregate_input){ .view = view_of(&files[i]), .weight = 3 };
 	}
+	memcpy(place(&wanted, "a"), narrow, LARGE * sizeof(*narrow));
+	memcpy(place(&wanted, "b"), wide, LARGE * sizeof(*wide));
 	for (order.threads = 1; order.threads <= 4; order.threads++) {
 		aggregate_into(&made, &order);
 		assert_memory_equal(made.bytes, wanted.bytes, wanted.size);
@@ -346,6 +347,10 @@ static void sums_of_words_wrap(void **state)
 		free(files[i].bytes);
 	free(wanted.bytes);
 	free(made.bytes);
+	free(narrow);
+	free(wide);
+	free(a);
+	free(b);
 }
 
 static void only_words_are_summed_as_words(void **state)
