@@ -28,6 +28,9 @@ struct guess {
 	size_t distance;
 };
 
+/* So many names that nobody knows are compared with all that are known; of more, it is only said that they are not known. */
+enum { GUESSES = 20 };
+
 static void guess_from(struct guess *guess, const char *name)
 {
 	size_t distance = text_distance(guess->wanted, name);
@@ -67,23 +70,25 @@ static void check_offer(
 
 static void check_names(const json_t *spec, const json_t *sites, const char *key, json_t *warnings)
 {
-	size_t i, j;
+	json_auto_t *known = json_object();
+	size_t i, guessed = 0;
 	json_t *wanted, *site;
+	const char *name;
 
+	json_array_foreach (sites, i, site)
+		if (takes_part(site))
+			json_object_set(known, json_text_or(site, "name", ""), site);
 	json_array_foreach (json_object_get(spec, key), i, wanted) {
 		struct guess guess = { .wanted = json_string_value(wanted) };
-		bool known = false;
 
-		json_array_foreach (sites, j, site) {
-			if (!takes_part(site))
-				continue;
-			known = known || json_equal(json_object_get(site, "name"), wanted);
-			guess_from(&guess, json_text_or(site, "name", ""));
-		}
-		if (!known)
-			warn(warnings, "no site \"%s\" has joined%s%s%s", guess.wanted,
-				guess.nearest ? "; did you mean \"" : "", guess.nearest ? guess.nearest : "",
-				guess.nearest ? "\"?" : "");
+		if (json_object_get(known, guess.wanted))
+			continue;
+		if (guessed++ < GUESSES)
+			json_object_foreach (known, name, site)
+				guess_from(&guess, name);
+		warn(warnings, "no site \"%s\" has joined%s%s%s", guess.wanted,
+			guess.nearest ? "; did you mean \"" : "", guess.nearest ? guess.nearest : "",
+			guess.nearest ? "\"?" : "");
 	}
 }
 
@@ -91,7 +96,7 @@ static void check_names(const json_t *spec, const json_t *sites, const char *key
 static void check_columns(
 	const json_t *spec, const json_t *sites, const json_t *roster, const char *member, json_t *warnings)
 {
-	json_auto_t *named = spec_columns(spec, member);
+	json_auto_t *named = spec_columns(spec, member), *able = roster_able(roster);
 	const char *dataset = json_text_or(spec, "dataset", "");
 	size_t i, j, k;
 	json_t *wanted, *site, *column;
@@ -104,7 +109,7 @@ static void check_columns(
 			const json_t *columns = json_object_get(
 				json_object_get(json_object_get(site, "tables"), dataset), "columns");
 
-			if (!roster_may_take_part(roster, json_text_or(site, "name", "")))
+			if (!json_object_get(able, json_text_or(site, "name", "")))
 				continue;
 			tell += json_is_array(columns);
 			have += !json_is_array(columns) || json_lists(columns, guess.wanted);

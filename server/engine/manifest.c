@@ -34,23 +34,22 @@ static int chosen_inputs(struct store_tx *tx, const json_t *job, const json_t *r
 	json_t **inputs, struct rounds_error *error)
 {
 	json_auto_t *list = json_array();
-	size_t i, j;
-	json_t *result, *task;
+	size_t i;
+	json_t *result;
 
 	json_array_foreach (results, i, result) {
-		json_auto_t *tasks = NULL;
+		json_auto_t *task = NULL;
 
-		if (task_list_inputs(tx, json_text_or(job, "id", ""), json_integer_or(result, "round", 0),
-			    json_text_or(round, "kind", ""), &tasks, error))
+		if (task_find_input(tx, json_text_or(job, "id", ""), json_integer_or(result, "round", 0),
+			    json_text_or(round, "kind", ""), json_text_or(result, "site", ""), &task, error))
 			return -1;
-		json_array_foreach (tasks, j, task)
-			if (json_equal(json_object_get(task, "site"), json_object_get(result, "site")))
-				json_array_append_new(list,
-					json_pack("{s:O, s:s?, s:s?, s:O, s:O}", "site",
-						json_object_get(task, "site"), "update", brought(task, round), "base",
-						artifact_digest(json_object_get(task, "files"), "model"), "weight",
-						json_object_get(result, "weight"), "claimed_weight",
-						json_object_get(task, "weight")));
+		if (task)
+			json_array_append_new(
+				list, json_pack("{s:O, s:s?, s:s?, s:O, s:O}", "site", json_object_get(task, "site"),
+					      "update", brought(task, round), "base",
+					      artifact_digest(json_object_get(task, "files"), "model"), "weight",
+					      json_object_get(result, "weight"), "claimed_weight",
+					      json_object_get(task, "weight")));
 	}
 	*inputs = json_incref(list);
 	return 0;

@@ -127,18 +127,18 @@ size_t roster_count(const json_t *roster, const char *state)
 	return count;
 }
 
-bool roster_may_take_part(const json_t *roster, const char *site)
+json_t *roster_able(const json_t *roster)
 {
+	json_t *able = json_object(), *entry;
 	size_t i;
-	json_t *entry;
 
 	json_array_foreach (roster, i, entry) {
 		const char *state = json_text_or(entry, "state", "");
 
-		if (!strcmp(json_text_or(entry, "site", ""), site))
-			return !strcmp(state, "ready") || !strcmp(state, "busy") || !strcmp(state, "away");
+		if (!strcmp(state, "ready") || !strcmp(state, "busy") || !strcmp(state, "away"))
+			json_object_set_new(able, json_text_or(entry, "site", ""), json_true());
 	}
-	return false;
+	return able;
 }
 
 json_t *roster_ready(const json_t *roster)

@@ -18,8 +18,8 @@ must_check int roster_of(struct engine *engine, struct store_tx *tx, const json_
 /* How many of them are in this state. */
 size_t roster_count(const json_t *roster, const char *state);
 
-/* Whether nothing is in the way of the site but that it is away or busy. */
-bool roster_may_take_part(const json_t *roster, const char *site);
+/* {name: true} of the sites that nothing is in the way of but that they are away or busy: a new reference. */
+json_t *roster_able(const json_t *roster);
 
 /* Names of those that are ready: a new reference. */
 json_t *roster_ready(const json_t *roster);

@@ -15,9 +15,11 @@ struct statement {
 	sqlite3_stmt *prepared;
 };
 
+enum { BUCKETS = 64 };
+
 struct connection {
 	sqlite3 *handle;
-	struct statement *statements; /* prepared on it */
+	struct statement *statements[BUCKETS]; /* prepared on it, by their addresses */
 };
 
 static int db_error(struct store_tx *tx, struct rounds_error *error)
@@ -34,7 +36,8 @@ static int db_error(struct store_tx *tx, struct rounds_error *error)
 
 static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
 {
-	struct statement *statement = tx->connection->statements;
+	struct statement **bucket = &tx->connection->statements[(uintptr_t)sql / 16 % BUCKETS];
+	struct statement *statement = *bucket;
 
 	while (statement && statement->sql != sql)
 		statement = statement->next;
@@ -52,20 +55,21 @@ static sqlite3_stmt *statement_find(struct store_tx *tx, const char *sql)
 		return NULL;
 	}
 	statement->sql = sql;
-	statement->next = tx->connection->statements;
-	tx->connection->statements = statement;
+	statement->next = *bucket;
+	*bucket = statement;
 	return statement->prepared;
 }
 
 static void statements_free(struct store_tx *tx)
 {
-	while (tx->connection->statements) {
-		struct statement *next = tx->connection->statements->next;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (tx->connection->statements[i]) {
+			struct statement *first = tx->connection->statements[i];
 
-		sqlite3_finalize(tx->connection->statements->prepared);
-		free(tx->connection->statements);
-		tx->connection->statements = next;
-	}
+			tx->connection->statements[i] = first->next;
+			sqlite3_finalize(first->prepared);
+			free(first);
+		}
 }
 
 static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *arguments)

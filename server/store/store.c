@@ -92,7 +92,7 @@ int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct round
 	const struct progress *mark = tx->progress;
 	int failed;
 
-	if (db_execute(tx, "SAVEPOINT nested", error))
+	if (db_run(tx, error, "SAVEPOINT nested", ""))
 		return -1;
 	failed = fn(tx, argument, error);
 	if (failed) {
@@ -103,7 +103,7 @@ int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct round
 		return -1;
 	if (failed)
 		db_execute(tx, "ROLLBACK TO nested", NULL);
-	return db_execute(tx, "RELEASE nested", failed ? NULL : error) || failed ? -1 : 0;
+	return db_run(tx, failed ? NULL : error, "RELEASE nested", "") || failed ? -1 : 0;
 }
 
 static _Thread_local const struct store_witness *attending;
@@ -148,7 +148,7 @@ static void run_one(struct store *store, struct write_request *request)
 	const struct progress *mark = store->tx.progress;
 
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
-	if (!db_in_transaction(&store->tx) || db_execute(&store->tx, "SAVEPOINT one", request->error)) {
+	if (!db_in_transaction(&store->tx) || db_run(&store->tx, request->error, "SAVEPOINT one", "")) {
 		request->result = error_set(
 			request->error, ERROR_NO_SPACE, "the database could not be written; try again");
 		return;
@@ -164,7 +164,7 @@ static void run_one(struct store *store, struct write_request *request)
 		db_execute(&store->tx, "ROLLBACK TO one", NULL);
 		progress_undo(&store->tx, mark);
 	}
-	if (db_execute(&store->tx, "RELEASE one", request->result ? NULL : request->error))
+	if (db_run(&store->tx, request->result ? NULL : request->error, "RELEASE one", ""))
 		request->result = -1;
 	progress_settle(&store->tx);
 }
@@ -299,7 +299,7 @@ int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_
 
 	if (!reader)
 		return -1;
-	result = db_execute(&reader->tx, "BEGIN", error) ? -1 : fn(&reader->tx, argument, error);
+	result = db_run(&reader->tx, error, "BEGIN", "") ? -1 : fn(&reader->tx, argument, error);
 	db_execute(&reader->tx, "ROLLBACK", NULL);
 	pthread_mutex_lock(&store->lock);
 	reader->next = store->idle;

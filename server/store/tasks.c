@@ -158,6 +158,15 @@ int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const 
 		"sis", job, round, kind);
 }
 
+int task_find_input(struct store_tx *tx, const char *job, int64_t round, const char *kind, const char *site,
+	json_t **task, struct rounds_error *error)
+{
+	return db_first(tx, error, task,
+		"SELECT " COLUMNS " FROM task WHERE job = ?1 AND round = ?2 AND kind = ?3 AND site = ?4"
+		" AND state = 'done' AND weight > 0",
+		"siss", job, round, kind, site);
+}
+
 int task_list_results(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error)
 {

@@ -47,6 +47,9 @@ must_check int task_list_open(
 /* What was accepted in a round and had samples, in the order of the sites' names. */
 must_check int task_list_inputs(struct store_tx *tx, const char *job, int64_t round, const char *kind, json_t **tasks,
 	struct rounds_error *error);
+/* The same of one site; *task is NULL if there is none. */
+must_check int task_find_input(struct store_tx *tx, const char *job, int64_t round, const char *kind,
+	const char *site, json_t **task, struct rounds_error *error);
 /* {"site", "weight", "metrics", "result_files", "result"} of all that was accepted in a round, in the order of the sites' names. */
 must_check int task_list_results(struct store_tx *tx, const char *job, int64_t round, const char *kind,
 	json_t **tasks, struct rounds_error *error);
