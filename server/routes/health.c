@@ -17,27 +17,16 @@
 static int count(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
 	struct health *health = argument;
-	json_auto_t *sites = NULL;
-	size_t i;
-	json_t *site;
 
-	if (job_count_health(tx, &health->held_jobs, &health->unverified_jobs, &health->broken_jobs, error) ||
-		site_list(tx, &sites, error))
-		return -1;
-	json_array_foreach (sites, i, site) {
-		int64_t ends = time_parse(json_text_or(site, "certificate_expires", ""));
-
-		if (!strcmp(json_text_or(site, "state", ""), "removed"))
-			health->removed_sites++;
-		else if (ends >= 0 && ends < health->site_certificate_ends)
-			health->site_certificate_ends = ends;
-	}
-	return 0;
+	return job_count_health(tx, &health->held_jobs, &health->unverified_jobs, &health->broken_jobs, error) ||
+			       site_count_health(tx, &health->removed_sites, &health->site_certificate_ends, error)
+		       ? -1
+		       : 0;
 }
 
 int health_look(struct app *app, struct health *health, struct rounds_error *error)
 {
-	*health = (struct health){ .site_certificate_ends = INT64_MAX };
+	*health = (struct health){ 0 };
 	health->free_bytes = blobs_space(app->blobs);
 	health->certificate_ends = http_certificate_ends();
 	return store_read(app->store, count, health, error);

@@ -43,6 +43,16 @@ int site_find(struct store_tx *tx, const char *name, json_t **site, struct round
 	return *site ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no site %.64s", name);
 }
 
+int site_count_health(struct store_tx *tx, int64_t *removed, int64_t *first_end, struct rounds_error *error)
+{
+	return db_integer(tx, error, 0, removed,
+		       "SELECT count(*) FROM site INDEXED BY site_removed WHERE state = 'removed'", "") ||
+			       db_integer(tx, error, INT64_MAX, first_end,
+				       "SELECT min(expires_us) FROM site WHERE state <> 'removed'", "")
+		       ? -1
+		       : 0;
+}
+
 int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error)
 {
 	return db_rows(tx, error, sites, "SELECT " SITE " FROM site ORDER BY name", "");

@@ -20,6 +20,9 @@ must_check int site_renew(
 	struct store_tx *tx, const struct new_site *site, const char *with, struct rounds_error *error);
 must_check int site_find(struct store_tx *tx, const char *name, json_t **site, struct rounds_error *error);
 must_check int site_list(struct store_tx *tx, json_t **sites, struct rounds_error *error);
+/* Of the others, when the first certificate ends; INT64_MAX if there are none. */
+must_check int site_count_health(
+	struct store_tx *tx, int64_t *removed, int64_t *first_end, struct rounds_error *error);
 /* {"name", "state", "serial", "old_serial"} of each. */
 must_check int site_list_serials(struct store_tx *tx, json_t **sites, struct rounds_error *error);
 /* "active", "draining" (no new job; where it is called off, no work at all) or "removed". */

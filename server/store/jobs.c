@@ -114,32 +114,33 @@ int job_find_by_key(
 		"ss", submitted_by, key);
 }
 
-#define LIST(key, order, beyond)                                                                                     \
-	"SELECT " SUMMARY " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"              \
+/*
+ * A page is found in an index that holds all that a list is chosen and sorted by, so that no row is read but those on the page:
+ * rows are long. What is beyond the last page's end is a range of the index where it is sorted by id.
+ */
+#define LIST(index, key, order, beyond)                                                                              \
+	"SELECT " SUMMARY " FROM (SELECT id AS listed FROM job INDEXED BY " index                                    \
+	" WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"                                         \
 	" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"                 \
-	" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND (?5 IS NULL OR (" key               \
-	", id) " beyond " (SELECT " key ", id FROM job WHERE id = ?5)) ORDER BY " key " " order ", id " order        \
-	" LIMIT ?6"
-#define SORT(name, key)                                                                                              \
-	{ name, LIST(key, "ASC", ">") },                                                                             \
+	" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND " beyond " ORDER BY " key " " order \
+	", id " order " LIMIT ?6) CROSS JOIN job ON job.id = listed ORDER BY " key " " order ", id " order
+#define BEYOND(key, than) "(?5 IS NULL OR (" key ", id) " than " (SELECT " key ", id FROM job WHERE id = ?5))"
+#define SORT(name, index, key)                                                                                       \
+	{ name, LIST(index, key, "ASC", BEYOND(key, ">")) },                                                         \
 	{                                                                                                            \
-		"-" name, LIST(key, "DESC", "<")                                                                     \
+		"-" name, LIST(index, key, "DESC", BEYOND(key, "<"))                                                 \
 	}
 
 static const struct {
 	const char *name, *sql;
 } sorts[] = {
-	{ "-created",
-		"SELECT " SUMMARY " FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"
-		" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"
-		" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND (?5 IS NULL OR id < ?5)"
-		" ORDER BY id DESC LIMIT ?6" },
-	SORT("created", "id"),
-	SORT("name", "name"),
-	SORT("state", "state"),
-	SORT("priority", "priority"),
-	SORT("workflow", "workflow"),
-	SORT("finished", "ifnull(finished_us, 0)"),
+	{ "-created", LIST("job_listed_by_id", "id", "DESC", "id < ifnull(?5, '~')") },
+	{ "created", LIST("job_listed_by_id", "id", "ASC", "id > ifnull(?5, '')") },
+	SORT("name", "job_listed_by_name", "name"),
+	SORT("state", "job_listed_by_state", "state"),
+	SORT("priority", "job_listed_by_priority", "priority"),
+	SORT("workflow", "job_listed_by_workflow", "workflow"),
+	SORT("finished", "job_listed_by_finish", "ifnull(finished_us, 0)"),
 };
 
 int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)

@@ -172,6 +172,13 @@ static const char *const migrations[] = {
 	" STRICT, WITHOUT ROWID;"
 	"INSERT INTO job_progress SELECT id, progress FROM job WHERE progress <> '{}';"
 	"ALTER TABLE job DROP COLUMN progress;"
+	/* Lists of jobs are found in these without the jobs' rows. */
+	"CREATE INDEX job_listed_by_id ON job(id, state, project, name);"
+	"CREATE INDEX job_listed_by_name ON job(name, id, state, project);"
+	"CREATE INDEX job_listed_by_state ON job(state, id, project, name);"
+	"CREATE INDEX job_listed_by_priority ON job(priority, id, state, project, name);"
+	"CREATE INDEX job_listed_by_workflow ON job(workflow, id, state, project, name);"
+	"CREATE INDEX job_listed_by_finish ON job(ifnull(finished_us, 0), id, state, project, name);"
 	/* What failed and where, as the site told it; a task rests before it is tried again (`not_before`: steady time). */
 	"ALTER TABLE task ADD COLUMN failure TEXT;"
 	"CREATE INDEX task_told_failure ON task(job) WHERE failure IS NOT NULL;"

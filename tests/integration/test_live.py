@@ -380,7 +380,8 @@ def schema_of(db):
 
 
 def test_a_data_directory_of_version_1_goes_on(rounds):
-    """What later migrations brought is taken out again: the server brings it back, and the job's history is as it was."""
+    """What later migrations brought is taken out again, and what they dropped put back: the server does it again, and the job's
+    history is as it was."""
     import sqlite3
     rounds.start_site("a")
     job = rounds.submit(params={"rounds": 3})
@@ -396,6 +397,12 @@ def test_a_data_directory_of_version_1_goes_on(rounds):
     later = [f"DROP INDEX {index}" for index in new_indexes if index not in old_indexes]
     later += [f"DROP TABLE {table}" for table in ("session", *new) if table in new and table not in old]
     later += [f"ALTER TABLE {table} DROP COLUMN {column}" for table in old for column in new[table] if column not in old[table]]
+    dropped = {(table, column) for table in old for column in old[table] if column not in new[table]}
+    assert dropped == {("job", "progress"), ("task", "model"), ("task", "control"), ("task", "update_digest")}
+    db.executescript("""ALTER TABLE job ADD COLUMN progress TEXT NOT NULL DEFAULT '{}';
+        ALTER TABLE task ADD COLUMN model TEXT; ALTER TABLE task ADD COLUMN control TEXT; ALTER TABLE task ADD COLUMN update_digest TEXT;
+        UPDATE task SET model = json_extract(files, '$.model.digest'), control = json_extract(files, '$.control.digest'),
+            update_digest = json_extract(result_files, '$.update.digest')""")
     db.executescript("; ".join(dict.fromkeys(later)) + "; PRAGMA user_version = 1;")
     db.close()
     rounds.start()
