@@ -134,6 +134,26 @@ static void keys_follow_on_each_other(void **state)
 	assert_int_equal(statement_parse(digits, &text, &error), -1);
 }
 
+/* Two second statements, both signed as they should be: what follows on the one does not follow on the other. */
+static void a_statement_names_the_one_before(void **state)
+{
+	scoped(site_secrets) struct site_secrets first, second, twin;
+	struct statement a, b, fork, c;
+	struct rounds_error error = { 0 };
+
+	new_secrets(&first);
+	new_secrets(&second);
+	new_secrets(&twin);
+	twin.identity = second.identity;
+	assert_int_equal(statement_make(world_real(), "north", &first, NULL, NULL, &a, &error), 0);
+	assert_int_equal(statement_make(world_real(), "north", &second, &a, &first.identity, &b, &error), 0);
+	assert_int_equal(statement_make(world_real(), "north", &twin, &a, &first.identity, &fork, &error), 0);
+	assert_int_equal(statement_make(world_real(), "north", &second, &b, &second.identity, &c, &error), 0);
+	assert_int_equal(statement_follows(&b, &c, &error), 0);
+	assert_int_equal(statement_follows(&fork, &c, &error), -1);
+	assert_says(error, "is not what follows");
+}
+
 static void another_sites_keys_do_not_follow(void **state)
 {
 	scoped(site_secrets) struct site_secrets secrets;
@@ -200,6 +220,7 @@ int main(void)
 		cmocka_unit_test(every_other_form_is_refused),
 		cmocka_unit_test(text_that_does_not_fit_is_not_written),
 		cmocka_unit_test(keys_follow_on_each_other),
+		cmocka_unit_test(a_statement_names_the_one_before),
 		cmocka_unit_test(another_sites_keys_do_not_follow),
 		cmocka_unit_test(a_changed_statement_is_none),
 		cmocka_unit_test(fingerprints_can_be_read_aloud),
