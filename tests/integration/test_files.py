@@ -156,7 +156,7 @@ def test_a_program_sees_every_file_and_may_bring_several(tmp_path):
     whole = b"".join(given[name] for name in sorted(given))
     assert {name: (file["digest"], file["size"]) for name, file in brought.items()} == {
         name: ("sha256:" + hashlib.sha256(name.encode() + whole).hexdigest(), len(name) + len(whole)) for name in ("sum", "new.json")}
-    assert not list((tmp_path / "state/spool").iterdir()), "it is delivered"
+    wait_until(lambda: not list((tmp_path / "state/spool").iterdir()), 30, "the delivered result to leave the spool")
     assert ward.site.stop() == 0
     ward.close()
 
