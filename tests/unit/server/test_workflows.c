@@ -315,6 +315,7 @@ static void what_an_older_server_began_goes_on(void **state)
 	struct event told = result("a", 1, "Ua", 3, of_a);
 
 	remember(&s, &told);
+	drop(&told);
 	tell(&s, lost("c", 1, "train"));
 	tell(&s, result("b", 1, "Ub", 1, of_b));
 	expect(&s, "{'do': 'metric', 'round': 0, 'site': 'b', 'name': 'auc', 'value': 0.9}");
