@@ -61,12 +61,15 @@ struct route {
 
 #define HTTP_BODY_LIMIT ((size_t)1 << 20)
 
+struct scope;
+
 /* Who asks, as the guard found out. */
 struct caller {
 	enum caller_kind { CALLER_NOBODY, CALLER_SITE, CALLER_PERSON } kind;
 	char name[64];
 	char role[16];
-	char credential[80]; /* what it has shown, by which the guard's side knows it again; never a secret */
+	const struct scope *scope; /* where they may do what the route does, as its side of the guard knows it */
+	char credential[80];       /* what it has shown, by which the guard's side knows it again; never a secret */
 };
 
 struct http_options {

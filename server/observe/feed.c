@@ -27,6 +27,7 @@ struct message {
 	char *text;
 	size_t size;
 	char job[UUID_TEXT_SIZE]; /* empty: for all watchers */
+	char project[64];         /* the job's */
 };
 
 struct feed {
@@ -47,6 +48,7 @@ struct feed {
 struct watcher {
 	struct feed *feed;
 	char job[UUID_TEXT_SIZE];
+	struct scope scope;
 	char *missed; /* to be read before the feed's messages */
 	size_t missed_size;
 	uint64_t next; /* message */
@@ -63,7 +65,7 @@ static void drop_first(struct feed *feed)
 }
 
 /* Takes the text. */
-static void push_locked(struct feed *feed, const char *job, char *text)
+static void push_locked(struct feed *feed, const char *job, const char *project, char *text)
 {
 	struct message *message;
 
@@ -75,6 +77,7 @@ static void push_locked(struct feed *feed, const char *job, char *text)
 	message->text = text;
 	message->size = strlen(text);
 	snprintf(message->job, sizeof(message->job), "%s", job);
+	snprintf(message->project, sizeof(message->project), "%s", project);
 	feed->bytes += message->size;
 	feed->quiet = 0;
 	while (feed->bytes > BYTES && feed->end - feed->first > 1)
@@ -94,12 +97,16 @@ static char *encode(const char *kind, int64_t id, json_t *value)
 	return text_new("event: %s\ndata: %s\n\n", kind, data);
 }
 
-static char *encode_event(const json_t *event)
+static char *encode_event(const json_t *row)
 {
-	return encode("event", json_integer_or(event, "id", 0), json_incref((json_t *)(uintptr_t)event));
+	json_t *event = json_copy((json_t *)(uintptr_t)row);
+
+	json_object_del(event, "project");
+	return encode("event", json_integer_or(row, "id", 0), event);
 }
 
 struct look {
+	const struct scope *scope;
 	int64_t after, limit;
 	const char *job;
 	json_t *events, *row, *tasks;
@@ -109,7 +116,7 @@ static int read_events(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct look *look = argument;
 
-	return event_list_all(tx, look->job, look->after, look->limit, &look->events, error);
+	return event_list_all(tx, look->scope, look->job, look->after, look->limit, &look->events, error);
 }
 
 static int read_last(struct store_tx *tx, void *argument, struct rounds_error *error)
@@ -127,8 +134,8 @@ static int read_job(struct store_tx *tx, void *argument, struct rounds_error *er
 		       : 0;
 }
 
-/* The whole of a job as it is now; NULL if it is gone or cannot be read. */
-static char *encode_job(struct feed *feed, const char *job)
+/* The whole of a job as it is now, and its project; NULL if it is gone or cannot be read. */
+static char *encode_job(struct feed *feed, const char *job, char project[64])
 {
 	struct look look = { .job = job };
 	struct rounds_error error;
@@ -138,13 +145,14 @@ static char *encode_job(struct feed *feed, const char *job)
 		json_decref(look.tasks);
 		return NULL;
 	}
+	snprintf(project, 64, "%s", json_text_or(look.row, "project", ""));
 	json_object_set_new(look.row, "tasks", look.tasks);
 	return encode("job", 0, look.row);
 }
 
 static void tell_events(struct feed *feed, int64_t after)
 {
-	struct look look = { .after = after, .limit = MISSED };
+	struct look look = { .scope = &scope_all, .after = after, .limit = MISSED };
 	struct rounds_error error;
 	size_t i;
 	json_t *event;
@@ -156,7 +164,8 @@ static void tell_events(struct feed *feed, int64_t after)
 	pthread_mutex_lock(&feed->lock);
 	if (feed->cursor == after) {
 		json_array_foreach (look.events, i, event) {
-			push_locked(feed, json_text_or(event, "job", ""), encode_event(event));
+			push_locked(feed, json_text_or(event, "job", ""), json_text_or(event, "project", ""),
+				encode_event(event));
 			feed->cursor = json_integer_or(event, "id", feed->cursor);
 		}
 		if (json_array_size(look.events) == MISSED) /* there may be more: look again */
@@ -172,10 +181,10 @@ static void tell_jobs(struct feed *feed, json_t *touched)
 	json_t *nothing;
 
 	json_object_foreach (touched, job, nothing) {
-		char *text = encode_job(feed, job);
+		char project[64] = "", *text = encode_job(feed, job, project);
 
 		pthread_mutex_lock(&feed->lock);
-		push_locked(feed, job, text);
+		push_locked(feed, job, project, text);
 		pthread_mutex_unlock(&feed->lock);
 	}
 }
@@ -202,7 +211,7 @@ static void tell_sites(struct feed *feed)
 			continue;
 		json_object_set_new(feed->connected, name, now);
 		pthread_mutex_lock(&feed->lock);
-		push_locked(feed, "", encode("site", 0, json_pack("{s:s, s:O}", "name", name, "connected", now)));
+		push_locked(feed, "", "", encode("site", 0, json_pack("{s:s, s:O}", "name", name, "connected", now)));
 		pthread_mutex_unlock(&feed->lock);
 	}
 	json_decref(sites);
@@ -223,7 +232,7 @@ static void look(struct feed *feed, int64_t after, json_t *touched)
 	tell_sites(feed);
 	pthread_mutex_lock(&feed->lock);
 	if (++feed->quiet > TICKS_ALIVE)
-		push_locked(feed, "", strdup(":\n\n"));
+		push_locked(feed, "", "", strdup(":\n\n"));
 	new = feed->end != end;
 	pthread_mutex_unlock(&feed->lock);
 	if (new)
@@ -337,7 +346,12 @@ static int join(struct feed *feed, struct watcher *watcher, int64_t *known, stru
 /* What happened after `last` and up to `known`; if that is too much to tell, it says that instead. */
 static int tell_missed(struct watcher *watcher, int64_t last, int64_t known, struct rounds_error *error)
 {
-	struct look look = { .after = last, .limit = MISSED, .job = watcher->job[0] ? watcher->job : NULL };
+	struct look look = {
+		.scope = &watcher->scope,
+		.after = last,
+		.limit = MISSED,
+		.job = watcher->job[0] ? watcher->job : NULL,
+	};
 	FILE *out = NULL;
 	size_t i;
 	json_t *event;
@@ -364,7 +378,8 @@ static int tell_missed(struct watcher *watcher, int64_t last, int64_t known, str
 	return fclose(out) ? error_no_memory(error) : 0;
 }
 
-int feed_watch(struct feed *feed, const char *job, int64_t last, struct watcher **out, struct rounds_error *error)
+int feed_watch(struct feed *feed, const struct scope *scope, const char *job, int64_t last, struct watcher **out,
+	struct rounds_error *error)
 {
 	struct watcher *watcher = calloc(1, sizeof(*watcher));
 	int64_t known = 0;
@@ -372,8 +387,10 @@ int feed_watch(struct feed *feed, const char *job, int64_t last, struct watcher 
 	if (!watcher)
 		return error_no_memory(error);
 	watcher->feed = feed;
+	watcher->scope = (struct scope){ json_incref(scope->projects) };
 	snprintf(watcher->job, sizeof(watcher->job), "%s", job ? job : "");
 	if (join(feed, watcher, &known, error)) {
+		json_decref(watcher->scope.projects);
 		free(watcher);
 		return -1;
 	}
@@ -383,6 +400,14 @@ int feed_watch(struct feed *feed, const char *job, int64_t last, struct watcher 
 	}
 	*out = watcher;
 	return 0;
+}
+
+static bool is_for(const struct message *message, const struct watcher *watcher)
+{
+	if (!message->job[0])
+		return true;
+	return (!watcher->job[0] || !strcmp(watcher->job, message->job)) &&
+	       scope_holds(&watcher->scope, message->project);
 }
 
 /* The next piece that this watcher is to read; NULL if there is none now. */
@@ -397,7 +422,7 @@ static const char *piece_locked(struct watcher *watcher, size_t *size)
 	for (; watcher->next < feed->end; watcher->next++) {
 		const struct message *message = &feed->messages[watcher->next % MESSAGES];
 
-		if (watcher->job[0] && message->job[0] && strcmp(watcher->job, message->job) != 0)
+		if (!is_for(message, watcher))
 			continue;
 		*size = message->size;
 		return message->text;
@@ -447,6 +472,7 @@ void watcher_close(void *context)
 	watcher->feed->watchers--;
 	pthread_mutex_unlock(&watcher->feed->lock);
 	free(watcher->missed);
+	json_decref(watcher->scope.projects);
 	free(watcher);
 }
 

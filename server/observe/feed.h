@@ -11,6 +11,7 @@
 #define ROUNDS_SERVER_OBSERVE_FEED_H
 
 #include "server/engine/engine.h"
+#include "server/store/projects.h"
 #include "server/store/store.h"
 
 #include <sys/types.h>
@@ -33,9 +34,9 @@ void feed_free(struct feed *feed); /* after its watchers */
 /* Something about this job has changed. May be called from any thread; never blocks for long. */
 void feed_touch(struct feed *feed, const char *job);
 
-/* From after event number `last` on (-1: from now on), of one job or of all (NULL). */
-must_check int feed_watch(
-	struct feed *feed, const char *job, int64_t last, struct watcher **watcher, struct rounds_error *error);
+/* From after event number `last` on (-1: from now on), of one job or of all (NULL) in the scope, which is borrowed for the call. */
+must_check int feed_watch(struct feed *feed, const struct scope *scope, const char *job, int64_t last,
+	struct watcher **watcher, struct rounds_error *error);
 /* As a stream_source's `read` and `close`. */
 ssize_t watcher_read(void *watcher, char *buffer, size_t room);
 void watcher_close(void *watcher);

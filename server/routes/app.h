@@ -12,6 +12,7 @@
 #include "server/observe/webhooks.h"
 #include "server/routes/web.h"
 #include "server/store/identities.h"
+#include "server/store/projects.h"
 #include "server/store/store.h"
 
 struct app {
@@ -40,6 +41,9 @@ int guard(struct request *request, void *app, struct rounds_error *error);
  * route's `record` names goes into the audit log: in the transaction of what the handler wrote, or before its answer leaves.
  */
 handler_fn door;
+/* ERROR_NOT_FOUND, as if there were none, unless the object is in the caller's scope. Asked of all that a path names, by the door. */
+must_check int object_check(
+	struct app *app, const struct caller *caller, const char *kind, const char *id, struct rounds_error *error);
 /* A refusal of the guard's, for the audit log. */
 void door_refused(struct request *request, struct app *app, const struct rounds_error *error);
 

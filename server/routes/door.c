@@ -53,16 +53,60 @@ static const char *record_of(const struct request *request)
 		       : route->record;
 }
 
-/* What the path names: "{job}" and its value; false if it names nothing. */
+/* What a path names next: "job" of "{job}"; returns what comes behind it, NULL if it names nothing. */
+static const char *next_object(const char *path, char kind[32])
+{
+	const char *begin = strchr(path, '{'), *end = begin ? strchr(begin, '}') : NULL;
+
+	if (end)
+		snprintf(kind, 32, "%.*s", (int)(end - begin - 1), begin + 1);
+	return end;
+}
+
+/* What the path names first, and its value; false if it names nothing. */
 static bool find_object(const struct request *request, char kind[32], const char **id)
 {
-	const char *begin = strchr(request_route(request)->path, '{'), *end = begin ? strchr(begin, '}') : NULL;
-
-	if (!end)
+	if (!next_object(request_route(request)->path, kind))
 		return false;
-	snprintf(kind, 32, "%.*s", (int)(end - begin - 1), begin + 1);
 	*id = request_parameter(request, kind);
 	return true;
+}
+
+struct object {
+	const struct scope *scope;
+	const char *owner, *kind, *id;
+};
+
+static int read_object(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	const struct object *object = argument;
+
+	return scope_check(tx, object->scope, object->owner, object->kind, object->id, error);
+}
+
+int object_check(
+	struct app *app, const struct caller *caller, const char *kind, const char *id, struct rounds_error *error)
+{
+	char owner[80];
+	struct object object = { caller->scope, owner, kind, id };
+
+	if (scope_is_all(caller->scope))
+		return 0;
+	caller_owner(caller, owner);
+	return store_read(app->store, read_object, &object, error);
+}
+
+static int check_objects(const struct passage *passage, struct rounds_error *error)
+{
+	const struct route *route = request_route(passage->request);
+	const char *rest = route->path;
+	char kind[32];
+
+	while (route->permission != ANYONE && (rest = next_object(rest, kind)))
+		if (object_check(
+			    passage->app, passage->caller, kind, request_parameter(passage->request, kind), error))
+			return -1;
+	return 0;
 }
 
 static void say(struct request *request, const char *kind, int status, struct audit_entry *entry, char object[32])
@@ -157,7 +201,8 @@ enum outcome door(struct request *request, void *context)
 		return reply_error(request, &error);
 	passage.record = record_of(request);
 	store_attend(&witness);
-	outcome = request_route(request)->handler(request, context);
+	outcome = check_objects(&passage, &error) ? reply_error(request, &error)
+						  : request_route(request)->handler(request, context);
 	store_attend(NULL);
 	return outcome == REPLIED ? record_answer(&passage) : outcome;
 }

@@ -8,6 +8,7 @@ static void let_in(struct caller *caller, enum caller_kind kind, const char *nam
 	const char *credential, const char *key)
 {
 	caller->kind = kind;
+	caller->scope = &scope_all; /* every role is the whole server's, and what a site may is asked task by task */
 	snprintf(caller->name, sizeof(caller->name), "%s", name);
 	snprintf(caller->role, sizeof(caller->role), "%s", role);
 	snprintf(caller->credential, sizeof(caller->credential), "%s:%s", credential, key);

@@ -29,6 +29,21 @@ static enum outcome reply_job(struct request *request, int status, json_t *job)
 	return reply_json(request, status, job);
 }
 
+/* A spec names what no path does: its project, and the model to begin with. */
+static int check_spec(struct request *request, struct app *app, const json_t *spec, struct rounds_error *error)
+{
+	const struct caller *caller = request_caller(request);
+	const char *model = json_text_or(spec, "initial_model", NULL);
+
+	if (!scope_holds(caller->scope, json_text_or(spec, "project", "default")))
+		return error_field(error, "project", "there is no such project");
+	if (model && object_check(app, caller, "digest", model, error))
+		return error->kind == ERROR_NOT_FOUND
+			       ? error_field(error, "initial_model", "has not been uploaded to this server")
+			       : -1;
+	return 0;
+}
+
 enum outcome job_submit(struct request *request, void *context)
 {
 	struct app *app = context;
@@ -46,7 +61,7 @@ enum outcome job_submit(struct request *request, void *context)
 		error_set(&error, ERROR_INVALID, "Idempotency-Key must have 1 to 200 characters");
 		return reply_error(request, &error);
 	}
-	if (request_json(request, &spec, &error))
+	if (request_json(request, &spec, &error) || check_spec(request, app, spec, &error))
 		return reply_error(request, &error);
 	submission.spec = spec;
 	if (engine_submit(app->engine, &submission, &job, faults, &error))
@@ -62,7 +77,8 @@ enum outcome job_check_only(struct request *request, void *context)
 	json_t *report = NULL;
 	struct rounds_error error = { 0 };
 
-	if (request_json(request, &spec, &error) || engine_check_job(app->engine, spec, &report, &error))
+	if (request_json(request, &spec, &error) || check_spec(request, app, spec, &error) ||
+		engine_check_job(app->engine, spec, &report, &error))
 		return reply_error(request, &error);
 	return reply_json(request, 200, report);
 }
@@ -90,6 +106,7 @@ enum outcome job_list_page(struct request *request, void *context)
 	struct app *app = context;
 	struct rounds_error error = { 0 };
 	struct query query = { .filter = {
+				       .scope = request_caller(request)->scope,
 				       .state = request_query(request, "state"),
 				       .project = request_query(request, "project"),
 				       .site = request_query(request, "site"),

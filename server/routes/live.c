@@ -64,7 +64,7 @@ enum outcome reply_live(struct request *request, struct app *app, const char *jo
 	}
 	live->auth = app->auth;
 	live->revocations = auth_revocations(app->auth);
-	if (feed_watch(app->feed, job, last_seen(request), &live->watcher, &error)) {
+	if (feed_watch(app->feed, request_caller(request)->scope, job, last_seen(request), &live->watcher, &error)) {
 		free(live);
 		return reply_error(request, &error);
 	}
@@ -73,6 +73,7 @@ enum outcome reply_live(struct request *request, struct app *app, const char *jo
 }
 
 struct page {
+	const struct scope *scope;
 	int64_t before, limit;
 	json_t *rows;
 };
@@ -81,14 +82,14 @@ static int read_newest(struct store_tx *tx, void *argument, struct rounds_error 
 {
 	struct page *page = argument;
 
-	return event_list_newest(tx, page->before, page->limit, &page->rows, error);
+	return event_list_newest(tx, page->scope, page->before, page->limit, &page->rows, error);
 }
 
 enum outcome live_events(struct request *request, void *context)
 {
 	struct app *app = context;
 	struct rounds_error error = { 0 };
-	struct page page = { .before = INT64_MAX, .limit = 50 };
+	struct page page = { .scope = request_caller(request)->scope, .before = INT64_MAX, .limit = 50 };
 	json_t *next = NULL;
 
 	if (wants_stream(request))

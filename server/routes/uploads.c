@@ -315,9 +315,16 @@ enum outcome upload_remove_one(struct request *request, void *context)
 	return reply_empty(request, 204);
 }
 
+struct loads {
+	const char *owner; /* NULL: all */
+	json_t *rows;
+};
+
 static int list_loads(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	return owner_loads(tx, NULL, argument, error);
+	struct loads *loads = argument;
+
+	return owner_loads(tx, loads->owner, &loads->rows, error);
 }
 
 enum outcome upload_loads(struct request *request, void *context)
@@ -325,12 +332,15 @@ enum outcome upload_loads(struct request *request, void *context)
 	struct app *app = context;
 	const struct upload_limits *limits = engine_upload_limits(app->engine);
 	struct rounds_error error = { 0 };
-	json_t *loads = NULL;
+	const struct caller *caller = request_caller(request);
+	char owner[80];
+	struct loads loads = { scope_is_all(caller->scope) ? NULL : owner, NULL };
 
+	caller_owner(caller, owner);
 	if (store_read(app->store, list_loads, &loads, &error))
 		return reply_error(request, &error);
 	return reply_json(request, 200,
-		json_pack("{s:o, s:{s:I, s:I, s:I}}", "items", loads, "limits", "upload_bytes",
+		json_pack("{s:o, s:{s:I, s:I, s:I}}", "items", loads.rows, "limits", "upload_bytes",
 			(json_int_t)limits->bytes, "owner_bytes", (json_int_t)limits->owner_bytes, "owner_count",
 			(json_int_t)limits->owner_count));
 }

@@ -118,9 +118,10 @@ int job_find_by_key(
  * A page is found in an index that holds all that a list is chosen and sorted by, so that no row is read but those on the page:
  * rows are long. What is beyond the last page's end is a range of the index where it is sorted by id.
  */
+#define IN_SCOPE JOB_IN_SCOPE("?7")
 #define LIST(index, key, order, beyond)                                                                              \
 	"SELECT " SUMMARY " FROM (SELECT id AS listed FROM job INDEXED BY " index                                    \
-	" WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2)"                                         \
+	" WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2) AND " IN_SCOPE                           \
 	" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"                 \
 	" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND " beyond " ORDER BY " key " " order \
 	", id " order " LIMIT ?6) CROSS JOIN job ON job.id = listed ORDER BY " key " " order ", id " order
@@ -147,8 +148,8 @@ int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sorts); i++)
 		if (!strcmp(sorts[i].name, filter->sort ? filter->sort : "-created"))
-			return db_rows(tx, error, jobs, sorts[i].sql, "sssssi", filter->state, filter->project,
-				filter->site, filter->text, filter->after, filter->limit);
+			return db_rows(tx, error, jobs, sorts[i].sql, "sssssij", filter->state, filter->project,
+				filter->site, filter->text, filter->after, filter->limit, filter->scope->projects);
 	return error_field(error, "sort",
 		"must be created, name, state, priority, workflow or finished, with \"-\" before it for downwards");
 }

@@ -5,12 +5,14 @@
 #ifndef ROUNDS_SERVER_STORE_JOBS_H
 #define ROUNDS_SERVER_STORE_JOBS_H
 
+#include "server/store/projects.h"
 #include "server/store/states.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
 
 struct job_filter {
+	const struct scope *scope;
 	const char *state, *project, *site, *text; /* NULL: any; `text` is part of the name */
 	const char *sort;  /* "created", "name", "state", "priority", "workflow" or "finished", with '-' downwards */
 	const char *after; /* the id with which the last page ended; NULL: from the beginning */

@@ -158,18 +158,20 @@ int event_list(struct store_tx *tx, const char *job, int64_t after, int64_t limi
 	"event.id, event.job, job.name AS job_name, time_us AS \"time:time\", kind, event.round, site, message,"     \
 	" data AS \"data:json\""
 
-int event_list_all(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
-	struct rounds_error *error)
+int event_list_all(struct store_tx *tx, const struct scope *scope, const char *job, int64_t after, int64_t limit,
+	json_t **events, struct rounds_error *error)
 {
 	if (job)
 		return db_rows(tx, error, events,
-			"SELECT " EVENT " FROM event JOIN job ON job.id = event.job WHERE job = ?1 AND event.id > ?2"
+			"SELECT " EVENT
+			", job.project FROM event JOIN job ON job.id = event.job WHERE job = ?1 AND event.id > ?2"
 			" ORDER BY event.id LIMIT ?3",
 			"sii", job, after, limit);
 	return db_rows(tx, error, events,
-		"SELECT " EVENT " FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id > ?1"
-		" ORDER BY event.id LIMIT ?2",
-		"ii", after, limit);
+		"SELECT " EVENT
+		", job.project FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id > ?1"
+		" AND " JOB_IN_SCOPE("?3") " ORDER BY event.id LIMIT ?2",
+		"iij", after, limit, scope->projects);
 }
 
 int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error)
@@ -177,14 +179,15 @@ int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error)
 	return db_integer(tx, error, 0, id, "SELECT max(id) FROM event", "");
 }
 
-int event_list_newest(struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error)
+int event_list_newest(struct store_tx *tx, const struct scope *scope, int64_t before, int64_t limit, json_t **events,
+	struct rounds_error *error)
 {
 	return db_rows(tx, error, events,
 		"SELECT " EVENT
 		" FROM event INDEXED BY event_notable JOIN job ON job.id = event.job WHERE event.id < ?1"
 		" AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated', 'log')"
-		" ORDER BY event.id DESC LIMIT ?2",
-		"ii", before, limit);
+		" AND " JOB_IN_SCOPE("?3") " ORDER BY event.id DESC LIMIT ?2",
+		"iij", before, limit, scope->projects);
 }
 
 int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *site, const char *name, double value,

@@ -2,6 +2,7 @@
 #ifndef ROUNDS_SERVER_STORE_ROUNDS_H
 #define ROUNDS_SERVER_STORE_ROUNDS_H
 
+#include "server/store/projects.h"
 #include "server/store/states.h"
 #include "server/store/store.h"
 
@@ -59,13 +60,13 @@ must_check int event_list(struct store_tx *tx, const char *job, int64_t after, i
 	struct rounds_error *error);
 
 /* Metrics: `round` is the model's that was measured; `site` is empty for the whole; NaN is stored as missing. */
-/* The same of all jobs (`job` NULL) or one, each with its job; and the number of the last one there is. */
-must_check int event_list_all(struct store_tx *tx, const char *job, int64_t after, int64_t limit, json_t **events,
-	struct rounds_error *error);
+/* The same of all jobs (`job` NULL) in a scope or of one, each with its job and project; and the number of the last one there is. */
+must_check int event_list_all(struct store_tx *tx, const struct scope *scope, const char *job, int64_t after,
+	int64_t limit, json_t **events, struct rounds_error *error);
 must_check int event_last(struct store_tx *tx, int64_t *id, struct rounds_error *error);
-/* The newest of all jobs first, without the routine of their rounds. */
-must_check int event_list_newest(
-	struct store_tx *tx, int64_t before, int64_t limit, json_t **events, struct rounds_error *error);
+/* The newest of all jobs in a scope first, without the routine of their rounds. */
+must_check int event_list_newest(struct store_tx *tx, const struct scope *scope, int64_t before, int64_t limit,
+	json_t **events, struct rounds_error *error);
 
 must_check int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *site, const char *name,
 	double value, struct rounds_error *error);

@@ -76,8 +76,9 @@ int webhook_next_event(struct store_tx *tx, int64_t after, const json_t *kinds, 
 			" ORDER BY id LIMIT 1",
 			"ij", after, kinds))
 		return -1;
-	if (id && event_list_all(tx, NULL, id - 1, 1, &events, error))
+	if (id && event_list_all(tx, &scope_all, NULL, id - 1, 1, &events, error))
 		return -1;
+	json_object_del(json_array_get(events, 0), "project");
 	*event = json_incref(json_array_get(events, 0));
 	return 0;
 }

@@ -32,6 +32,16 @@ def test_openapi_is_valid_and_lists_exactly_the_servers_routes():
         assert re.findall(r"{(\w+)}", key[1]) == [p["name"] for p in OPENAPI["paths"][key[1]].get("parameters", [])]
 
 
+def test_whatever_a_path_names_has_a_row_that_says_whose_it_is():
+    """The door asks that table of all that a path names, so that a new route cannot forget it."""
+    table = re.search(r"} objects\[\] = {\n(.*?)^};", (TOP / "server/store/projects.c").read_text(), re.S | re.M)[1]
+    known = re.findall(r'^\t{ "(\w+)"', table, re.M)
+    named = {name for route in server_prints("routes") for name in re.findall(r"{(\w+)}", route["path"])}
+    assert "job" in named and sorted(known) == sorted(named)
+    documented = {p["name"] for item in OPENAPI["paths"].values() for p in item.get("parameters", []) if p["in"] == "path"}
+    assert documented == named
+
+
 def test_the_served_files_are_the_repositorys(rounds):
     assert rounds.api.get("/openapi.json") == OPENAPI
     assert rounds.api.get("/job.schema.json") == json.loads((TOP / "api/job.schema.json").read_text())

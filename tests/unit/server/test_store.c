@@ -123,7 +123,7 @@ static void *write_many(void *argument)
 
 static int list_jobs(struct store_tx *tx, void *list, struct rounds_error *error)
 {
-	struct job_filter filter = { .limit = 100000 };
+	struct job_filter filter = { .scope = &scope_all, .limit = 100000 };
 
 	return job_list(tx, &filter, list, error);
 }
