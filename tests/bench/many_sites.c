@@ -21,7 +21,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { POLL_SECONDS = 60, MODEL_LIMIT = 64 * 1024, EVENTS = 64 };
+enum { POLL_SECONDS = 30, MODEL_LIMIT = 64 * 1024, EVENTS = 64 };
 
 struct site;
 
