@@ -10,6 +10,27 @@
 
 enum { DEPTH_LIMIT = 64, FILE_LIMIT = 16 << 20 };
 
+static _Thread_local unsigned long shortages;
+
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	shortages += !memory;
+	return memory;
+}
+
+/* Before anything makes JSON. What jansson allocates is freed as all else is. */
+__attribute__((constructor)) static void count_shortages(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
+unsigned long json_shortages(void)
+{
+	return shortages;
+}
+
 /* jansson's own limit is 2,048 levels; ours is checked before it recurses. */
 static bool too_deep(const char *text, size_t size)
 {

@@ -45,6 +45,12 @@ json_t *json_pack_or_say(const char *file, int line, const char *format, ...);
 #undef json_pack
 #define json_pack(...) json_pack_or_say(__FILE__, __LINE__, __VA_ARGS__)
 
+/*
+ * How often this thread had no memory for JSON. A value of many parts is seldom looked at piece by piece while it is made: whoever
+ * cannot use one that lacks some compares this before and after.
+ */
+unsigned long json_shortages(void);
+
 /* ERROR_INVALID with the name of a member that is not among `names`, a NULL-terminated list: a typing error is no default. */
 must_check int json_only(const json_t *object, const char *const *names, struct rounds_error *error);
 

@@ -189,6 +189,7 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 	struct engine *engine = order->engine;
 
 	int64_t begun = engine_now(engine);
+	unsigned long before = json_shortages();
 
 	if (!json_array_size(order->inputs))
 		return error_set(error, ERROR_UNPROCESSABLE,
@@ -202,6 +203,8 @@ static int aggregate_round(struct aggregation_order *order, struct rounds_error 
 		(order->made.control &&
 			adopt(order, order->made.control, "control", &order->control, &order->control_size, error)))
 		return -1;
+	if (json_shortages() != before) /* a manifest that lacks a part */
+		return error_no_memory(error);
 	pthread_mutex_lock(&engine->lock);
 	engine->counters.aggregations++;
 	engine->counters.aggregation_us += (uint64_t)(engine_now(engine) - begun);

@@ -107,10 +107,13 @@ static int check_model_file(struct engine *engine, const json_t *spec, struct ro
 int engine_submit(struct engine *engine, const struct submission *submission, json_t **job, json_t *faults,
 	struct rounds_error *error)
 {
+	unsigned long before = json_shortages();
 	json_auto_t *spec = spec_check(submission->spec, faults);
 	struct submitting submitting = { engine, submission, spec, job };
 
 	*job = NULL;
+	if (json_shortages() != before)
+		return error_no_memory(error);
 	if (!spec)
 		return fields_error(faults, error);
 	if (check_model_file(engine, spec, error))

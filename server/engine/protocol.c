@@ -96,6 +96,7 @@ static void check_claim_2(const json_t *facts, json_t *faults)
 int protocol_claim(const json_t *given, json_t **out, struct rounds_error *error)
 {
 	const struct protocol *protocol = protocol_find(json_integer_or(given, "protocol", PROTOCOL_OLDEST));
+	unsigned long before = json_shortages();
 	json_auto_t *faults = json_array(), *facts = NULL;
 
 	if (!protocol)
@@ -106,10 +107,11 @@ int protocol_claim(const json_t *given, json_t **out, struct rounds_error *error
 	facts = fields_apply(protocol->claim, given, "", faults);
 	if (facts)
 		check_claim_2(facts, faults);
+	json_object_set_new(facts, "tables", tables_told(json_object_get(facts, "tables")));
+	if (json_shortages() != before)
+		return error_no_memory(error);
 	if (json_array_size(faults))
 		return fields_error(faults, error);
-	if (json_object_set_new(facts, "tables", tables_told(json_object_get(facts, "tables"))))
-		return error_no_memory(error);
 	*out = json_incref(facts);
 	return 0;
 }

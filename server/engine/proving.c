@@ -85,6 +85,7 @@ bool prove_once(struct engine *engine)
 	json_auto_t *asked = NULL, *made = NULL;
 	struct rounds_error error = { 0 };
 	struct proof_report report = { .engine = engine };
+	unsigned long before = json_shortages();
 
 	if (store_read(engine->options.store, take_oldest, &asked, &error))
 		goto failed;
@@ -94,6 +95,10 @@ bool prove_once(struct engine *engine)
 	report.job = json_text_or(asked, "job", "");
 	if (verify_job(engine, report.job, &made, &error))
 		goto failed;
+	if (json_shortages() != before) { /* what could not be looked at is not found wrong */
+		error_no_memory(&error);
+		goto failed;
+	}
 	report.report = made;
 	if (!store_write(engine->options.store, store_report, &report, &error))
 		return true;

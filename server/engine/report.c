@@ -130,6 +130,7 @@ static int read_metrics(struct report *report, struct rounds_error *error)
 int report_read(struct report *report, struct rounds_error *error)
 {
 	const json_t *timings = json_object_get(report->body, "timings");
+	unsigned long before = json_shortages();
 	json_auto_t *faults = json_array();
 
 	report->stage = json_text_or(report->body, "stage", NULL);
@@ -145,7 +146,9 @@ int report_read(struct report *report, struct rounds_error *error)
 		if (!report->timings)
 			leave_out(report, LEFT_TIMINGS);
 	}
-	return read_metrics(report, error);
+	if (read_metrics(report, error))
+		return -1;
+	return json_shortages() == before ? 0 : error_no_memory(error);
 }
 
 int report_note_left_out(const struct report *report, struct store_tx *tx, struct rounds_error *error)

@@ -33,6 +33,8 @@ struct result {
 	double weight;     /* 0: there was nothing to train with, and what came is no input */
 	double distance;   /* of the update from the model */
 	const char *refusal;
+	unsigned long
+		shortages; /* of memory for JSON, until it was begun: what is wrong after others is not the site's fault */
 };
 
 static void result_free(struct result *result)
@@ -379,6 +381,8 @@ static int refuse_with(struct result *result, struct rounds_error *error)
 	struct rounds_error ignored;
 	char refusal[600];
 
+	if (json_shortages() != result->shortages)
+		return error_no_memory(error);
 	protocol_result_fault(result->report.body, error);
 	if (!is_for_good(result, error))
 		return -1;
@@ -393,6 +397,8 @@ static int check(struct result *result, struct rounds_error *error)
 {
 	if (check_body(result, error))
 		return refuse_with(result, error);
+	if (json_shortages() != result->shortages)
+		return error_no_memory(error);
 	if (is_repeated(result))
 		return 0; /* the first one's answer is found with the row */
 	if (report_check_open(&result->report, error))
@@ -407,8 +413,11 @@ int engine_result(struct engine *engine, const char *site, const char *task, con
 		.report = { .engine = engine, .site = site, .id = task, .body = body, .answer = answer }
 	};
 	struct store *store = engine->options.store;
-	int failed = store_read(store, find_read, &result, error) || check(&result, error) ||
-		     store_write(store, accept, &result, error);
+	int failed;
+
+	result.shortages = json_shortages();
+	failed = store_read(store, find_read, &result, error) || check(&result, error) ||
+		 store_write(store, accept, &result, error);
 
 	heard_at_work(engine, site, task);
 	result_free(&result);

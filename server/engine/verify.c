@@ -104,18 +104,21 @@ static void check_chain(const json_t *round, const char *previous, char *fault, 
 		snprintf(fault, size, "its manifest does not follow on the one before it");
 }
 
-static void check_model(struct engine *engine, const json_t *manifest, bool *kept, char *fault, size_t size)
+static int check_model(struct engine *engine, const json_t *manifest, bool *kept, char *fault, size_t size,
+	struct rounds_error *error)
 {
-	struct rounds_error error = { 0 };
 	struct digest digest;
 
 	*kept = false;
 	if (!digest_parse(json_text_or(manifest, "model", ""), &digest))
 		snprintf(fault, size, "its manifest names no model");
-	else if (!blob_verify(engine->options.blobs, &digest, &error))
+	else if (!blob_verify(engine->options.blobs, &digest, error))
 		*kept = true;
-	else if (error.kind == ERROR_CHECKSUM)
-		snprintf(fault, size, "%s", error.message);
+	else if (error->kind == ERROR_CHECKSUM)
+		snprintf(fault, size, "%s", error->message);
+	else if (error->kind != ERROR_NOT_FOUND)
+		return -1; /* not to be read just now: neither kept nor gone */
+	return 0;
 }
 
 static int check_round(struct engine *engine, const json_t *round, const char *previous, json_t *results, bool *good,
@@ -126,8 +129,8 @@ static int check_round(struct engine *engine, const json_t *round, const char *p
 	bool recomputed = false, kept = false;
 
 	check_chain(round, previous, fault, sizeof(fault));
-	if (!fault[0])
-		check_model(engine, manifest, &kept, fault, sizeof(fault));
+	if (!fault[0] && check_model(engine, manifest, &kept, fault, sizeof(fault), error))
+		return -1;
 	if (!fault[0] && check_updates(engine, manifest, &recomputed, fault, sizeof(fault), error))
 		return -1;
 	*good = *good && !fault[0];

@@ -28,7 +28,7 @@ static int db_error(struct store_tx *tx, struct rounds_error *error)
 
 	if (code == SQLITE_FULL)
 		return error_set(error, ERROR_NO_SPACE, "the database's disk is full");
-	if (code == SQLITE_NOMEM)
+	if (code == SQLITE_NOMEM || code == SQLITE_OK) /* the latter: of ours, not of the library's */
 		return error_no_memory(error);
 	return error_set(error, code == SQLITE_IOERR ? ERROR_IO : ERROR_INTERNAL, "database: %s",
 		sqlite3_errmsg(tx->connection->handle));
@@ -72,6 +72,12 @@ static void statements_free(struct store_tx *tx)
 		}
 }
 
+/* Takes the text; NULL: there was no memory for it. */
+static int bind_taken(sqlite3_stmt *statement, int at, char *text)
+{
+	return text ? sqlite3_bind_text(statement, at, text, -1, free) : SQLITE_NOMEM;
+}
+
 static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *arguments)
 {
 	double number;
@@ -88,11 +94,11 @@ static int bind_one(sqlite3_stmt *statement, int at, char type, va_list *argumen
 	case 's':
 		text = va_arg(*arguments, const char *);
 		if (text && !text_is_utf8(text, strlen(text)))
-			return sqlite3_bind_text(statement, at, text_new_repaired(text, strlen(text)), -1, free);
+			return bind_taken(statement, at, text_new_repaired(text, strlen(text)));
 		return sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
 	default:
 		value = va_arg(*arguments, const json_t *);
-		return sqlite3_bind_text(statement, at, value ? json_canonical(value) : NULL, -1, free);
+		return value ? bind_taken(statement, at, json_canonical(value)) : sqlite3_bind_null(statement, at);
 	}
 }
 
@@ -103,9 +109,12 @@ static int prepare(struct store_tx *tx, struct rounds_error *error, sqlite3_stmt
 
 	if (!statement)
 		return db_error(tx, error);
-	for (int i = 0; format[i]; i++)
-		if (bind_one(statement, i + 1, format[i], arguments) != SQLITE_OK)
-			return db_error(tx, error);
+	for (int i = 0; format[i]; i++) {
+		int code = bind_one(statement, i + 1, format[i], arguments);
+
+		if (code != SQLITE_OK)
+			return code == SQLITE_NOMEM ? error_no_memory(error) : db_error(tx, error);
+	}
 	*out = statement;
 	return 0;
 }

@@ -21,6 +21,7 @@ struct store_tx {
 	struct specs *specs;        /* of the store */
 	struct after_commit *after; /* of the running write, as is the next */
 	struct store_subject subject;
+	bool is_broken;            /* what failed in it could not be undone: nothing of it may be kept */
 	struct progress *progress; /* of the running transaction */
 };
 

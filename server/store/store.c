@@ -1,6 +1,7 @@
 #include "server/store/store.h"
 
 #include "common/log.h"
+#include "common/json.h"
 #include "common/text.h"
 #include "server/store/db.h"
 #include "server/store/migrations.h"
@@ -86,6 +87,15 @@ static void after_commit_drop(struct store_tx *tx, const struct after_commit *be
 	}
 }
 
+/* What has read or made JSON that lacks a part has not done what it thinks. */
+static int run_whole(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error)
+{
+	unsigned long before = json_shortages();
+	int failed = fn(tx, argument, error);
+
+	return json_shortages() == before ? failed : error_no_memory(error);
+}
+
 int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct rounds_error *error)
 {
 	struct after_commit *before = tx->after;
@@ -94,16 +104,20 @@ int store_nested(struct store_tx *tx, store_fn *fn, void *argument, struct round
 
 	if (db_run(tx, error, "SAVEPOINT nested", ""))
 		return -1;
-	failed = fn(tx, argument, error);
+	failed = run_whole(tx, fn, argument, error);
 	if (failed) {
 		after_commit_drop(tx, before);
 		progress_undo(tx, mark);
 	}
 	if (!db_in_transaction(tx))
 		return -1;
-	if (failed)
-		db_execute(tx, "ROLLBACK TO nested", NULL);
-	return db_run(tx, failed ? NULL : error, "RELEASE nested", "") || failed ? -1 : 0;
+	if (failed && db_execute(tx, "ROLLBACK TO nested", NULL))
+		tx->is_broken = true;
+	if (db_run(tx, failed ? NULL : error, "RELEASE nested", "")) {
+		tx->is_broken = true;
+		return -1;
+	}
+	return failed ? -1 : 0;
 }
 
 static _Thread_local const struct store_witness *attending;
@@ -118,11 +132,11 @@ static int run_attended(struct store_tx *tx, const struct write_request *request
 	const struct store_witness *witness = request->witness;
 
 	tx->subject = (struct store_subject){ 0 };
-	if (witness && witness->before && witness->before(tx, witness->argument, request->error))
+	if (witness && witness->before && run_whole(tx, witness->before, witness->argument, request->error))
 		return -1;
-	if (request->fn(tx, request->argument, request->error))
+	if (run_whole(tx, request->fn, request->argument, request->error))
 		return -1;
-	return witness && witness->after ? witness->after(tx, witness->argument, request->error) : 0;
+	return witness && witness->after ? run_whole(tx, witness->after, witness->argument, request->error) : 0;
 }
 
 void store_about(struct store_tx *tx, const char *kind, const char *id, const char *name)
@@ -148,7 +162,8 @@ static void run_one(struct store *store, struct write_request *request)
 	const struct progress *mark = store->tx.progress;
 
 	/* SQLite itself undoes the whole transaction when the disk is full: then nothing more may run in this batch. */
-	if (!db_in_transaction(&store->tx) || db_run(&store->tx, request->error, "SAVEPOINT one", "")) {
+	if (store->tx.is_broken || !db_in_transaction(&store->tx) ||
+		db_run(&store->tx, request->error, "SAVEPOINT one", "")) {
 		request->result = error_set(
 			request->error, ERROR_NO_SPACE, "the database could not be written; try again");
 		return;
@@ -161,17 +176,21 @@ static void run_one(struct store *store, struct write_request *request)
 		return;
 	}
 	if (request->result) {
-		db_execute(&store->tx, "ROLLBACK TO one", NULL);
+		if (db_execute(&store->tx, "ROLLBACK TO one", NULL))
+			store->tx.is_broken = true;
 		progress_undo(&store->tx, mark);
 	}
-	if (db_run(&store->tx, request->result ? NULL : request->error, "RELEASE one", ""))
+	/* A savepoint that stays would be kept by the commit, though its write has failed. */
+	if (db_run(&store->tx, request->result ? NULL : request->error, "RELEASE one", "")) {
+		store->tx.is_broken = true;
 		request->result = -1;
+	}
 	progress_settle(&store->tx);
 }
 
 static int commit(struct store_tx *tx, struct rounds_error *error)
 {
-	if (!db_in_transaction(tx)) /* it was undone: what is written now would stand alone */
+	if (tx->is_broken || !db_in_transaction(tx)) /* it was undone: what is written now would stand alone */
 		return error_set(error, ERROR_NO_SPACE, "the database could not be written; try again");
 	return progress_write(tx, error) || db_execute(tx, "COMMIT", error) ? -1 : 0;
 }
@@ -184,6 +203,10 @@ static void run_batch(struct store *store, struct write_request *batch)
 	bool committed = false;
 	uint64_t writes = 0;
 
+	/* The last one is still open if there was no memory to undo it. */
+	if (db_in_transaction(&store->tx))
+		db_execute(&store->tx, "ROLLBACK", NULL);
+	store->tx.is_broken = false;
 	if (!db_execute(&store->tx, "BEGIN IMMEDIATE", &error)) {
 		for (struct write_request *request = batch; request; request = request->next)
 			run_one(store, request);
@@ -267,6 +290,12 @@ int store_write(struct store *store, store_fn *fn, void *argument, struct rounds
 	return request.result;
 }
 
+static void reader_free(struct reader *reader)
+{
+	db_disconnect(&reader->tx);
+	free(reader);
+}
+
 static struct reader *reader_take(struct store *store, struct rounds_error *error)
 {
 	struct reader *reader;
@@ -299,8 +328,12 @@ int store_read(struct store *store, store_fn *fn, void *argument, struct rounds_
 
 	if (!reader)
 		return -1;
-	result = db_run(&reader->tx, error, "BEGIN", "") ? -1 : fn(&reader->tx, argument, error);
+	result = db_run(&reader->tx, error, "BEGIN", "") ? -1 : run_whole(&reader->tx, fn, argument, error);
 	db_execute(&reader->tx, "ROLLBACK", NULL);
+	if (db_in_transaction(&reader->tx)) { /* it would read this moment for ever */
+		reader_free(reader);
+		return result;
+	}
 	pthread_mutex_lock(&store->lock);
 	reader->next = store->idle;
 	store->idle = reader;
@@ -346,8 +379,7 @@ void store_close(struct store *store)
 	while (store->idle) {
 		struct reader *next = store->idle->next;
 
-		db_disconnect(&store->idle->tx);
-		free(store->idle);
+		reader_free(store->idle);
 		store->idle = next;
 	}
 	db_disconnect(&store->tx);

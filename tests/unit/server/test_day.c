@@ -535,15 +535,6 @@ static struct day live(const char *directory, uint64_t seed)
 	return day;
 }
 
-/* In memory where there is room: what is tried here is what happens, not that it is durable. */
-static int make_fast_directory(void **state)
-{
-	char template[] = "/dev/shm/rounds-unit-XXXXXX";
-
-	*state = access("/dev/shm", W_OK) == 0 && mkdtemp(template) ? strdup(template) : NULL;
-	return *state ? 0 : make_directory(state);
-}
-
 static void days(void **state)
 {
 	static const uint64_t seeds[] = { 1, 2, 3 };
