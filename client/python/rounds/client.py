@@ -203,7 +203,8 @@ class Job:
         of a list is a digest), `made_by` the site whose table it is of. `differs` lists sites that were refused, each with `what`
         is wrong; `lacks` which of the columns that the job names (trainer.ignore, trainer.categories) a site has none of.
         """
-        return self._client.call("GET", f"/jobs/{self.row['id']}/schema")
+        schema: Dict[str, Any] = self._client.call("GET", f"/jobs/{self.row['id']}/schema")
+        return schema
 
     def abort(self) -> None:
         """Calls it off."""
