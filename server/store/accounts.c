@@ -71,7 +71,7 @@ int user_set_password(
 	store_about(tx, "user", name, "");
 	if (db_run(tx, error,
 		    "UPDATE user SET password = ?3, setup_hash = NULL, setup_expires_us = NULL"
-		    " WHERE name = ?1 AND password IS ?2",
+		    " WHERE name = ?1 AND password IS NOT DISTINCT FROM ?2",
 		    "sss", name, proven, password))
 		return -1;
 	return check_proof(tx, error);

@@ -45,7 +45,7 @@ int audit_log_append(
 		return -1;
 	return db_run(tx, error,
 		"INSERT INTO audit_head(id, length, link) VALUES(1, ?1, ?2)"
-		" ON CONFLICT DO UPDATE SET length = excluded.length, link = excluded.link",
+		" ON CONFLICT (id) DO UPDATE SET length = excluded.length, link = excluded.link",
 		"is", head->length, link);
 }
 
@@ -87,7 +87,7 @@ int audit_log_mark(struct store_tx *tx, const struct checkpoint *checkpoint, str
 	digest_format(&checkpoint->head.link, link);
 	return db_run(tx, error,
 		"INSERT INTO audit_checkpoint(length, link, time, signature) VALUES(?1, ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET time = excluded.time, signature = excluded.signature",
+		" ON CONFLICT (length) DO UPDATE SET time = excluded.time, signature = excluded.signature",
 		"isss", checkpoint->head.length, link, checkpoint->time, checkpoint->signature);
 }
 

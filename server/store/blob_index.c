@@ -2,13 +2,14 @@
 
 #include "common/clock.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 
 int blob_index_add(
 	struct store_tx *tx, const char *digest, uint64_t size, const char *owner, struct rounds_error *error)
 {
 	if (db_run(tx, error,
 		    "INSERT INTO blob(digest, size, created_us) VALUES(?1, ?2, ?3)"
-		    " ON CONFLICT DO UPDATE SET created_us = excluded.created_us, used = 0, doomed = 0",
+		    " ON CONFLICT (digest) DO UPDATE SET created_us = excluded.created_us, used = 0, doomed = 0",
 		    "sii", digest, (int64_t)size, db_wall_us(tx)))
 		return -1;
 	return owner ? db_run(tx, error,
@@ -91,8 +92,8 @@ int blob_unuse(
 int blob_unuse_tasks(struct store_tx *tx, const char *job, struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"DELETE FROM blob_use WHERE job = ?1 AND role = 'task' AND round NOT IN (SELECT round FROM task"
-		" INDEXED BY task_open_by_job WHERE job = ?1 AND state IN ('pending', 'leased'))",
+		"DELETE FROM blob_use WHERE job = ?1 AND role = 'task' AND round NOT IN (SELECT round FROM task" BY_INDEX(
+			task_open_by_job) "WHERE job = ?1 AND state IN ('pending', 'leased'))",
 		"s", job);
 }
 

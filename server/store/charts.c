@@ -1,3 +1,4 @@
+/* Whole queries in the JSON functions of SQLite: another database has its own in this file's place. */
 #include "server/store/charts.h"
 
 #include "common/json.h"

@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@ int site_admit(struct store_tx *tx, const struct new_site *site, struct rounds_e
 	store_about(tx, "site", site->name, "");
 	return db_run(tx, error,
 		"INSERT INTO site(name, state, serial, created_us, expires_us) VALUES(?1, 'active', ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET called_off = called_off AND state <> 'removed',"
+		" ON CONFLICT (name) DO UPDATE SET called_off = called_off AND state <> 'removed',"
 		" state = CASE state WHEN 'removed' THEN 'active' ELSE state END, serial = excluded.serial, expires_us = "
 		"excluded.expires_us, old_serial = NULL",
 		"ssii", site->name, site->serial, db_wall_us(tx), site->expires_us);
@@ -46,7 +47,7 @@ int site_find(struct store_tx *tx, const char *name, json_t **site, struct round
 int site_count_health(struct store_tx *tx, int64_t *removed, int64_t *first_end, struct rounds_error *error)
 {
 	return db_integer(tx, error, 0, removed,
-		       "SELECT count(*) FROM site INDEXED BY site_removed WHERE state = 'removed'", "") ||
+		       "SELECT count(*) FROM site" BY_INDEX(site_removed) "WHERE state = 'removed'", "") ||
 			       db_integer(tx, error, INT64_MAX, first_end,
 				       "SELECT min(expires_us) FROM site WHERE state <> 'removed'", "")
 		       ? -1
@@ -95,7 +96,7 @@ int site_moved(struct store_tx *tx, const char *name, int64_t received, int64_t 
 {
 	return db_run(tx, error,
 		"UPDATE site SET received_bytes = received_bytes + ?2, sent_bytes = sent_bytes + ?3,"
-		" rtt_us = ifnull(nullif(?4, 0), rtt_us), seen_us = ?5 WHERE name = ?1",
+		" rtt_us = coalesce(nullif(?4, 0), rtt_us), seen_us = ?5 WHERE name = ?1",
 		"siiii", name, received, sent, rtt_us, db_wall_us(tx));
 }
 

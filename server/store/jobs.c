@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 #include "server/store/progress.h"
 #include "server/store/specs.h"
 
@@ -120,11 +121,13 @@ int job_find_by_key(
  */
 #define IN_SCOPE JOB_IN_SCOPE("?7")
 #define LIST(index, key, order, beyond)                                                                              \
-	"SELECT " SUMMARY " FROM (SELECT id AS listed FROM job INDEXED BY " index                                    \
-	" WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2) AND " IN_SCOPE                           \
-	" AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"                 \
-	" AND (?4 IS NULL OR instr(lower(name), lower(?4)) OR instr(id, ?4)) AND " beyond " ORDER BY " key " " order \
-	", id " order " LIMIT ?6) CROSS JOIN job ON job.id = listed ORDER BY " key " " order ", id " order
+	"SELECT " SUMMARY " FROM (SELECT id AS listed FROM job" BY_INDEX(                                            \
+		index) "WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR project = ?2) AND " IN_SCOPE             \
+		       " AND (?3 IS NULL OR EXISTS(SELECT 1 FROM task WHERE task.job = job.id AND task.site = ?3))"  \
+		       " AND (?4 IS NULL OR " HOLDS_TEXT("lower(name)", "lower(?4)") " OR " HOLDS_TEXT(              \
+			       "id", "?4") ") AND " beyond " ORDER BY " key " " order ", id " order                  \
+					   " LIMIT ?6)" JOIN_IN_ORDER "job ON job.id = listed ORDER BY " key         \
+					   " " order ", id " order
 #define BEYOND(key, than) "(?5 IS NULL OR (" key ", id) " than " (SELECT " key ", id FROM job WHERE id = ?5))"
 #define SORT(name, index, key)                                                                                       \
 	{ name, LIST(index, key, "ASC", BEYOND(key, ">")) },                                                         \
@@ -135,13 +138,13 @@ int job_find_by_key(
 static const struct {
 	const char *name, *sql;
 } sorts[] = {
-	{ "-created", LIST("job_listed_by_id", "id", "DESC", "id < ifnull(?5, '~')") },
-	{ "created", LIST("job_listed_by_id", "id", "ASC", "id > ifnull(?5, '')") },
-	SORT("name", "job_listed_by_name", "name"),
-	SORT("state", "job_listed_by_state", "state"),
-	SORT("priority", "job_listed_by_priority", "priority"),
-	SORT("workflow", "job_listed_by_workflow", "workflow"),
-	SORT("finished", "job_listed_by_finish", "ifnull(finished_us, 0)"),
+	{ "-created", LIST(job_listed_by_id, "id", "DESC", "id < coalesce(?5, '~')") },
+	{ "created", LIST(job_listed_by_id, "id", "ASC", "id > coalesce(?5, '')") },
+	SORT("name", job_listed_by_name, "name"),
+	SORT("state", job_listed_by_state, "state"),
+	SORT("priority", job_listed_by_priority, "priority"),
+	SORT("workflow", job_listed_by_workflow, "workflow"),
+	SORT("finished", job_listed_by_finish, "coalesce(finished_us, 0)"),
 };
 
 int job_list(struct store_tx *tx, const struct job_filter *filter, json_t **jobs, struct rounds_error *error)
@@ -178,7 +181,7 @@ int job_move(struct store_tx *tx, const char *id, const char *from, enum job_sta
 	if (state_check(&job_machine, from, (int)to, error) ||
 		db_run(tx, error,
 			"UPDATE job SET state = ?3, reason = ?4, paused_at = nullif(?5, 0), held = ?6, version = version + 1,"
-			" started_us = CASE WHEN ?3 = 'running' THEN ifnull(started_us, ?7) ELSE started_us END,"
+			" started_us = CASE WHEN ?3 = 'running' THEN coalesce(started_us, ?7) ELSE started_us END,"
 			" finished_us = CASE WHEN ?3 IN ('completed', 'failed', 'aborted') THEN ?7 END"
 			" WHERE id = ?1 AND state = ?2",
 			"ssssiii", id, from, job_machine.states[to].name, change->reason, change->paused_at,
@@ -267,11 +270,11 @@ int job_count_health(
 {
 	return db_integer(tx, error, 0, held, "SELECT count(*) FROM job WHERE state = 'paused' AND held = 1", "") ||
 			       db_integer(tx, error, 0, unverified,
-				       "SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_unverified"
-				       " WHERE state = 'completed' AND verified IS NULL LIMIT 1000)",
+				       "SELECT count(*) FROM (SELECT 1 FROM job" BY_INDEX(
+					       job_unverified) "WHERE state = 'completed' AND verified IS NULL LIMIT 1000)",
 				       "") ||
 			       db_integer(tx, error, 0, broken,
-				       "SELECT count(*) FROM job INDEXED BY job_broken WHERE verified = 0", "")
+				       "SELECT count(*) FROM job" BY_INDEX(job_broken) "WHERE verified = 0", "")
 		       ? -1
 		       : 0;
 }
@@ -279,5 +282,5 @@ int job_count_health(
 int job_count_by_state(struct store_tx *tx, json_t **counts, struct rounds_error *error)
 {
 	return db_rows(tx, error, counts,
-		"SELECT state, count(*) AS count FROM job INDEXED BY job_by_state GROUP BY state", "");
+		"SELECT state, count(*) AS count FROM job" BY_INDEX(job_by_state) "GROUP BY state", "");
 }

@@ -178,7 +178,7 @@ static const char *const migrations[] = {
 	"CREATE INDEX job_listed_by_state ON job(state, id, project, name);"
 	"CREATE INDEX job_listed_by_priority ON job(priority, id, state, project, name);"
 	"CREATE INDEX job_listed_by_workflow ON job(workflow, id, state, project, name);"
-	"CREATE INDEX job_listed_by_finish ON job(ifnull(finished_us, 0), id, state, project, name);"
+	"CREATE INDEX job_listed_by_finish ON job(coalesce(finished_us, 0), id, state, project, name);"
 	/* What failed and where, as the site told it; a task rests before it is tried again (`not_before`: steady time). */
 	"ALTER TABLE task ADD COLUMN failure TEXT;"
 	"CREATE INDEX task_told_failure ON task(job) WHERE failure IS NOT NULL;"

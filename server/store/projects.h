@@ -5,6 +5,7 @@
 #ifndef ROUNDS_SERVER_STORE_PROJECTS_H
 #define ROUNDS_SERVER_STORE_PROJECTS_H
 
+#include "server/store/dialect.h"
 #include "server/store/store.h"
 
 #include <stdbool.h>
@@ -20,8 +21,7 @@ bool scope_is_all(const struct scope *scope);
 bool scope_holds(const struct scope *scope, const char *project);
 
 /* A condition on `job` for a statement's parameter, "?1", to which the scope's `projects` are bound as `j`. */
-#define JOB_IN_SCOPE(parameter)                                                                                      \
-	"(" parameter " IS NULL OR job.project IN (SELECT value FROM json_each(" parameter ")))"
+#define JOB_IN_SCOPE(parameter) "(" parameter " IS NULL OR job.project IN " JSON_TEXTS(parameter) ")"
 
 /*
  * Whether an object is in a scope, or is a blob that `owner` ("person:NAME") brought. `kind` is what paths call it, as in

@@ -2,11 +2,13 @@
 
 #include "common/json.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 
-#define COLUMNS                                                                                                                                                     \
-	"round.job, number, round.state, json_extract(how, '$.method') AS method, how AS \"how:json\", kind, model_in, round.model, manifest AS \"manifest:json\"," \
-	" manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\","                                                           \
-	" round.finished_us AS \"finished:time\""
+#define COLUMNS                                                                                                             \
+	"round.job, number, round.state, " JSON_MEMBER("how",                                                               \
+		"method") " AS method, how AS \"how:json\", kind, model_in, round.model, manifest AS \"manifest:json\","    \
+			  " manifest_digest, round.started_us AS \"started:time\", aggregating_us AS \"aggregating:time\"," \
+			  " round.finished_us AS \"finished:time\""
 
 int round_begin(
 	struct store_tx *tx, const char *job, int64_t number, const char *model_in, struct rounds_error *error)
@@ -72,7 +74,8 @@ int round_before(struct store_tx *tx, const char *job, int64_t number, json_t **
 int round_next_to_aggregate(struct store_tx *tx, json_t **round, struct rounds_error *error)
 {
 	return db_first(tx, error, round,
-		"SELECT " COLUMNS " FROM round INDEXED BY round_aggregating CROSS JOIN job ON job.id = round.job"
+		"SELECT " COLUMNS " FROM round" BY_INDEX(round_aggregating) JOIN_IN_ORDER
+		"job ON job.id = round.job"
 		" WHERE round.state = 'aggregating'"
 		" AND job.state = 'running' ORDER BY aggregating_us LIMIT 1",
 		"");
@@ -83,7 +86,7 @@ int timer_set(struct store_tx *tx, const char *job, const char *name, int64_t af
 {
 	return db_run(tx, error,
 		"INSERT INTO timer(job, name, after_us, due) VALUES(?1, ?2, ?3, ?4)"
-		" ON CONFLICT DO UPDATE SET after_us = excluded.after_us, due = excluded.due",
+		" ON CONFLICT (job, name) DO UPDATE SET after_us = excluded.after_us, due = excluded.due",
 		"ssii", job, name, after_us, now + after_us);
 }
 
@@ -141,7 +144,8 @@ int event_count_log(struct store_tx *tx, const char *job, int64_t round, const c
 	struct rounds_error *error)
 {
 	return db_integer(tx, error, 0, count,
-		"SELECT count(*) FROM event INDEXED BY event_log WHERE job = ?1 AND round = ?2 AND site = ?3 AND kind = 'log'",
+		"SELECT count(*) FROM event" BY_INDEX(
+			event_log) "WHERE job = ?1 AND round = ?2 AND site = ?3 AND kind = 'log'",
 		"sis", job, round, site);
 }
 
@@ -168,8 +172,8 @@ int event_list_all(struct store_tx *tx, const struct scope *scope, const char *j
 			" ORDER BY event.id LIMIT ?3",
 			"sii", job, after, limit);
 	return db_rows(tx, error, events,
-		"SELECT " EVENT
-		", job.project FROM event NOT INDEXED JOIN job ON job.id = event.job WHERE event.id > ?1"
+		"SELECT " EVENT ", job.project FROM event" BY_PRIMARY_KEY
+		"JOIN job ON job.id = event.job WHERE event.id > ?1"
 		" AND " JOB_IN_SCOPE("?3") " ORDER BY event.id LIMIT ?2",
 		"iij", after, limit, scope->projects);
 }
@@ -183,10 +187,10 @@ int event_list_newest(struct store_tx *tx, const struct scope *scope, int64_t be
 	struct rounds_error *error)
 {
 	return db_rows(tx, error, events,
-		"SELECT " EVENT
-		" FROM event INDEXED BY event_notable JOIN job ON job.id = event.job WHERE event.id < ?1"
-		" AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated', 'log')"
-		" AND " JOB_IN_SCOPE("?3") " ORDER BY event.id DESC LIMIT ?2",
+		"SELECT " EVENT " FROM event" BY_INDEX(
+			event_notable) "JOIN job ON job.id = event.job WHERE event.id < ?1"
+				       " AND kind NOT IN ('task_leased', 'result', 'round_started', 'aggregating', 'aggregated', 'log')"
+				       " AND " JOB_IN_SCOPE("?3") " ORDER BY event.id DESC LIMIT ?2",
 		"iij", before, limit, scope->projects);
 }
 
@@ -195,7 +199,7 @@ int metric_set(struct store_tx *tx, const char *job, int64_t round, const char *
 {
 	return db_run(tx, error,
 		"INSERT INTO metric(job, round, site, name, value) VALUES(?1, ?2, ?3, ?4, ?5)"
-		" ON CONFLICT DO UPDATE SET value = excluded.value",
+		" ON CONFLICT (job, round, site, name) DO UPDATE SET value = excluded.value",
 		"sissd", job, round, site, name, value);
 }
 
@@ -216,11 +220,11 @@ int history_trim(struct store_tx *tx, const char *job, int64_t first, struct rou
 		    "si", job, first) ||
 		db_run(tx, error,
 			"DELETE FROM round WHERE job = ?1 AND number < ?2 AND number > 0"
-			" AND number IS NOT (SELECT best_round FROM job WHERE id = ?1)",
+			" AND number IS DISTINCT FROM (SELECT best_round FROM job WHERE id = ?1)",
 			"si", job, first) ||
 		db_run(tx, error,
 			"DELETE FROM metric WHERE job = ?1 AND round < ?2 AND round > 0"
-			" AND round IS NOT (SELECT best_round FROM job WHERE id = ?1)",
+			" AND round IS DISTINCT FROM (SELECT best_round FROM job WHERE id = ?1)",
 			"si", job, first))
 		return -1;
 	return db_run(tx, error, "DELETE FROM event WHERE job = ?1 AND round < ?2", "si", job, first);
@@ -270,6 +274,6 @@ int setting_swap(struct store_tx *tx, const char *name, const char *value, bool 
 		return -1;
 	*changed = differs;
 	return db_run(tx, error,
-		"INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+		"INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 		"ss", name, value);
 }

@@ -2,6 +2,7 @@
 
 #include "common/uuid.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 
 /* A partial index serves a query that repeats its condition word by word: hence the INs beside the equals. */
 #define COLUMNS                                                                                                                                               \
@@ -19,7 +20,7 @@ int task_insert(struct store_tx *tx, const struct new_task *task, struct rounds_
 	uuid_new(tx->world, id);
 	return db_run(tx, error,
 		"INSERT INTO task(id, job, round, kind, site, state, files, algorithm, lease_us, created_us)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', ifnull(?6, '{}'), ?7, ?8, ?9)",
+		" VALUES(?1, ?2, ?3, ?4, ?5, 'pending', coalesce(?6, '{}'), ?7, ?8, ?9)",
 		"ssissjjii", id, task->job, task->round, task->kind, task->site, task->files, task->algorithm,
 		task->lease_us, db_wall_us(tx));
 }
@@ -45,16 +46,17 @@ int task_list_now(struct store_tx *tx, const char *job, int64_t limit, json_t **
 		"SELECT round, kind, site, state, stage, fraction, created_us AS \"created:time\", leased_us AS \"leased:time\","
 		" finished_us AS \"finished:time\", reason FROM task"
 		" WHERE job = ?1 AND (round >= (SELECT round FROM job WHERE id = ?1)"
-		" OR id IN (SELECT id FROM task INDEXED BY task_open_by_job WHERE job = ?1"
-		" AND state IN ('pending', 'leased'))) ORDER BY round, kind, site LIMIT ?2",
+		" OR id IN (SELECT id FROM task" BY_INDEX(
+			task_open_by_job) "WHERE job = ?1"
+					  " AND state IN ('pending', 'leased'))) ORDER BY round, kind, site LIMIT ?2",
 		"si", job, limit);
 }
 
 int task_next(struct store_tx *tx, const char *site, json_t **task, struct rounds_error *error)
 {
 	return db_first(tx, error, task,
-		"SELECT " COLUMNS
-		" FROM task INDEXED BY task_open CROSS JOIN job ON job.id = task.job WHERE task.site = ?1"
+		"SELECT " COLUMNS " FROM task" BY_INDEX(task_open) JOIN_IN_ORDER
+		"job ON job.id = task.job WHERE task.site = ?1"
 		" AND task.state IN ('pending', 'leased') AND task.state = 'pending' AND task.not_before IS NULL"
 		" AND job.state = 'running' ORDER BY job.priority DESC, task.id LIMIT 1",
 		"s", site);
@@ -63,27 +65,27 @@ int task_next(struct store_tx *tx, const char *site, json_t **task, struct round
 int task_list_leased(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS ", heard FROM task INDEXED BY task_open CROSS JOIN job ON job.id = task.job"
+		"SELECT " COLUMNS ", heard FROM task" BY_INDEX(task_open) JOIN_IN_ORDER
+		"job ON job.id = task.job"
 		" WHERE task.site = ?1 AND task.state IN ('pending', 'leased') AND task.state = 'leased'"
 		" AND job.state = 'running' ORDER BY task.id",
 		"s", site);
 }
 
-#define WAITED                                                                                                         \
-	"SELECT task.id, task.job, task.round, task.kind, task.site, task.state, task.created_us AS \"created:time\"," \
-	" task.leased_us AS \"leased:time\","                                                                          \
-	" ifnull((SELECT called_off FROM site WHERE name = task.site), 0) AS \"called_off:bool\" FROM task INDEXED BY "
+#define WAITED                                                                                                          \
+	"SELECT task.id, task.job, task.round, task.kind, task.site, task.state, task.created_us AS \"created:time\","  \
+	" task.leased_us AS \"leased:time\","                                                                           \
+	" coalesce((SELECT called_off FROM site WHERE name = task.site), 0) AS \"called_off:bool\" FROM task" BY_INDEX( \
+		task_open_by_job)
 
 int task_list_waited(struct store_tx *tx, const char *job, json_t **tasks, struct rounds_error *error)
 {
 	if (job)
 		return db_rows(tx, error, tasks,
-			WAITED "task_open_by_job WHERE job = ?1 AND state IN ('pending', 'leased') ORDER BY site",
-			"s", job);
+			WAITED "WHERE job = ?1 AND state IN ('pending', 'leased') ORDER BY site", "s", job);
 	return db_rows(tx, error, tasks,
-		WAITED
-		"task_open_by_job CROSS JOIN job ON job.id = task.job WHERE task.state IN ('pending', 'leased')"
-		" AND job.state = 'running' ORDER BY task.job, task.site",
+		WAITED JOIN_IN_ORDER "job ON job.id = task.job WHERE task.state IN ('pending', 'leased')"
+				     " AND job.state = 'running' ORDER BY task.job, task.site",
 		"");
 }
 
@@ -91,10 +93,12 @@ int task_list_differing(struct store_tx *tx, const char *job, json_t **tasks, st
 {
 	return db_rows(tx, error, tasks,
 		"SELECT site, round, failure AS \"failure:json\", min(created_us), finished_us AS \"finished:time\""
-		" FROM task INDEXED BY task_told_failure WHERE job = ?1 AND failure IS NOT NULL"
-		" AND state = 'failed' AND json_extract(failure, '$.kind') = 'schema' AND NOT EXISTS(SELECT 1 FROM task AS"
-		" later WHERE later.job = task.job AND later.round >= task.round AND later.site = task.site"
-		" AND later.id > task.id AND later.state = 'done') GROUP BY site ORDER BY site",
+		" FROM task" BY_INDEX(
+			task_told_failure) "WHERE job = ?1 AND failure IS NOT NULL"
+					   " AND state = 'failed' AND " JSON_MEMBER("failure",
+						   "kind") " = 'schema' AND NOT EXISTS(SELECT 1 FROM task AS"
+							   " later WHERE later.job = task.job AND later.round >= task.round AND later.site = task.site"
+							   " AND later.id > task.id AND later.state = 'done') GROUP BY site ORDER BY site",
 		"s", job);
 }
 
@@ -108,34 +112,37 @@ int task_maker(struct store_tx *tx, const char *job, json_t **maker, struct roun
 int task_list_of_site(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task INDEXED BY task_open WHERE site = ?1 AND state IN ('pending', 'leased')"
-		" ORDER BY id",
+		"SELECT " COLUMNS
+		" FROM task" BY_INDEX(task_open) "WHERE site = ?1 AND state IN ('pending', 'leased')"
+						 " ORDER BY id",
 		"s", site);
 }
 
 int task_list_called_off(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS
-		" FROM site INDEXED BY site_called_off CROSS JOIN task INDEXED BY task_open ON task.site = site.name"
-		" AND task.state IN ('pending', 'leased') CROSS JOIN job ON job.id = task.job AND job.state = 'running'"
-		" WHERE site.called_off LIMIT 200",
+		"SELECT " COLUMNS " FROM site" BY_INDEX(site_called_off) JOIN_IN_ORDER
+		"task" BY_INDEX(task_open) "ON task.site = site.name"
+					   " AND task.state IN ('pending', 'leased')" JOIN_IN_ORDER
+					   "job ON job.id = task.job AND job.state = 'running'"
+					   " WHERE site.called_off LIMIT 200",
 		"");
 }
 
 int task_list_orphaned(struct store_tx *tx, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS
-		" FROM site INDEXED BY site_removed CROSS JOIN task INDEXED BY task_open ON task.site = site.name"
-		" AND task.state IN ('pending', 'leased') WHERE site.state = 'removed' LIMIT 200",
+		"SELECT " COLUMNS " FROM site" BY_INDEX(site_removed) JOIN_IN_ORDER "task" BY_INDEX(
+			task_open) "ON task.site = site.name"
+				   " AND task.state IN ('pending', 'leased') WHERE site.state = 'removed' LIMIT 200",
 		"");
 }
 
 int task_list_expired(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT " COLUMNS " FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+		"SELECT " COLUMNS " FROM task" BY_INDEX(task_leased) JOIN_IN_ORDER
+		"job ON job.id = task.job"
 		" WHERE task.state = 'leased' AND lease_due <= ?1 AND job.state <> 'paused' ORDER BY lease_due LIMIT 200",
 		"i", now);
 }
@@ -179,7 +186,8 @@ int task_list_results(struct store_tx *tx, const char *job, int64_t round, const
 int task_list_rested(struct store_tx *tx, int64_t now, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT id, site FROM task INDEXED BY task_resting WHERE not_before IS NOT NULL AND not_before <= ?1",
+		"SELECT id, site FROM task" BY_INDEX(
+			task_resting) "WHERE not_before IS NOT NULL AND not_before <= ?1",
 		"i", now);
 }
 
@@ -193,9 +201,10 @@ int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error)
 	int64_t rest;
 
 	if (db_integer(tx, error, INT64_MAX, &rest,
-		    "SELECT min(not_before) FROM task INDEXED BY task_resting WHERE not_before IS NOT NULL", "") ||
+		    "SELECT min(not_before) FROM task" BY_INDEX(task_resting) "WHERE not_before IS NOT NULL", "") ||
 		db_integer(tx, error, INT64_MAX, due,
-			"SELECT lease_due FROM task INDEXED BY task_leased CROSS JOIN job ON job.id = task.job"
+			"SELECT lease_due FROM task" BY_INDEX(task_leased) JOIN_IN_ORDER
+			"job ON job.id = task.job"
 			" WHERE task.state = 'leased' AND job.state <> 'paused' ORDER BY lease_due LIMIT 1",
 			""))
 		return -1;
@@ -207,8 +216,8 @@ int task_next_due(struct store_tx *tx, int64_t *due, struct rounds_error *error)
 int task_list_files(struct store_tx *tx, const char *site, json_t **tasks, struct rounds_error *error)
 {
 	return db_rows(tx, error, tasks,
-		"SELECT files AS \"files:json\" FROM task INDEXED BY task_open WHERE site = ?1"
-		" AND state IN ('pending', 'leased')",
+		"SELECT files AS \"files:json\" FROM task" BY_INDEX(task_open) "WHERE site = ?1"
+									       " AND state IN ('pending', 'leased')",
 		"s", site);
 }
 
@@ -216,8 +225,8 @@ int task_extend(struct store_tx *tx, const char *id, int64_t due, const struct t
 	struct rounds_error *error)
 {
 	return db_run(tx, error,
-		"UPDATE task SET lease_due = ?2, heard = 1, stage = ifnull(?3, stage), fraction = ifnull(?4, fraction),"
-		" metrics = ifnull(?5, metrics)"
+		"UPDATE task SET lease_due = ?2, heard = 1, stage = coalesce(?3, stage), fraction = coalesce(?4, fraction),"
+		" metrics = coalesce(?5, metrics)"
 		" WHERE id = ?1 AND state = 'leased'",
 		"sisdj", id, due, progress->stage, progress->fraction, progress->metrics);
 }
@@ -309,7 +318,7 @@ int task_shift(struct store_tx *tx, const char *job, int64_t by, struct rounds_e
 int task_count_open(struct store_tx *tx, json_t **counts, struct rounds_error *error)
 {
 	return db_rows(tx, error, counts,
-		"SELECT state, count(*) AS count FROM task INDEXED BY task_open WHERE state IN ('pending', 'leased')"
-		" GROUP BY state",
+		"SELECT state, count(*) AS count FROM task" BY_INDEX(task_open) "WHERE state IN ('pending', 'leased')"
+										" GROUP BY state",
 		"");
 }

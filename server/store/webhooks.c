@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "server/store/db.h"
+#include "server/store/dialect.h"
 #include "server/store/rounds.h"
 
 #define WEBHOOK                                                                                                      \
@@ -14,7 +15,7 @@ int webhook_insert(struct store_tx *tx, const struct new_webhook *webhook, struc
 	store_about(tx, "webhook", webhook->id, "");
 	return db_run(tx, error,
 		"INSERT INTO webhook(id, url, secret, kinds, state, created_us, created_by, place)"
-		" VALUES(?1, ?2, ?3, ?4, 'active', ?5, ?6, (SELECT ifnull(max(id), 0) FROM event))",
+		" VALUES(?1, ?2, ?3, ?4, 'active', ?5, ?6, (SELECT coalesce(max(id), 0) FROM event))",
 		"sssjis", webhook->id, webhook->url, webhook->secret, webhook->kinds, db_wall_us(tx), webhook->by);
 }
 
@@ -46,7 +47,7 @@ int webhook_change(struct store_tx *tx, const char *id, const char *url, const j
 	struct rounds_error *error)
 {
 	if (db_run(tx, error,
-		    "UPDATE webhook SET url = ifnull(?2, url), kinds = ifnull(?3, kinds), state = ifnull(?4, state)"
+		    "UPDATE webhook SET url = coalesce(?2, url), kinds = coalesce(?3, kinds), state = coalesce(?4, state)"
 		    " WHERE id = ?1",
 		    "ssjs", id, url, kinds, state) ||
 		changed_one(tx, id, error))
@@ -72,8 +73,8 @@ int webhook_next_event(struct store_tx *tx, int64_t after, const json_t *kinds, 
 	*event = NULL;
 	if (event_last(tx, last, error) ||
 		db_integer(tx, error, 0, &id,
-			"SELECT id FROM event NOT INDEXED WHERE id > ?1 AND kind IN (SELECT value FROM json_each(?2))"
-			" ORDER BY id LIMIT 1",
+			"SELECT id FROM event" BY_PRIMARY_KEY
+			"WHERE id > ?1 AND kind IN " JSON_TEXTS("?2") " ORDER BY id LIMIT 1",
 			"ij", after, kinds))
 		return -1;
 	if (id && event_list_all(tx, &scope_all, NULL, id - 1, 1, &events, error))
@@ -95,11 +96,11 @@ int webhook_tried(struct store_tx *tx, const struct webhook_try *tried, struct r
 		return 0;
 	if (!tried->fault)
 		return db_run(tx, error,
-			"UPDATE webhook SET place = max(place, ?2), delivered_us = ?3, deliveries = deliveries + 1,"
+			"UPDATE webhook SET place = CASE WHEN place < ?2 THEN ?2 ELSE place END, delivered_us = ?3, deliveries = deliveries + 1,"
 			" failures = 0, failing_us = NULL WHERE id = ?1",
 			"sii", tried->id, tried->place, now);
 	return db_run(tx, error,
-		"UPDATE webhook SET failures = failures + 1, failing_us = ifnull(failing_us, ?2),"
-		" state = iif(?3 IS NULL, state, 'failed'), reason = ?3 WHERE id = ?1",
+		"UPDATE webhook SET failures = failures + 1, failing_us = coalesce(failing_us, ?2),"
+		" state = CASE WHEN ?3 IS NULL THEN state ELSE 'failed' END, reason = ?3 WHERE id = ?1",
 		"sis", tried->id, now, tried->give_up);
 }

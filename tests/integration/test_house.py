@@ -84,6 +84,15 @@ def test_only_workflows_name_aggregators_and_server_steps():
             assert f'"{name}"' not in (TOP / path).read_text(), f"{path} knows {name}"
 
 
+def test_what_only_sqlite_knows_has_a_name():
+    """Of the store's SQL, what another database would refuse stands in dialect.h, or in the files that it names."""
+    own = re.compile(r"\b(INDEXED|CROSS JOIN|PRAGMA|julianday|strftime|rowid|RETURNING|INSERT OR|json_(extract|each|group_array)|ifnull|iif|instr|randomblob)\b"
+                     r"|ON CONFLICT DO UPDATE|IS (NOT )?(\?|\(SELECT)")
+    for path in [p for p in SOURCES if re.match(r"server/store/.*\.c$", p) and not re.search(r"/(db|charts|migrations)\.c$", p)]:
+        for text in re.findall(r'"(?:[^"\\]|\\.)*"', (TOP / path).read_text()):
+            assert not own.search(text), f"{path}: {text}"
+
+
 def test_rows_of_jobs_tasks_and_rounds_move_only_by_comparing():
     """A statement that sets a state names the state that it leaves, and stands in the file of its noun."""
     setter = re.compile(r'UPDATE (job|task|round) SET state\b.*?(?=,\s*"[a-z]*",)', re.S)
