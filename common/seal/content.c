@@ -173,7 +173,7 @@ static int open_chunks(
 			return -1;
 		if (got < size)
 			return error_set(error, ERROR_CHECKSUM, "its end is cut off: %llu of %llu bytes are there",
-				(unsigned long long)(facts->size - left + got), (unsigned long long)facts->size);
+				(unsigned long long)facts->size - left + got, (unsigned long long)facts->size);
 		left -= size;
 		if (open_chunk(stream, size, left == 0, to, error))
 			return -1;

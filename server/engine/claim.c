@@ -257,6 +257,10 @@ int engine_claim(struct engine *engine, struct claim *claim, json_t **task, stru
 		failed = store_write(engine->options.store, lease, &claiming, error);
 	if (!failed && *task)
 		small_files_add(engine, *task);
+	if (failed) { /* of what was not committed */
+		json_decref(*task);
+		*task = NULL;
+	}
 	json_decref(claiming.task);
 	json_decref(claiming.job);
 	return failed;

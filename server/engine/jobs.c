@@ -118,7 +118,11 @@ int engine_submit(struct engine *engine, const struct submission *submission, js
 		return fields_error(faults, error);
 	if (check_model_file(engine, spec, error))
 		return -1;
-	return store_write(engine->options.store, submit, &submitting, error);
+	if (!store_write(engine->options.store, submit, &submitting, error))
+		return 0;
+	json_decref(*job); /* of what was not committed */
+	*job = NULL;
+	return -1;
 }
 
 int job_pause_in(struct engine *engine, struct store_tx *tx, const json_t *job, const char *reason, bool held,

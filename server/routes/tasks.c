@@ -64,8 +64,11 @@ static enum outcome report(struct request *request, struct app *app, report_fn *
 	if (request_json(request, &body, &unreadable))
 		log_info("a site sent what is no JSON", "site", request_caller(request)->name, "reason",
 			unreadable.message, NULL);
-	if (fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer, &error))
+	if (fn(app->engine, request_caller(request)->name, request_parameter(request, "task"), body, &answer,
+		    &error)) {
+		json_decref(answer); /* of what was not committed */
 		return reply_error(request, &error);
+	}
 	return reply_json(request, 200, answer);
 }
 
