@@ -45,7 +45,7 @@ def serve(tmp_path):
             assert running[-1].alive(), running[-1].text()
             try:
                 return requests.get(url + ready, timeout=5).status_code == 200
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return False
         wait_until(there, 120, name)
         return url
