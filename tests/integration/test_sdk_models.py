@@ -336,7 +336,7 @@ for make, label in [
         (linear_model.PassiveAggressiveClassifier, y), (svm.LinearSVC, y), (svm.LinearSVR, y), (linear_model.LinearRegression, y),
         (linear_model.Ridge, y), (linear_model.Lasso, y), (linear_model.SGDRegressor, y), (linear_model.HuberRegressor, y),
         (linear_model.PoissonRegressor, y), (linear_model.BayesianRidge, y), (discriminant_analysis.LinearDiscriminantAnalysis, y),
-        (lambda: neural_network.MLPClassifier((5,), max_iter=5), y), (lambda: neural_network.MLPRegressor((5,), max_iter=5), y),
+        (lambda: neural_network.MLPClassifier(hidden_layer_sizes=(5,), max_iter=5), y), (lambda: neural_network.MLPRegressor(hidden_layer_sizes=(5,), max_iter=5), y),
         (lambda: pipeline.make_pipeline(preprocessing.PolynomialFeatures(2), preprocessing.Normalizer(), linear_model.SGDClassifier()), y)]:
     model, other = make().fit(x, label), make().fit(x[::-1][:60], label[:60])
     weights = {name: array.copy() for name, array in frameworks.weights_of(model).items()}
