@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -355,6 +356,7 @@ static void wait_for_stop(struct server *server, const json_t *config)
 			reload();
 		keep_certificate(server, config);
 		audit_tick(server->app.audit);
+		malloc_trim(0); /* what connections that have gone leave between those that stay */
 	}
 }
 

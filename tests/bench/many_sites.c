@@ -99,7 +99,8 @@ static void ask(struct site *site)
 
 static void deliver(struct site *site, const json_t *task)
 {
-	const char *model = json_text_or(task, "model_data", "");
+	const json_t *given = json_object_get(json_object_get(task, "files"), "model");
+	const char *model = json_text_or(given, "data", "");
 	unsigned char bytes[MODEL_LIMIT], data[MODEL_LIMIT * 4 / 3 + 5];
 	size_t length = strlen(model);
 	char path[100], digest[DIGEST_TEXT_SIZE];
@@ -117,9 +118,9 @@ static void deliver(struct site *site, const json_t *task)
 	EVP_EncodeBlock(data, bytes, size);
 	snprintf(path, sizeof(path), "%s/result", json_text_or(task, "id", ""));
 	post(&site->work, path,
-		json_pack("{s:s, s:s, s:i, s:{s:f}, s:{s:f, s:f}}", "update_data", (const char *)data, "update",
-			digest, "weight", 10, "metrics", "loss", 1.0 / (1 + site->number), "timings", "train", 0.001,
-			"upload", 0.001));
+		json_pack("{s:{s:{s:s, s:i, s:s}}, s:i, s:{s:f}, s:{s:f, s:f}}", "files", "update", "digest", digest,
+			"size", size, "data", (const char *)data, "weight", 10, "metrics", "loss",
+			1.0 / (1 + site->number), "timings", "train", 0.001, "upload", 0.001));
 }
 
 static void answered(struct line *line, int status, const json_t *body)
