@@ -169,6 +169,7 @@ if wanted long; then
     check build-clang-address build "$top/build-address" all -DROUNDS_TESTS=ON -DROUNDS_SANITIZE=address \
         -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang
     pytests address-numbers "$top/build-address" "${some[@]}" "${numbers[@]}"
+    ROUNDS_TEST_LONG=10000 pytests rounds "$top/build" tests/faults -k thousands_of_rounds
     say "Others' newest: TensorBoard and MLflow open what is exported, PyTorch trains"
     have_venv "$top/.venv-long" tests/requirements-long.txt
     python=$top/.venv-long/bin/python

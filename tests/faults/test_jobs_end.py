@@ -116,9 +116,9 @@ def descriptors(process):
     return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
-def test_ten_thousand_rounds_leave_no_trace(rounds):
-    """Memory, database, disk and open files after the last rounds are what they were after the first hundreds."""
-    rounds_wanted = int(os.environ.get("ROUNDS_TEST_LONG", "10000"))
+def test_thousands_of_rounds_leave_no_trace(rounds):
+    """Memory, database, disk and open files after the last rounds are what they were after the first hundreds; "long" does ten thousand."""
+    rounds_wanted = int(os.environ.get("ROUNDS_TEST_LONG", "3000"))
     a = rounds.start_site("a", log_level="warn")
     job = rounds.submit(params={"rounds": rounds_wanted}, trainer={"size": 64, "step": 0},
                         retention={"updates": 5, "models": 5, "history": 100})
@@ -127,9 +127,9 @@ def test_ten_thousand_rounds_leave_no_trace(rounds):
         database = sum(path.stat().st_size for path in rounds.data.glob("rounds.db*"))
         return {"server": rounds.server.own_memory(), "site": a.own_memory(), "database": database,
                 "files": descriptors(rounds.server), "site_files": descriptors(a)}
-    wait_until(lambda: rounds.job(job)["round"] >= 500, 120, "the first rounds")
+    wait_until(lambda: rounds.job(job)["round"] >= 500, 300, "the first rounds")
     early = measure()
-    rounds.wait_for(job, "completed", seconds=400)
+    rounds.wait_for(job, "completed", seconds=900)
     late = measure()
     assert late["server"] < early["server"] * 1.2 + (2 << 20), (early, late)
     assert late["site"] < early["site"] * 1.2 + (1 << 20), (early, late)
