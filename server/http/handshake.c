@@ -19,9 +19,12 @@ bool handshakes_set_aside(struct wire *wire)
 	struct handshakes *handshakes = &wire->wires->handshakes;
 	struct epoll_event event = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = wire };
 
-	if (!handshakes->runs || atomic_load(&handshakes->ends))
-		return false;
+	/* Counted first: the thread ends only when it has seen the end and nobody aside. */
 	atomic_fetch_add(&handshakes->aside, 1);
+	if (!atomic_load(&handshakes->runs) || atomic_load(&handshakes->ends)) {
+		atomic_fetch_sub(&handshakes->aside, 1);
+		return false;
+	}
 	MHD_suspend_connection(wire->connection);
 	if (!epoll_ctl(handshakes->ready, wire->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, wire->socket, &event)) {
 		wire->watched = true;
@@ -59,7 +62,7 @@ int handshakes_start(struct handshakes *handshakes, struct rounds_error *error)
 		close(handshakes->ready);
 		return error_set(error, ERROR_UNAVAILABLE, "cannot start the thread that watches handshakes");
 	}
-	handshakes->runs = true;
+	atomic_store(&handshakes->runs, true);
 	return 0;
 }
 
@@ -67,11 +70,11 @@ void handshakes_stop(struct wires *wires)
 {
 	struct handshakes *handshakes = &wires->handshakes;
 
-	if (!handshakes->runs)
+	if (!atomic_load(&handshakes->runs))
 		return;
 	atomic_store(&handshakes->ends, true);
 	wires_cut_anonymous(wires);
 	pthread_join(handshakes->thread, NULL);
 	close(handshakes->ready);
-	handshakes->runs = false;
+	atomic_store(&handshakes->runs, false);
 }

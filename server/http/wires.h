@@ -49,7 +49,7 @@ struct proxy_header; /* one that is coming in */
 struct handshakes {
 	int ready; /* an epoll descriptor */
 	pthread_t thread;
-	bool runs;
+	atomic_bool runs;
 	atomic_bool ends;
 	atomic_uint aside;
 };
