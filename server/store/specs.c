@@ -60,12 +60,12 @@ static struct kept *place_free(struct specs *specs)
 	return oldest;
 }
 
-static void put(struct specs *specs, struct kept *place, const char *job, json_t *spec)
+static void put(struct specs *specs, struct kept *place, const char *job, const json_t *spec)
 {
 	json_decref(place->spec);
 	snprintf(place->job, sizeof(place->job), "%s", job);
-	place->spec = json_incref(spec);
-	place->used = spec ? ++specs->asked : 0;
+	place->spec = json_deep_copy(spec);
+	place->used = place->spec ? ++specs->asked : 0;
 }
 
 json_t *specs_find(struct specs *specs, const char *job)
@@ -77,13 +77,13 @@ json_t *specs_find(struct specs *specs, const char *job)
 	place = place_of(specs, job);
 	if (place) {
 		place->used = ++specs->asked;
-		spec = json_incref(place->spec);
+		spec = json_deep_copy(place->spec);
 	}
 	pthread_mutex_unlock(&specs->lock);
 	return spec;
 }
 
-void specs_keep(struct specs *specs, const char *job, json_t *spec)
+void specs_keep(struct specs *specs, const char *job, const json_t *spec)
 {
 	struct kept *place;
 
