@@ -96,20 +96,18 @@ int schema_note_lacks(struct engine *engine, struct store_tx *tx, const json_t *
 	const json_t *told, struct rounds_error *error)
 {
 	const char *id = json_text_or(job, "id", ""), *site = json_text_or(task, "site", "");
-	json_auto_t *known = NULL, *lacks = NULL;
+	json_auto_t *lacks = NULL;
 	scoped(text_free) char *words = NULL;
+	bool changed;
 	char text[900];
 
 	if (!json_is_object(told))
 		return 0;
 	lacks = in_own_words(json_object_get(job, "spec"), told);
-	if (job_lacks(tx, id, &known, error))
+	if (job_set_lacks(tx, id, site, lacks, &changed, error))
 		return -1;
-	if (json_equal(json_object_get(known, site), lacks))
+	if (!changed)
 		return 0;
-	json_object_set(known, site, lacks);
-	if (job_set_lacks(tx, id, known, error))
-		return -1;
 	words = columns_in_words(lacks);
 	if (!words)
 		return 0;
@@ -123,12 +121,12 @@ static json_t *lacked_by_all(const json_t *spec, const json_t *lacks)
 	json_t *common = json_object();
 
 	for (size_t m = 0; m < ARRAY_SIZE(members); m++) {
-		json_t *names = spec_columns(spec, members[m]), *entry;
-		const char *site;
+		json_t *names = spec_columns(spec, members[m]), *row;
+		size_t at;
 
-		json_object_foreach ((json_t *)(uintptr_t)lacks, site, entry)
+		json_array_foreach (lacks, at, row)
 			for (size_t i = json_array_size(names); i-- > 0;)
-				if (!json_lists(json_object_get(entry, members[m]),
+				if (!json_lists(json_object_get(json_object_get(row, "lacks"), members[m]),
 					    json_string_value(json_array_get(names, i))))
 					json_array_remove(names, i);
 		json_object_set_new(common, members[m], names);
@@ -140,22 +138,21 @@ static json_t *lacked_by_all(const json_t *spec, const json_t *lacks)
 static int all_have_told(struct store_tx *tx, const char *job, int64_t round, const json_t *lacks, bool *told,
 	struct rounds_error *error)
 {
-	json_auto_t *sites = NULL, *tasks = NULL, *without = json_object();
+	json_auto_t *sites = NULL, *tasks = NULL, *settled = json_object();
 	size_t i;
 	json_t *row;
 
 	if (job_sites(tx, job, &sites, error) || task_list(tx, job, round, &tasks, error))
 		return -1;
+	json_array_foreach (lacks, i, row)
+		json_object_set_new(settled, json_text_or(row, "site", ""), json_true());
 	json_array_foreach (tasks, i, row)
 		if (!strcmp(json_text_or(row, "state", ""), "failed") ||
 			!strcmp(json_text_or(row, "state", ""), "cancelled"))
-			json_object_set_new(without, json_text_or(row, "site", ""), json_true());
+			json_object_set_new(settled, json_text_or(row, "site", ""), json_true());
 	*told = true;
-	json_array_foreach (sites, i, row) {
-		const char *site = json_text_or(row, "site", "");
-
-		*told = *told && (json_object_get(lacks, site) || json_object_get(without, site));
-	}
+	json_array_foreach (sites, i, row)
+		*told = *told && json_object_get(settled, json_text_or(row, "site", ""));
 	return 0;
 }
 
@@ -169,7 +166,7 @@ int schema_fault(struct store_tx *tx, const json_t *job, int64_t round, char **f
 	*fault = NULL;
 	if (job_lacks(tx, id, &lacks, error))
 		return -1;
-	if (json_object_size(lacks) == 0)
+	if (json_array_size(lacks) == 0)
 		return 0;
 	common = lacked_by_all(json_object_get(job, "spec"), lacks);
 	words = columns_in_words(common);
@@ -328,20 +325,21 @@ static const json_t *site_named(const json_t *sites, const json_t *name)
 /* [{"site", "ignore": [name], "categories": [name]}] of those that lack any: a new reference. */
 static json_t *list_lacks(const json_t *lacks)
 {
-	json_t *list = json_array(), *entry;
-	const char *site;
+	json_t *list = json_array(), *row;
+	size_t i;
 
-	json_object_foreach ((json_t *)(uintptr_t)lacks, site, entry) {
-		json_t *row = json_pack("{s:s}", "site", site);
+	json_array_foreach (lacks, i, row) {
+		const json_t *told = json_object_get(row, "lacks");
+		json_t *entry = json_pack("{s:O}", "site", json_object_get(row, "site"));
 		size_t count = 0;
 
 		for (size_t m = 0; m < ARRAY_SIZE(members); m++) {
-			count += json_array_size(json_object_get(entry, members[m]));
-			json_object_set(row, members[m], json_object_get(entry, members[m]));
+			count += json_array_size(json_object_get(told, members[m]));
+			json_object_set(entry, members[m], json_object_get(told, members[m]));
 		}
 		if (count > 0)
-			json_array_append(list, row);
-		json_decref(row);
+			json_array_append(list, entry);
+		json_decref(entry);
 	}
 	return list;
 }

@@ -80,18 +80,21 @@ int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct 
 
 int job_lacks(struct store_tx *tx, const char *id, json_t **lacks, struct rounds_error *error)
 {
-	json_auto_t *row = NULL;
-
-	if (db_first(tx, error, &row, "SELECT lacks AS \"lacks:json\" FROM job WHERE id = ?1", "s", id))
-		return -1;
-	*lacks = json_is_object(json_object_get(row, "lacks")) ? json_incref(json_object_get(row, "lacks"))
-							       : json_object();
-	return *lacks ? 0 : error_no_memory(error);
+	return db_rows(tx, error, lacks,
+		"SELECT site, lacks AS \"lacks:json\" FROM job_lacks WHERE job = ?1 ORDER BY site", "s", id);
 }
 
-int job_set_lacks(struct store_tx *tx, const char *id, const json_t *lacks, struct rounds_error *error)
+int job_set_lacks(struct store_tx *tx, const char *id, const char *site, const json_t *lacks, bool *changed,
+	struct rounds_error *error)
 {
-	return db_run(tx, error, "UPDATE job SET lacks = ?2 WHERE id = ?1", "sj", id, lacks);
+	if (db_run(tx, error,
+		    "INSERT INTO job_lacks(job, site, lacks) VALUES(?1, ?2, ?3)"
+		    " ON CONFLICT (job, site) DO UPDATE SET lacks = excluded.lacks"
+		    " WHERE job_lacks.lacks <> excluded.lacks",
+		    "ssj", id, site, lacks))
+		return -1;
+	*changed = db_changes(tx) > 0;
+	return 0;
 }
 
 int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error)

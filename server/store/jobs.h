@@ -33,9 +33,14 @@ must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
 /* What its workflow keeps from event to event, to be changed by the caller; an empty object before the first. */
 must_check int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error);
-/* {site: {"ignore": [column], "categories": [column]}}: which of the columns that the job names a site told that it has not. */
+/*
+ * [{"site", "lacks": {"ignore": [column], "categories": [column]}}]: which of the columns that the job names a site told that
+ * it has not.
+ */
 must_check int job_lacks(struct store_tx *tx, const char *id, json_t **lacks, struct rounds_error *error);
-must_check int job_set_lacks(struct store_tx *tx, const char *id, const json_t *lacks, struct rounds_error *error);
+/* *changed: whether the site had told something else, or nothing. */
+must_check int job_set_lacks(struct store_tx *tx, const char *id, const char *site, const json_t *lacks,
+	bool *changed, struct rounds_error *error);
 /* ERROR_NOT_FOUND unless there is one: what belongs to an unknown job is not an empty list. */
 must_check int job_exists(struct store_tx *tx, const char *id, struct rounds_error *error);
 /* The row without its spec; *job is NULL if there is none. */

@@ -151,8 +151,9 @@ static const char *const migrations[] = {
 	"ALTER TABLE job ADD COLUMN min_sites INTEGER;"
 	"ALTER TABLE job ADD COLUMN warnings TEXT;"
 	"ALTER TABLE job ADD COLUMN takes_late INTEGER NOT NULL DEFAULT 0;"
-	/* {site: {"ignore": [column], "categories": [column]}}: what of the columns that the job names a site has told not to have. */
-	"ALTER TABLE job ADD COLUMN lacks TEXT;"
+	/* {"ignore": [column], "categories": [column]}: what of the columns that the job names a site has told not to have. */
+	"CREATE TABLE job_lacks(job TEXT NOT NULL REFERENCES job(id) ON DELETE CASCADE, site TEXT NOT NULL,"
+	" lacks TEXT NOT NULL, PRIMARY KEY(job, site)) STRICT, WITHOUT ROWID;"
 	/* What the last proof of a completed job's lineage found. */
 	"ALTER TABLE job ADD COLUMN verified INTEGER;"
 	"CREATE INDEX job_unverified ON job(id) WHERE state = 'completed' AND verified IS NULL;"
