@@ -331,7 +331,7 @@ static int advance_in(struct store_tx *tx, void *argument, struct rounds_error *
 	json_t *action;
 	bool failed;
 
-	if (job_find(tx, at.id, &job, error))
+	if (job_find_at_work(tx, at.id, &job, error))
 		return -1;
 	if (state_is_final(&job_machine, json_text_or(job, "state", "")))
 		return 0;

@@ -215,7 +215,7 @@ static int lease(struct store_tx *tx, void *argument, struct rounds_error *error
 	snprintf(text, sizeof(text), "%s begins (%s)", claiming->claim->site,
 		json_text_or(claiming->task, "kind", ""));
 	change.lease_due = engine_now(claiming->engine) + json_integer_or(claiming->task, "lease_us", 0);
-	if (job_find(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
+	if (job_find_at_work(tx, json_text_or(claiming->task, "job", ""), &claiming->job, error) ||
 		task_move(tx, id, json_text_or(claiming->task, "state", ""), TASK_LEASED, &change, error) ||
 		note(claiming->engine, tx, json_text_or(claiming->job, "id", ""), round, "task_leased",
 			claiming->claim->site, text, error))

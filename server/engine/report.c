@@ -60,7 +60,7 @@ int report_find(struct report *report, struct store_tx *tx, struct rounds_error 
 {
 	if (report_find_task(report, tx, error))
 		return -1;
-	return report->job ? 0 : job_find(tx, json_text_or(report->task, "job", ""), &report->job, error);
+	return report->job ? 0 : job_find_at_work(tx, json_text_or(report->task, "job", ""), &report->job, error);
 }
 
 const char *report_state(const struct report *report)

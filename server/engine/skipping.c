@@ -49,7 +49,7 @@ static int skip(struct store_tx *tx, void *argument, struct rounds_error *error)
 	size_t i;
 	json_t *task;
 
-	if (job_find(tx, skipping->job, &job, error))
+	if (job_find_at_work(tx, skipping->job, &job, error))
 		return -1;
 	if (strcmp(json_text_or(job, "state", ""), "running") != 0)
 		return error_set(
@@ -80,7 +80,7 @@ static int skip_unless_fatal(struct store_tx *tx, void *argument, struct rounds_
 	struct skipping *skipping = argument;
 	json_auto_t *job = NULL;
 
-	if (skip_task(skipping, tx, error) || job_find(tx, skipping->job, &job, error))
+	if (skip_task(skipping, tx, error) || job_find_at_work(tx, skipping->job, &job, error))
 		return -1;
 	if (strcmp(json_text_or(job, "state", ""), "failed") != 0)
 		return 0;
@@ -118,7 +118,7 @@ static int call_off(struct calling_off *calling, struct store_tx *tx, const json
 	json_auto_t *job = NULL, *entry = NULL;
 
 	text_print(drained, sizeof(drained), "drained by %s", calling->change->caller);
-	if (job_find(tx, skipping.job, &job, error))
+	if (job_find_at_work(tx, skipping.job, &job, error))
 		return -1;
 	entry = json_pack("{s:s, s:O, s:O}", "job", skipping.job, "name", json_object_get(job, "name"), "round",
 		json_object_get(task, "round"));

@@ -113,7 +113,7 @@ int task_failed_in(struct engine *engine, struct store_tx *tx, const json_t *tas
 	struct new_event said = { .site = site, .message = text, .round = round, .data = fault->failure };
 	struct task_change change = { .failed = true, .reason = fault->reason, .failure = fault->failure };
 
-	if (job_find(tx, job_id, &job, error))
+	if (job_find_at_work(tx, job_id, &job, error))
 		return -1;
 	most = json_integer_or(json_object_get(job, "spec"), "max_attempts", 3);
 	if (!fault->for_good && failures < most) {

@@ -31,7 +31,14 @@ int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_err
 		(int64_t)!strcmp(json_text_or(job->spec, "late_sites", ""), "join"));
 }
 
-static int find_spec(struct store_tx *tx, const char *id, json_t **spec, struct rounds_error *error)
+int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
+{
+	if (db_first(tx, error, job, "SELECT " WHOLE " FROM job WHERE id = ?1", "s", id))
+		return -1;
+	return *job ? 0 : error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
+}
+
+static int find_spec_at_work(struct store_tx *tx, const char *id, json_t **spec, struct rounds_error *error)
 {
 	json_auto_t *row = NULL;
 
@@ -43,11 +50,13 @@ static int find_spec(struct store_tx *tx, const char *id, json_t **spec, struct 
 	*spec = json_incref(json_object_get(row, "spec"));
 	if (!*spec)
 		return error_no_memory(error);
+	json_object_del(*spec, "sites");
+	json_object_del(*spec, "required_sites");
 	specs_keep(tx->specs, id, *spec);
 	return 0;
 }
 
-int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
+int job_find_at_work(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error)
 {
 	json_auto_t *row = NULL, *spec = NULL;
 
@@ -55,7 +64,7 @@ int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_er
 		return -1;
 	if (!row)
 		return error_set(error, ERROR_NOT_FOUND, "there is no job %.64s", id);
-	if (find_spec(tx, id, &spec, error))
+	if (find_spec_at_work(tx, id, &spec, error))
 		return -1;
 	if (json_object_set(row, "spec", spec))
 		return error_no_memory(error);

@@ -29,8 +29,13 @@ struct new_job {
 };
 
 must_check int job_insert(struct store_tx *tx, const struct new_job *job, struct rounds_error *error);
-/* The row with its spec, which is shared with whoever else reads it (specs.h): it must not be changed. */
+/* The row with its spec. */
 must_check int job_find(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
+/*
+ * The same for what is done with every task: its spec is found without parsing (specs.h), and lacks `sites` and `required_sites`,
+ * which grow with the job's sites and would be copied for each of their tasks.
+ */
+must_check int job_find_at_work(struct store_tx *tx, const char *id, json_t **job, struct rounds_error *error);
 /* What its workflow keeps from event to event, to be changed by the caller; an empty object before the first. */
 must_check int job_progress(struct store_tx *tx, const char *id, json_t **progress, struct rounds_error *error);
 /*

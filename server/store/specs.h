@@ -1,7 +1,8 @@
 /*
- * The specs of the jobs that were asked for last, parsed, for all connections of a store. A job's spec never changes and no id is
- * used twice: so what is kept is true in every transaction that finds the job's row, and a rollback has nothing to undo here.
- * Whoever gets one gets a copy: jansson's references are not counted well enough for several threads to share a value.
+ * The specs of the jobs that were asked for last, parsed, for all connections of a store: what of them is needed with every task
+ * (job_find_at_work). A job's spec never changes and no id is used twice: so what is kept is true in every transaction that finds
+ * the job's row, and a rollback has nothing to undo here. Whoever gets one gets a copy, a fifth of the work of parsing it:
+ * jansson's references are not counted well enough for several threads to share a value.
  */
 #ifndef ROUNDS_SERVER_STORE_SPECS_H
 #define ROUNDS_SERVER_STORE_SPECS_H

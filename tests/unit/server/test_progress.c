@@ -20,7 +20,8 @@ static struct store *open_store(void **state)
 
 static int add_job(struct store_tx *tx, void *argument, struct rounds_error *error)
 {
-	json_auto_t *spec = json_pack("{s:s, s:s}", "name", "x", "workflow", "fedavg");
+	json_auto_t *spec = json_pack("{s:s, s:s, s:[s, s], s:[s]}", "name", "x", "workflow", "fedavg", "sites", "a",
+		"b", "required_sites", "a");
 	struct new_job job = { .id = id, .submitted_by = "me", .spec = spec, .rounds = 1 };
 
 	return job_insert(tx, &job, error);
@@ -136,7 +137,7 @@ static int find_twice(struct store_tx *tx, void *argument, struct rounds_error *
 {
 	json_auto_t *one = NULL, *two = NULL;
 
-	if (job_find(tx, id, &one, error) || job_find(tx, id, &two, error))
+	if (job_find_at_work(tx, id, &one, error) || job_find_at_work(tx, id, &two, error))
 		return -1;
 	assert_string_equal(json_text_or(json_object_get(one, "spec"), "workflow", ""), "fedavg");
 	/* A copy for each: threads share no value. */
@@ -159,6 +160,36 @@ static void a_spec_is_found_until_its_job_is_gone(void **state)
 	store_close(store);
 }
 
+/* First from the row, then as it is kept. */
+static int find_with_and_without_names(struct store_tx *tx, void *argument, struct rounds_error *error)
+{
+	static const char *const names[] = { "sites", "required_sites" };
+
+	for (int i = 0; i < 2; i++) {
+		json_auto_t *whole = NULL, *at_work = NULL;
+
+		if (job_find(tx, id, &whole, error) || job_find_at_work(tx, id, &at_work, error))
+			return -1;
+		for (size_t n = 0; n < ARRAY_SIZE(names); n++) {
+			assert_true(json_array_size(json_object_get(json_object_get(whole, "spec"), names[n])) > 0);
+			json_object_del(json_object_get(whole, "spec"), names[n]);
+		}
+		assert_true(json_equal(whole, at_work));
+	}
+	return 0;
+}
+
+static void a_job_at_work_lacks_the_names_of_its_sites_alone(void **state)
+{
+	struct store *store = open_store(state);
+	struct rounds_error error = { 0 };
+
+	assert_int_equal(store_write(store, add_job, NULL, &error), 0);
+	assert_int_equal(store_write(store, find_with_and_without_names, NULL, &error), 0);
+	assert_int_equal(store_read(store, find_with_and_without_names, NULL, &error), 0);
+	store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +197,7 @@ int main(void)
 		unit_test_in_directory(a_job_that_is_gone_keeps_nothing),
 		unit_test_in_directory(writes_of_one_commit_see_each_other),
 		unit_test_in_directory(a_spec_is_found_until_its_job_is_gone),
+		unit_test_in_directory(a_job_at_work_lacks_the_names_of_its_sites_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
