@@ -6,6 +6,20 @@
  * stranger kept an I/O thread busy, and so did every site behind a slow link, for a round trip. Here such a connection is
  * set aside as a request that waits is, and a thread resumes it when there is something to read. Its deadline (wires.h) shuts
  * the socket down, which is something to read, too.
+ *
+ * The library promises MHD_suspend_connection inside the callbacks of a request, and this is none. It is sound for 0.9.75 as http.c
+ * starts it (epoll, a pool of threads); who takes another version reads these places again:
+ * - A handshake is asked for by MHD_connection_handle_read and _write alone (call_handlers in MHD_epoll), so by the thread that
+ *   has the connection and under no lock, which is what internal_suspend_connection_ asserts. It was not suspended, nor resumed and
+ *   not yet back: of those none is handled.
+ * - Both return at once where the handshake is not over. What comes after them looks for `suspended` first
+ *   (MHD_connection_handle_idle, MHD_connection_update_event_loop_info) or for MHD_EPOLL_STATE_SUSPENDED (the loop over those
+ *   that are ready, which has taken its next one before).
+ * - It is then in no list but that of the suspended, and not in the thread's epoll set: nothing handles, times out or frees it, and
+ *   its socket stays open. To resume it from here only marks it and wakes its thread, which puts it back itself, as readable and
+ *   writable, with its next turn. So the wire is there for as long as it is watched: of a socket that has told once (EPOLLONESHOT)
+ *   nothing more is heard.
+ * - At its end the library aborts where one is suspended still: handshakes_stop comes before.
  */
 #include "server/http/request.h"
 
