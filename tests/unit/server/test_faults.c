@@ -8,6 +8,8 @@
 #include "tests/unit/server/federation.h"
 
 #include "common/log.h"
+#include "server/auth/sites.h"
+#include "server/store/db.h"
 
 #include <ftw.h>
 
@@ -107,7 +109,7 @@ static void make_results(struct federation *f)
 		f->made = i + strlen(kind);
 		f->dice = 1;
 		json_decref(results[i]);
-		results[i] = make_result(f, kind);
+		results[i] = puppet_result(f, kind);
 	}
 }
 
