@@ -68,17 +68,19 @@ void plan_metric(struct plan *plan, int64_t round, const char *site, const char 
 			     "name", name, "value", json_number_or_null(value)));
 }
 
+bool metric_is_of_round(const char *name)
+{
+	return !strncmp(name, "train_", 6) || !strncmp(name, "personal_", 9);
+}
+
 void plan_metrics(struct plan *plan, const struct event *event, int64_t model_round)
 {
 	const char *name;
 	json_t *value;
 
-	json_object_foreach ((json_t *)(uintptr_t)event->metrics, name, value) {
-		bool of_round = !strncmp(name, "train_", 6) || !strncmp(name, "personal_", 9);
-
-		plan_metric(plan, of_round ? event->round : model_round, event->site, name,
+	json_object_foreach ((json_t *)(uintptr_t)event->metrics, name, value)
+		plan_metric(plan, metric_is_of_round(name) ? event->round : model_round, event->site, name,
 			json_is_number(value) ? json_number_value(value) : NAN);
-	}
 }
 
 void plan_expect(struct plan *plan, int64_t rounds)

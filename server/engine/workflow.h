@@ -157,7 +157,9 @@ void plan_timer(struct plan *plan, const char *name, double after_seconds); /* r
 void plan_timer_off(struct plan *plan, const char *name);
 void plan_metric(
 	struct plan *plan, int64_t round, const char *site, const char *name, double value); /* site "": whole */
-/* A result's metrics: those named train_* or personal_* are of its round, the others of the model that it measured. */
+/* A metric named train_* or personal_* is of the round that it comes with, another of the model that was measured in it. */
+bool metric_is_of_round(const char *name);
+/* A result's metrics: of its round, or of the model of `model_round`. */
 void plan_metrics(struct plan *plan, const struct event *event, int64_t model_round);
 void plan_expect(struct plan *plan, int64_t rounds); /* so many rounds, where the parameters alone did not say */
 void plan_model(struct plan *plan, int64_t round, const char *model); /* is now the job's model */

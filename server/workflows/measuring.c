@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* In order of name, so that the order of arrival does not show in the last bit. */
-void measuring_means(const json_t *results, int64_t model_round, struct plan *plan, json_t *means)
+void measuring_means(const json_t *results, int64_t round, int64_t model_round, struct plan *plan, json_t *means)
 {
 	json_auto_t *weights = json_object();
 	size_t i;
@@ -28,10 +28,9 @@ void measuring_means(const json_t *results, int64_t model_round, struct plan *pl
 	json_t *sum;
 	json_object_foreach (means, name, sum) {
 		double mean = json_number_value(sum) / json_number_or(weights, name, 1);
-		bool own = !strncmp(name, "train_", 6);
 
 		json_real_set(sum, mean);
-		plan_metric(plan, own ? model_round + 1 : model_round, "", name, mean);
+		plan_metric(plan, metric_is_of_round(name) ? round : model_round, "", name, mean);
 	}
 }
 
@@ -88,7 +87,7 @@ enum measuring measuring_take(const struct job_view *job, const struct event *ev
 	if (open > 0)
 		return MEASURING_GOES_ON;
 	results = results_of(job, "evaluate", round);
-	measuring_means(results, round, plan, means);
+	measuring_means(results, round, round, plan, means);
 	measuring_judge(job, state, round, json_text_or(asked, "model", ""), means, plan);
 	json_object_del(state, "measuring");
 	return MEASURING_DONE;

@@ -21,9 +21,9 @@
 
 /*
  * The means over the sites, weighted by their samples, of the metrics in `results`, as results_of() gives them: put into the
- * plan and into `means`. They are of the model of `model_round`; those named train_* are of the round after.
+ * plan and into `means`. As plan_metrics() has the sites' own, they are of `round` or of the model of `model_round`.
  */
-void measuring_means(const json_t *results, int64_t model_round, struct plan *plan, json_t *means);
+void measuring_means(const json_t *results, int64_t round, int64_t model_round, struct plan *plan, json_t *means);
 
 /*
  * Is the model of `round`, with these means, the best by the job's key_metric? Keeps {"best", "since_best"} in `state`; true

@@ -199,7 +199,7 @@ static void close_evaluation(const struct job_view *job, json_t *state, struct p
 	/* What was trained stays what it is. */
 	if (answered(state) == 0)
 		plan_note(plan, round_of(state), "no site could measure the last model; nobody knows how good it is");
-	measuring_means(results, round_of(state), plan, means);
+	measuring_means(results, round_of(state), round_of(state), plan, means);
 	measuring_judge(job, state, round_of(state), model_of(state), means, plan);
 	complete(state, plan);
 }
@@ -255,7 +255,7 @@ static void close_round(const struct job_view *job, json_t *state, struct plan *
 	plan_timer_off(plan, "deadline");
 	plan_timer_off(plan, "grace");
 	plan_cancel(plan, round, "the round has closed without it");
-	measuring_means(results, round - 1, plan, means);
+	measuring_means(results, round, round - 1, plan, means);
 	stop = measuring_judge(job, state, round - 1, model_of(state), means, plan);
 	if (stop) {
 		plan_note(plan, round, "stopped early: \"%s\" has not improved for %lld rounds",

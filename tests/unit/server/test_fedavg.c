@@ -56,6 +56,25 @@ static void without_a_model_the_first_site_makes_one(void **state)
 	end(&s);
 }
 
+/* Of Ditto's models: the mean is of the round that the sites' own are of. */
+static void metrics_of_personal_models_belong_to_the_round(void **state)
+{
+	struct story s = begin("ditto", "{'rounds': 2}", "M0", two);
+	json_auto_t *of_a = from_single_quotes("{'personal_acc': 0.5}");
+	json_auto_t *of_b = from_single_quotes("{'personal_acc': 1.0}");
+
+	tell(&s, started());
+	s.next += 4;
+	tell(&s, result("a", 1, "Ua", 1, of_a));
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'a', 'name': 'personal_acc', 'value': 0.5}");
+	tell(&s, result("b", 1, "Ub", 1, of_b));
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': 'b', 'name': 'personal_acc', 'value': 1.0}");
+	s.next += 3; /* it closes */
+	expect(&s, "{'do': 'metric', 'round': 1, 'site': '', 'name': 'personal_acc', 'value': 0.75}");
+	expect(&s, "{'do': 'aggregate', 'round': 1, 'kind': 'train', 'method': 'weighted_mean'}");
+	end(&s);
+}
+
 /* Means are over the sites in order of name, whatever the order of arrival; train_* belongs to the round itself. */
 static void metrics_belong_to_the_model_they_measure(void **state)
 {
@@ -305,6 +324,7 @@ int main(void)
 		cmocka_unit_test(two_rounds_from_an_uploaded_model),
 		cmocka_unit_test(without_a_model_the_first_site_makes_one),
 		cmocka_unit_test(metrics_belong_to_the_model_they_measure),
+		cmocka_unit_test(metrics_of_personal_models_belong_to_the_round),
 		cmocka_unit_test(it_stops_when_the_key_metric_does_not_improve),
 		cmocka_unit_test(a_quorum_closes_the_round_after_its_grace),
 		cmocka_unit_test(a_site_without_samples_counts_for_the_quorum_and_in_no_mean),
