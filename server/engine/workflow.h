@@ -139,6 +139,7 @@ struct variant aggregator_variant(size_t index);
 /*
  * One model out of the updates of that kind of task: by an aggregator and its params, with weights by site instead of the
  * sample counts, and a step of the server's own (server/aggregate/server_step.h) to the next model. Each may be NULL.
+ * The last of its plan: where no site has a column that the job names, the job fails with it.
  */
 struct aggregate_plan {
 	const char *method;

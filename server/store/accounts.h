@@ -24,7 +24,7 @@ must_check int user_set_setup(
  */
 must_check int user_set_password(
 	struct store_tx *tx, const char *name, const char *proven, const char *password, struct rounds_error *error);
-/* ERROR_UNAUTHENTICATED if that secret is unknown, used or over at `now`. */
+/* ERROR_UNAUTHENTICATED if that secret is unknown, used or over. */
 must_check int user_find_setup(struct store_tx *tx, const char *hash, char name[64], struct rounds_error *error);
 
 struct new_session {
