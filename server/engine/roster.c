@@ -204,14 +204,14 @@ static void say_obstacle(FILE *out, const json_t *spec, const json_t *roster, si
 char *roster_reason(const json_t *spec, const json_t *roster, size_t least)
 {
 	const json_t *required = json_object_get(spec, "required_sites");
-	json_auto_t *ready = roster_ready(roster);
+	json_auto_t *ready = roster_ready(roster), *there = json_set_of(ready);
 	size_t size, missing = 0, i, said = 0;
 	json_t *name;
 	char *text = NULL;
 	FILE *out;
 
 	json_array_foreach (required, i, name)
-		missing += !json_lists(ready, json_string_value(name));
+		missing += !json_object_get(there, json_string_value(name));
 	if (missing == 0 && json_array_size(ready) >= least)
 		return NULL;
 	out = open_memstream(&text, &size);
@@ -220,7 +220,7 @@ char *roster_reason(const json_t *spec, const json_t *roster, size_t least)
 	fprintf(out, "%zu of at least %zu sites %s ready", json_array_size(ready), least,
 		json_array_size(ready) == 1 ? "is" : "are");
 	json_array_foreach (required, i, name)
-		if (!json_lists(ready, json_string_value(name)))
+		if (!json_object_get(there, json_string_value(name)))
 			fprintf(out, "; the job cannot do without %s", json_string_value(name));
 	for (i = 0; i < ARRAY_SIZE(obstacles); i++) {
 		if (roster_count(roster, obstacles[i].state) == 0)

@@ -68,17 +68,14 @@ static const struct field fields[] = {
 static void check_sites(const json_t *spec, json_t *faults)
 {
 	const json_t *sites = json_object_get(spec, "sites"), *required = json_object_get(spec, "required_sites");
-	size_t count = json_array_size(sites);
+	json_auto_t *named = json_set_of(sites);
+	size_t count = json_array_size(sites), i;
+	json_t *name;
 
-	for (size_t i = 0; count && i < json_array_size(required); i++) {
-		bool found = false;
-
-		for (size_t j = 0; j < count; j++)
-			found = found || json_equal(json_array_get(required, i), json_array_get(sites, j));
-		if (!found)
+	json_array_foreach (required, i, name)
+		if (count && !json_object_get(named, json_string_value(name)))
 			fields_fault(faults, "required_sites", "names \"%s\", which is not among sites",
-				json_string_value(json_array_get(required, i)));
-	}
+				json_string_value(name));
 	if (count && json_integer_or(spec, "min_sites", 0) > (json_int_t)count)
 		fields_fault(faults, "min_sites", "must be at most the number of sites, %zu", count);
 }
